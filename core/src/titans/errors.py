@@ -1,0 +1,143 @@
+"""Every error TITANS raises on purpose. The split follows what the caller can do next.
+
+* `RetryableError`: nothing is lost; the same call may succeed later.
+* `InputError`: the input is wrong; nothing was written; mend the input.
+* `StoreError`: the object store refused or could not answer.
+* `FormatError`: bytes found in the archive are not what they should be.
+* `ProviderError`: a provider package is missing, broken, or contradicts itself.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AlreadyExists",
+    "ConcurrencyConflictError",
+    "CorruptFileError",
+    "FormatError",
+    "FormatVersionError",
+    "InputError",
+    "InvalidKeyError",
+    "ManifestError",
+    "NotFound",
+    "OutcomeUnknown",
+    "PluginError",
+    "PreconditionFailed",
+    "ProviderError",
+    "RetryableError",
+    "SchemaError",
+    "SlotConflictError",
+    "StoreError",
+    "SuspiciousSnapshotError",
+    "TimestampError",
+    "TitansError",
+    "Unavailable",
+    "UnknownProviderError",
+    "UnsupportedStoreError",
+]
+
+
+class TitansError(Exception):
+    """Root of every error TITANS raises on purpose."""
+
+
+class RetryableError(TitansError):
+    """Nothing is lost; the same call may succeed later."""
+
+
+class ConcurrencyConflictError(RetryableError):
+    """Other writers won every race for the manifest. What was uploaded stays; the next run adopts it."""
+
+
+# --- input ------------------------------------------------------------------------------------------------------------
+
+
+class InputError(TitansError, ValueError):
+    """The input is wrong and nothing was written."""
+
+
+class TimestampError(InputError):
+    """A timestamp is not timezone-aware, or lies where it must not."""
+
+
+class SchemaError(InputError):
+    """A frame does not fit the provider's schema: a column is missing, a key is null, a value cannot be cast."""
+
+
+class SlotConflictError(InputError):
+    """The slot already holds a file with other content, and the caller asked for an error in that case."""
+
+
+class SuspiciousSnapshotError(InputError):
+    """So many keys vanished at once that the snapshot looks truncated."""
+
+
+# --- store ------------------------------------------------------------------------------------------------------------
+
+
+class StoreError(TitansError):
+    """The object store refused, or is not usable."""
+
+
+class NotFound(StoreError, KeyError):
+    """No object has this key."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class AlreadyExists(StoreError):
+    """`create` found an object under this key. The object is untouched."""
+
+
+class PreconditionFailed(StoreError):
+    """`replace` found another version than the one it was given (or none). The object is untouched."""
+
+
+class InvalidKeyError(StoreError, ValueError):
+    """A key is malformed, or lies outside the prefixes it may come from. Nothing was read or deleted."""
+
+
+class UnsupportedStoreError(StoreError):
+    """The store cannot do what an archive needs, for example conditional writes."""
+
+
+class Unavailable(StoreError, RetryableError):
+    """The store did not answer or asked to slow down. The call had no effect."""
+
+
+class OutcomeUnknown(StoreError, RetryableError):
+    """A write whose answer got lost: it may have happened, may still happen, or may not."""
+
+
+# --- format -----------------------------------------------------------------------------------------------------------
+
+
+class FormatError(TitansError):
+    """Bytes found in the archive are not what they should be."""
+
+
+class FormatVersionError(FormatError):
+    """Written by a newer TITANS than this one."""
+
+
+class ManifestError(FormatError):
+    """A manifest cannot be read or contradicts itself."""
+
+
+class CorruptFileError(FormatError):
+    """A data file cannot be read, or its content is not what the manifest says."""
+
+
+# --- providers --------------------------------------------------------------------------------------------------------
+
+
+class ProviderError(TitansError):
+    """A provider package is missing, broken, or contradicts itself."""
+
+
+class UnknownProviderError(ProviderError, ValueError):
+    """No installed package offers a provider of this name."""
+
+
+class PluginError(ProviderError):
+    """A plugin could not be loaded, or what it declares is not valid."""

@@ -1,0 +1,190 @@
+"""Where the objects of a provider lie, and which keys may be believed.
+
+    [test/]parquet_cp_hot/aws/2026/01/23/14-20.parquet            one file per slot (hot tier)
+    [test/]parquet_warm/aws/m8/2026/01/manifest.json              the month's manifest
+    [test/]parquet_warm/aws/m8/2026/01/L1_0001_00000-00007.parquet  merged files (warm tier)
+
+Every function that builds a key has an inverse that refuses what it could not have built: keys found in a manifest, in a
+listing or in a call are data, not trust.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from attrs import frozen
+
+from titans.errors import InputError, InvalidKeyError
+from titans.slots import DAY_MINUTES, Month, Slot
+
+__all__ = ["FANOUT", "PathLayout", "Paths", "WarmName"]
+
+FANOUT = 8
+"""How many files of one level are merged into one of the next (`m8` in the paths)."""
+
+_SEGMENT = r"[A-Za-z0-9][A-Za-z0-9._=-]*"
+_NAME = re.compile(_SEGMENT)
+_PREFIX = re.compile(rf"{_SEGMENT}(/{_SEGMENT})*")
+_WARM = re.compile(r"(?:L(?P<level>[1-9]\d*)_(?P<id>\d{4,})_(?P<first>\d{5})-(?P<last>\d{5})"
+                   r"|C_(?P<slot>\d{5})_(?P<cid>[0-9a-f]{8,32}))\.parquet")  # fmt: skip
+
+
+@frozen
+class PathLayout:
+    """Path prefixes of a provider, without environment; `{provider}` stands for its name.
+
+    Args:
+        hot, warm, state: prefixes of the hot tier, the warm tier and the keyframes. They must differ, and none may lie
+            inside another.
+        slot_minutes: length of a slot; a divisor of a day.
+    """
+
+    hot: str = "parquet_cp_hot/{provider}"
+    warm: str = "parquet_warm/{provider}/m8"
+    state: str = "parquet_state/{provider}/m8"
+    slot_minutes: int = 10
+
+    def __attrs_post_init__(self) -> None:
+        prefixes = (self.hot, self.warm, self.state)
+        for prefix in prefixes:
+            if not _PREFIX.fullmatch(prefix.replace("{provider}", "x")) or prefix.split("/")[0] == "test":
+                raise InputError(
+                    f"not a path prefix: {prefix!r}; use names of letters, digits and . _ = - joined by '/', "
+                    "none of them starting with a dot, the first not 'test'"
+                )
+        for a in prefixes:
+            for b in prefixes:
+                if a is not b and (a + "/").startswith(b + "/"):
+                    raise InputError(f"the prefixes {a!r} and {b!r} overlap; give each tier a prefix of its own")
+        if type(self.slot_minutes) is not int or self.slot_minutes < 1 or DAY_MINUTES % self.slot_minutes:
+            raise InputError(f"slot_minutes must divide a day (1440 minutes), got {self.slot_minutes!r}")
+
+
+@frozen
+class WarmName:
+    """A file beside a manifest: `L{level}_{id}_{first}-{last}.parquet`, or the corrections `C_{slot}_{id}.parquet`."""
+
+    level: int
+    first: int
+    last: int
+    id: int | None
+
+    @classmethod
+    def parse(cls, name: str) -> WarmName | None:
+        """`None` where `name` is no such name."""
+        match = _WARM.fullmatch(name)
+        if not match:
+            return None
+        if match["slot"] is not None:
+            return cls(0, int(match["slot"]), int(match["slot"]), None)
+        return cls(int(match["level"]), int(match["first"]), int(match["last"]), int(match["id"]))
+
+
+@frozen
+class Paths:
+    """The layout of one provider in one environment: builds keys, and takes them apart again."""
+
+    provider: str
+    layout: PathLayout
+    environment: str = ""
+
+    @classmethod
+    def of(cls, provider: str, layout: PathLayout) -> Paths:
+        """For the environment that `TITANS_ENV` names now: `test` puts everything below `test/`."""
+        return cls(provider, layout, "test/" if os.environ.get("TITANS_ENV") == "test" else "")
+
+    def _prefix(self, template: str) -> str:
+        return self.environment + template.replace("{provider}", self.provider)
+
+    @property
+    def hot_prefix(self) -> str:
+        return self._prefix(self.layout.hot)
+
+    @property
+    def warm_prefix(self) -> str:
+        return self._prefix(self.layout.warm)
+
+    @property
+    def state_prefix(self) -> str:
+        return self._prefix(self.layout.state)
+
+    @property
+    def minutes(self) -> int:
+        return self.layout.slot_minutes
+
+    # --- hot tier -----------------------------------------------------------------------------------------------------
+
+    def hot_key(self, slot: Slot) -> str:
+        """`parquet_cp_hot/aws/2026/01/23/14-20.parquet`"""
+        return f"{self.hot_prefix}/{slot.start:%Y/%m/%d/%H-%M}.parquet"
+
+    def hot_month(self, month: Month) -> str:
+        """The prefix of the hot files of a month."""
+        return f"{self.hot_prefix}/{month.path}/"
+
+    def parse_hot_key(self, key: str) -> Slot:
+        """The slot of a hot key.
+
+        Raises:
+            InvalidKeyError: the key is not one that this provider and environment would write.
+        """
+        match = re.fullmatch(r"/(\d{4})/(\d\d)/(\d\d)/(\d\d)-(\d\d)\.parquet", key.removeprefix(self.hot_prefix))
+        if match and key.startswith(self.hot_prefix):
+            year, month, day, hour, minute = map(int, match.groups())
+            of_day = hour * 60 + minute
+            if 1 <= month <= 12 and 1 <= year <= 9998 and minute < 60 and of_day < DAY_MINUTES and day >= 1:
+                found = Month(year, month)
+                index, rest = divmod((day - 1) * DAY_MINUTES + of_day, self.minutes)
+                if rest == 0 and index < found.slots(self.minutes):
+                    return Slot(found, index, self.minutes)
+        raise InvalidKeyError(
+            f"not a hot key of provider {self.provider!r}: {key!r}; "
+            f"expected {self.hot_prefix}/YYYY/MM/DD/HH-MM.parquet as upload_hot_tier returns it"
+        )
+
+    # --- warm tier ----------------------------------------------------------------------------------------------------
+
+    def warm_month(self, month: Month) -> str:
+        """The prefix of the warm files of a month."""
+        return f"{self.warm_prefix}/{month.path}/"
+
+    def manifest_key(self, month: Month) -> str:
+        return self.warm_month(month) + "manifest.json"
+
+    def parse_manifest_key(self, key: str) -> Month | None:
+        """The month of a manifest key, `None` where `key` is none."""
+        match = re.fullmatch(rf"{re.escape(self.warm_prefix)}/(\d{{4}})/(\d\d)/manifest\.json", key)
+        if match and 1 <= int(match[2]) <= 12 and 1 <= int(match[1]) <= 9998:
+            return Month(int(match[1]), int(match[2]))
+        return None
+
+    @staticmethod
+    def merged_name(level: int, id: int, first: int, last: int) -> str:
+        return f"L{level}_{id:04d}_{first:05d}-{last:05d}.parquet"
+
+    @staticmethod
+    def correction_name(slot: int, id: str) -> str:
+        return f"C_{slot:05d}_{id}.parquet"
+
+    def file_key(self, month: Month, file: str) -> str:
+        """The key of a file as a manifest names it: a warm file by its bare name, a hot file by its full key.
+
+        Raises:
+            InvalidKeyError: it names something that cannot belong to this provider and month.
+        """
+        if WarmName.parse(file) is not None:
+            return self.warm_month(month) + file
+        if "/" in file and self.parse_hot_key(file).month == month:
+            return file
+        raise InvalidKeyError(
+            f"{file!r} is not a file of provider {self.provider!r}, month {month}: neither a warm file name nor a hot "
+            f"key under {self.hot_month(month)}"
+        )
+
+
+def check_name(name: str) -> str:
+    """`name`, if it can stand for a provider in a path."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InputError(f"a provider is named with letters, digits and . _ = -, starting with a letter or digit: {name!r}")
+    return name

@@ -1,0 +1,117 @@
+"""A provider: one dataset with its schema, primary key and path layout, as a plugin declared it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from titans.errors import InputError
+from titans.layout import PathLayout, Paths, check_name
+from titans.schema import CEASED, RESERVED, TIME, Schema
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["DEFAULT_BUCKET", "Provider"]
+
+DEFAULT_BUCKET = "titans-spotlake-data"
+
+
+@frozen
+class Provider:
+    """A validated provider. Get one with `titans.get_config(name)`.
+
+    Also what drop-in code knows as `ProviderConfig`: `name`, `pk_columns`, `value_columns`, `time_column`, `score_column`,
+    `titans_bucket`, `hot_prefix`, `warm_prefix`, `schema_dtypes`, `canonical_columns`. Prefixes and bucket follow the
+    environment (`TITANS_ENV`, `TITANS_BUCKET`) at the moment they are asked for.
+    """
+
+    name: str = field(validator=lambda _, __, value: check_name(value))
+    schema: Schema
+    key: tuple[str, ...]
+    layout: PathLayout = PathLayout()
+    distribution: str = ""
+    """Name of the distribution that ships it."""
+    version: str = ""
+    """Version of that distribution."""
+    hooks: Any = field(default=None, repr=False, eq=False)
+    """The plugin's hook relay: `normalize`, `example` and `event` go through it."""
+
+    def __attrs_post_init__(self) -> None:
+        if not self.key:
+            raise InputError(f"provider {self.name!r} has an empty primary key; name at least one column")
+        for column in self.key:
+            if not isinstance(column, str) or not column:
+                raise InputError(f"provider {self.name!r}: a key column must be a non-empty string, got {column!r}")
+            if column in RESERVED:
+                raise InputError(f"provider {self.name!r}: key column {column!r} is reserved; choose another name")
+            if column in self.schema.columns:
+                raise InputError(f"provider {self.name!r}: {column!r} is both a key and a value column; keep one")
+        if len(set(self.key)) != len(self.key):
+            raise InputError(f"provider {self.name!r} names a key column twice: {', '.join(self.key)}")
+
+    # --- what the plugin does -----------------------------------------------------------------------------------------
+
+    def normalize(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The plugin's own renaming, folding and unit fixes; the frame itself where it has none."""
+        return frame if self.hooks is None else self.hooks.titans_normalize(frame=frame)
+
+    def example(self, seed: int, keys: int, slots: int) -> Iterator[pl.DataFrame]:
+        """Made-up full snapshots, one per slot, the same for the same arguments.
+
+        Raises:
+            InputError: the plugin has none.
+        """
+        found = None if self.hooks is None else self.hooks.titans_example(seed=seed, keys=keys, slots=slots)
+        if found is None:
+            raise InputError(f"provider {self.name!r} has no example data: its plugin does not implement titans_example")
+        yield from found
+
+    # --- where things are ---------------------------------------------------------------------------------------------
+
+    def paths(self) -> Paths:
+        """The layout in the environment that `TITANS_ENV` names now."""
+        return Paths.of(self.name, self.layout)
+
+    @property
+    def hot_prefix(self) -> str:
+        return self.paths().hot_prefix
+
+    @property
+    def warm_prefix(self) -> str:
+        return self.paths().warm_prefix
+
+    @property
+    def titans_bucket(self) -> str:
+        return os.environ.get("TITANS_BUCKET") or DEFAULT_BUCKET
+
+    # --- columns ------------------------------------------------------------------------------------------------------
+
+    @property
+    def pk_columns(self) -> list[str]:
+        return list(self.key)
+
+    @property
+    def value_columns(self) -> list[str]:
+        return list(self.schema.columns)
+
+    @property
+    def time_column(self) -> str:
+        return TIME
+
+    @property
+    def score_column(self) -> str | None:
+        return self.schema.score
+
+    @property
+    def canonical_columns(self) -> list[str]:
+        """Columns of every stored file, in order: key, `Time`, values, `Ceased`."""
+        return [*self.key, TIME, *self.schema.columns, CEASED]
+
+    @property
+    def schema_dtypes(self) -> Mapping[str, pl.DataType]:
+        """Column → polars dtype, for all canonical columns."""
+        return self.schema.dtypes(self.key)

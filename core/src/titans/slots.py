@@ -1,0 +1,217 @@
+"""Time as the archive counts it: months, slots, and exact sets of slots.
+
+A slot is a bucket of `minutes` minutes (10 unless the provider says otherwise), in UTC: 14:23 lies in the slot 14:20.
+Slots are numbered within their month, from 0: `((day - 1) * 1440 + hour * 60 + minute) // minutes`.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+
+from attrs import frozen
+
+from titans.errors import InputError, TimestampError
+
+__all__ = ["Month", "Slot", "SlotSet", "iso", "parse_iso", "to_utc"]
+
+DAY_MINUTES = 1440
+
+
+def to_utc(timestamp: datetime, what: str = "timestamp") -> datetime:
+    """`timestamp` in UTC.
+
+    Raises:
+        TimestampError: it is not a datetime, or has no timezone. A `ValueError`.
+    """
+    if not isinstance(timestamp, datetime):
+        raise TimestampError(f"{what} must be a timezone-aware datetime, got {type(timestamp).__name__} {timestamp!r}")
+    if timestamp.utcoffset() is None:
+        raise TimestampError(
+            f"{what} must be timezone-aware, got naive {timestamp.isoformat()}; "
+            "add tzinfo, for example timestamp.replace(tzinfo=timezone.utc)"
+        )
+    return timestamp.astimezone(UTC)
+
+
+def iso(timestamp: datetime) -> str:
+    """`timestamp` (UTC) as ISO 8601 with a `Z`; microseconds only where there are any."""
+    return timestamp.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def parse_iso(text: str) -> datetime:
+    """The inverse of `iso`. Raises `ValueError` where the text is not a timezone-aware ISO 8601 time."""
+    return to_utc(datetime.fromisoformat(text), f"time {text!r}")
+
+
+@frozen(order=True)
+class Month:
+    """A calendar month in UTC."""
+
+    year: int
+    month: int
+
+    def __attrs_post_init__(self) -> None:
+        if not (1 <= self.year <= 9998 and 1 <= self.month <= 12):
+            raise InputError(f"no such month: {self.year}-{self.month}")
+
+    @classmethod
+    def of(cls, timestamp: datetime) -> Month:
+        utc = to_utc(timestamp)
+        return cls(utc.year, utc.month)
+
+    @classmethod
+    def parse(cls, text: str) -> Month:
+        """`"2026-01"` → January 2026."""
+        match = re.fullmatch(r"(\d{4})-(\d{2})", text)
+        if not match:
+            raise InputError(f"a month is written like '2026-01', got {text!r}")
+        return cls(int(match[1]), int(match[2]))
+
+    @property
+    def start(self) -> datetime:
+        return datetime(self.year, self.month, 1, tzinfo=UTC)
+
+    @property
+    def end(self) -> datetime:
+        return self.next().start
+
+    def next(self) -> Month:
+        return Month(self.year + self.month // 12, self.month % 12 + 1)
+
+    def previous(self) -> Month:
+        return Month(self.year - (self.month == 1), (self.month - 2) % 12 + 1)
+
+    def slots(self, minutes: int) -> int:
+        """How many slots of `minutes` minutes the month has."""
+        return int((self.end - self.start) / timedelta(minutes=minutes))
+
+    @property
+    def path(self) -> str:
+        return f"{self.year:04d}/{self.month:02d}"
+
+    def __str__(self) -> str:
+        return f"{self.year:04d}-{self.month:02d}"
+
+
+@frozen(order=True)
+class Slot:
+    """One bucket of time: the `index`-th of its month."""
+
+    month: Month
+    index: int
+    minutes: int = 10
+
+    @classmethod
+    def of(cls, timestamp: datetime, minutes: int = 10) -> Slot:
+        """The slot that holds `timestamp` (timezone-aware; converted to UTC)."""
+        utc = to_utc(timestamp)
+        of_month = (utc.day - 1) * DAY_MINUTES + utc.hour * 60 + utc.minute
+        return cls(Month(utc.year, utc.month), of_month // minutes, minutes)
+
+    @property
+    def start(self) -> datetime:
+        return self.month.start + timedelta(minutes=self.index * self.minutes)
+
+    @property
+    def end(self) -> datetime:
+        return self.start + timedelta(minutes=self.minutes)
+
+    def __contains__(self, timestamp: datetime) -> bool:
+        return self.start <= timestamp < self.end
+
+    def __str__(self) -> str:
+        return iso(self.start)
+
+
+@frozen
+class SlotSet:
+    """An exact, immutable set of slot indexes of one month, kept as sorted disjoint intervals (both ends included)."""
+
+    intervals: tuple[tuple[int, int], ...] = ()
+
+    @classmethod
+    def of(cls, indexes: Iterable[int]) -> SlotSet:
+        return cls.from_intervals((i, i) for i in indexes)
+
+    @classmethod
+    def from_intervals(cls, intervals: Iterable[Iterable[int]]) -> SlotSet:
+        """From `[first, last]` pairs in any order, overlapping or not.
+
+        Raises:
+            ValueError: a pair is not two integers with 0 <= first <= last.
+        """
+        merged: list[tuple[int, int]] = []
+        for pair in sorted(tuple(p) for p in intervals):
+            if len(pair) != 2 or not all(type(i) is int for i in pair) or not 0 <= pair[0] <= pair[1]:
+                raise ValueError(f"not a slot interval: {list(pair)}")
+            first, last = pair
+            if merged and first <= merged[-1][1] + 1:
+                merged[-1] = (merged[-1][0], max(merged[-1][1], last))
+            else:
+                merged.append((first, last))
+        return cls(tuple(merged))
+
+    def add(self, index: int) -> SlotSet:
+        return self if index in self else self | SlotSet(((index, index),))
+
+    def __or__(self, other: SlotSet) -> SlotSet:
+        return SlotSet.from_intervals((*self.intervals, *other.intervals))
+
+    def __sub__(self, other: SlotSet) -> SlotSet:
+        """The slots of `self` that are not in `other`."""
+        left: list[tuple[int, int]] = []
+        for first, last in self.intervals:
+            for a, b in other.intervals:
+                if b < first or a > last:
+                    continue
+                if a > first:
+                    left.append((first, a - 1))
+                first = b + 1
+            if first <= last:
+                left.append((first, last))
+        return SlotSet(tuple(left))
+
+    def __and__(self, other: SlotSet) -> SlotSet:
+        return self - (self - other)
+
+    def __contains__(self, index: object) -> bool:
+        if not isinstance(index, int):
+            return False
+        at = bisect_right(self.intervals, index, key=lambda pair: pair[0]) - 1
+        return at >= 0 and index <= self.intervals[at][1]
+
+    def __iter__(self) -> Iterator[int]:
+        for first, last in self.intervals:
+            yield from range(first, last + 1)
+
+    def __len__(self) -> int:
+        return sum(last - first + 1 for first, last in self.intervals)
+
+    def __bool__(self) -> bool:
+        return bool(self.intervals)
+
+    def before(self, index: int) -> int | None:
+        """The greatest member below `index`."""
+        at = bisect_right(self.intervals, index - 1, key=lambda pair: pair[0]) - 1
+        return min(self.intervals[at][1], index - 1) if at >= 0 else None
+
+    def after(self, index: int) -> int | None:
+        """The least member above `index`."""
+        for first, last in self.intervals:
+            if last > index:
+                return max(first, index + 1)
+        return None
+
+    @property
+    def first(self) -> int | None:
+        return self.intervals[0][0] if self.intervals else None
+
+    @property
+    def last(self) -> int | None:
+        return self.intervals[-1][1] if self.intervals else None
+
+    def to_json(self) -> list[list[int]]:
+        return [list(pair) for pair in self.intervals]

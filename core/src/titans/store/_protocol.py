@@ -1,0 +1,101 @@
+"""What an archive needs of a place that keeps bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from attrs import frozen
+
+from titans.errors import InvalidKeyError
+
+__all__ = ["Blob", "Entry", "ObjectStore", "check_key", "check_prefix"]
+
+
+@frozen
+class Entry:
+    """What a store knows of an object without reading it."""
+
+    key: str
+    size: int
+    """In bytes."""
+    etag: str
+    last_modified: datetime
+    """By the store's clock, timezone-aware."""
+
+
+@frozen
+class Blob:
+    """An object, read whole."""
+
+    data: bytes
+    etag: str
+    last_modified: datetime
+
+
+@runtime_checkable
+class ObjectStore(Protocol):
+    """Bytes under keys, with conditional writes. Every method may raise `Unavailable`; every write also `OutcomeUnknown`.
+
+    Keys are relative paths joined by `/` (see `check_key`); a malformed one raises `InvalidKeyError` before anything
+    happens. What a write has acknowledged is durable, and visible to every later `get`, `head` and `list`.
+    """
+
+    @property
+    def url(self) -> str:
+        """Names the store for people and logs; no credentials."""
+
+    def get(self, key: str) -> Blob:
+        """The object whole. Raises `NotFound`."""
+
+    def get_range(self, key: str, start: int, end: int) -> bytes:
+        """Bytes `[start, end)`, cut at the object's end. Raises `NotFound`."""
+
+    def head(self, key: str) -> Entry:
+        """Raises `NotFound`."""
+
+    def list(self, prefix: str = "", start_after: str = "") -> Iterator[Entry]:
+        """Objects whose key starts with the string `prefix` and is greater than `start_after`, in order of their keys
+        (by Unicode code point). Lazy: a page is fetched when it is needed."""
+
+    def create(self, key: str, data: bytes) -> str:
+        """Write a new object and return its etag. Raises `AlreadyExists`, with the object untouched."""
+
+    def replace(self, key: str, data: bytes, etag: str) -> str:
+        """Compare-and-swap: write if the object still has `etag`, return the new one. Raises `PreconditionFailed` if it
+        has another or is not there, with the object untouched."""
+
+    def delete(self, key: str) -> None:
+        """Remove the object; succeeds if there is none."""
+
+    def local_path(self, key: str) -> Path | None:
+        """Where the object lies as a file on this machine, or `None` if it does not: lets readers map files."""
+
+
+def check_key(key: str) -> str:
+    """`key`, if it is one: non-empty segments joined by `/`, none starting with a dot, no backslash or control character.
+
+    Raises:
+        InvalidKeyError: anything else, `..` and absolute paths included.
+    """
+    if (
+        not isinstance(key, str)
+        or not key
+        or len(key.encode("utf-8", "surrogatepass")) > 1024
+        or any(not part or part.startswith(".") for part in key.split("/"))
+        or any(ord(c) < 32 or c == "\\" or ord(c) == 127 or 0xD800 <= ord(c) <= 0xDFFF for c in key)
+    ):
+        raise InvalidKeyError(
+            f"not an object key: {key!r}; a key is a relative path like 'a/b.parquet', without empty segments, "
+            "segments that start with a dot, backslashes or control characters, at most 1024 bytes"
+        )
+    return key
+
+
+def check_prefix(prefix: str) -> str:
+    """`prefix`, if some key could start with it. Raises `InvalidKeyError`."""
+    if prefix:
+        check_key(prefix + "x" if prefix.endswith("/") else prefix)
+    return prefix
