@@ -186,5 +186,7 @@ class Paths:
 def check_name(name: str) -> str:
     """`name`, if it can stand for a provider in a path."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise InputError(f"a provider is named with letters, digits and . _ = -, starting with a letter or digit: {name!r}")
+        raise InputError(
+            f"a provider is named with letters, digits and . _ = -, starting with a letter or digit: {name!r}"
+        )
     return name

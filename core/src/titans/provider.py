@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from titans.errors import InputError
+from titans.errors import InputError, PluginError, TitansError
 from titans.layout import PathLayout, Paths, check_name
 from titans.schema import CEASED, RESERVED, TIME, Schema
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     import polars as pl
 
 __all__ = ["DEFAULT_BUCKET", "Provider"]
@@ -32,7 +33,7 @@ class Provider:
     name: str = field(validator=lambda _, __, value: check_name(value))
     schema: Schema
     key: tuple[str, ...]
-    layout: PathLayout = PathLayout()
+    layout: PathLayout = field(factory=PathLayout)
     distribution: str = ""
     """Name of the distribution that ships it."""
     version: str = ""
@@ -56,8 +57,23 @@ class Provider:
     # --- what the plugin does -----------------------------------------------------------------------------------------
 
     def normalize(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """The plugin's own renaming, folding and unit fixes; the frame itself where it has none."""
-        return frame if self.hooks is None else self.hooks.titans_normalize(frame=frame)
+        """The plugin's own renaming, folding and unit fixes; the frame itself where it has none.
+
+        Raises:
+            PluginError: the plugin raised something else than a `TitansError`.
+        """
+        if self.hooks is None:
+            return frame
+        try:
+            normalized: pl.DataFrame = self.hooks.titans_normalize(frame=frame)
+        except TitansError:
+            raise
+        except Exception as error:
+            raise PluginError(
+                f"provider {self.name!r} ({self.distribution} {self.version}): its titans_normalize failed on a frame with "
+                f"the columns {', '.join(frame.columns)}: {type(error).__name__}: {error}"
+            ) from error
+        return normalized
 
     def example(self, seed: int, keys: int, slots: int) -> Iterator[pl.DataFrame]:
         """Made-up full snapshots, one per slot, the same for the same arguments.
@@ -65,10 +81,14 @@ class Provider:
         Raises:
             InputError: the plugin has none.
         """
-        found = None if self.hooks is None else self.hooks.titans_example(seed=seed, keys=keys, slots=slots)
+        found: Iterator[pl.DataFrame] | None = None
+        if self.hooks is not None:
+            found = self.hooks.titans_example(seed=seed, keys=keys, slots=slots)
         if found is None:
-            raise InputError(f"provider {self.name!r} has no example data: its plugin does not implement titans_example")
-        yield from found
+            raise InputError(
+                f"provider {self.name!r} has no example data: its plugin does not implement titans_example"
+            )
+        return iter(found)
 
     # --- where things are ---------------------------------------------------------------------------------------------
 

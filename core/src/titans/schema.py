@@ -47,6 +47,10 @@ def _columns(given: Mapping[str, object]) -> Mapping[str, str]:
     return MappingProxyType({name: _dtype_name(dtype) for name, dtype in given.items()})
 
 
+def _read_only(given: Mapping[str, float]) -> Mapping[str, float]:
+    return MappingProxyType(dict(given))
+
+
 @frozen
 class Schema:
     """The value columns of a provider.
@@ -65,7 +69,7 @@ class Schema:
 
     columns: Mapping[str, str] = field(converter=_columns, hash=False)
     score: str | None = None
-    unobserved: Mapping[str, float] = field(factory=dict, converter=lambda m: MappingProxyType(dict(m)), hash=False)
+    unobserved: Mapping[str, float] = field(factory=dict, converter=_read_only, hash=False)
     version: int = 1
 
     def __attrs_post_init__(self) -> None:

@@ -15,7 +15,7 @@ from attrs import frozen
 
 from titans.errors import InputError, TimestampError
 
-__all__ = ["Month", "Slot", "SlotSet", "iso", "parse_iso", "to_utc"]
+__all__ = ["NO_SLOTS", "Month", "Slot", "SlotSet", "iso", "parse_iso", "to_utc"]
 
 DAY_MINUTES = 1440
 
@@ -215,3 +215,6 @@ class SlotSet:
 
     def to_json(self) -> list[list[int]]:
         return [list(pair) for pair in self.intervals]
+
+
+NO_SLOTS = SlotSet()

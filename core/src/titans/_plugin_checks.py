@@ -1,0 +1,202 @@
+"""From an entry point to a hook relay and a validated provider. Every refusal says what is wrong and what mends it."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from difflib import get_close_matches
+from importlib import metadata
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from pluggy import PluginManager, PluginValidationError
+
+from titans.errors import InputError
+from titans.hookspecs import API_VERSION, ProviderSpec, hookimpl
+from titans.layout import PathLayout
+from titans.provider import Provider
+from titans.schema import Schema
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from titans.plugins import PluginInfo
+
+__all__ = ["Refused", "build_provider", "connect"]
+
+HOOKS = tuple(name for name in vars(ProviderSpec) if name.startswith("titans_"))
+REQUIRED = ("titans_schema", "titans_pk_columns")
+
+
+class Refused(Exception):
+    """Why a plugin cannot be used. The cause, if there is one, is what it raised."""
+
+
+class _DefaultLayout:
+    @hookimpl
+    def titans_path_layout(self) -> PathLayout:
+        return PathLayout()
+
+
+class _Unchanged:
+    @hookimpl
+    def titans_normalize(self, frame: pl.DataFrame) -> pl.DataFrame:
+        return frame
+
+
+def connect(info: PluginInfo, group: str) -> tuple[PluginManager, Any]:
+    """Import what the entry point names and register it, over the core's defaults, with a manager of its own.
+
+    Returns:
+        The manager, and the plugin: the module or object.
+
+    Raises:
+        Refused: it cannot be imported, is for another API, or has hooks that the core does not know.
+    """
+    plugin = _imported(info, group)
+    try:
+        return _registered(info, plugin), plugin
+    except Refused:
+        raise
+    except Exception as error:  # looking at the plugin runs its code: a module's __getattr__, an object's __eq__
+        raise Refused(f"looking for its hooks failed: {_said(error)}. Report it to its authors") from error
+
+
+def _registered(info: PluginInfo, plugin: Any) -> PluginManager:
+    _check_api(info, plugin)
+    manager = PluginManager("titans")
+    manager.add_hookspecs(ProviderSpec)
+    _check_marks(manager, plugin, info)
+    manager.register(_DefaultLayout())
+    unchanged = _Unchanged()
+    manager.register(unchanged)
+    try:
+        manager.register(plugin, name=f"{info.distribution}:{info.name}")
+    except PluginValidationError as error:
+        reason = " ".join(str(error).split())
+        raise Refused(f"a hook does not fit its specification: {reason}. See titans.hookspecs.ProviderSpec") from error
+    _check_known(manager, plugin)
+    # Without this, a titans_normalize that forgets its return would be answered for by the default, in silence.
+    if any(
+        impl.plugin is plugin and not impl.wrapper and not impl.hookwrapper
+        for impl in _impls(manager, "titans_normalize")
+    ):
+        manager.unregister(unchanged)
+    return manager
+
+
+def build_provider(info: PluginInfo, group: str) -> Provider:
+    """The provider that the entry point names, validated.
+
+    Raises:
+        Refused: as `connect`, or what the hooks return is not valid.
+    """
+    manager, plugin = connect(info, group)
+    for hook in REQUIRED:
+        if not implements(manager, hook, plugin):
+            raise Refused(
+                f"it does not implement {hook}; a provider needs {' and '.join(REQUIRED)}, each marked with @titans.hookimpl"
+            )
+    schema = _result(manager, "titans_schema", Schema)
+    key = _result(manager, "titans_pk_columns", tuple | list)
+    layout = _result(manager, "titans_path_layout", PathLayout)
+    try:
+        return Provider(
+            name=info.name,
+            schema=schema,
+            key=tuple(key),
+            layout=layout,
+            distribution=info.distribution,
+            version=info.version,
+            hooks=manager.hook,
+        )
+    except InputError as error:
+        raise Refused(str(error)) from error
+
+
+def implements(manager: PluginManager, hook: str, plugin: Any) -> bool:
+    return any(impl.plugin is plugin for impl in _impls(manager, hook))
+
+
+def _impls(manager: PluginManager, hook: str) -> list[Any]:
+    return list(getattr(manager.hook, hook).get_hookimpls())
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _imported(info: PluginInfo, group: str) -> Any:
+    try:
+        found = metadata.EntryPoint(info.name, info.value, group).load()
+        # A class is only a recipe for the object that has the hooks.
+        return found() if inspect.isclass(found) else found
+    except (Exception, SystemExit) as error:
+        raise Refused(
+            f"it cannot be imported: {_said(error)}. Mend or reinstall it (pip install --force-reinstall {info.distribution}), "
+            f"or leave it out with TITANS_DISABLE_PLUGINS={info.name}"
+        ) from error
+
+
+def _check_api(info: PluginInfo, plugin: Any) -> None:
+    module = sys.modules.get(info.value.split(":")[0].strip())
+    built_for = getattr(plugin, "TITANS_API", getattr(module, "TITANS_API", None))
+    if built_for is None:
+        raise Refused(f"it declares no TITANS_API; add `TITANS_API = {API_VERSION}` to {info.value}")
+    if type(built_for) is not int:
+        raise Refused(f"its TITANS_API must be an integer, got {built_for!r}; write `TITANS_API = {API_VERSION}`")
+    if built_for != API_VERSION:
+        upgrade = "titans-core" if built_for > API_VERSION else info.distribution
+        raise Refused(
+            f"it was built for plugin API {built_for}, but titans-core {_core_version()} has API {API_VERSION}; "
+            f"pip install --upgrade {upgrade}"
+        )
+
+
+def _core_version() -> str:
+    try:
+        return metadata.version("titans-core")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+def _check_marks(manager: PluginManager, plugin: Any, info: PluginInfo) -> None:
+    for name in dir(plugin):
+        if not name.startswith("titans_") or manager.parse_hookimpl_opts(plugin, name) is not None:
+            continue
+        value = inspect.getattr_static(plugin, name)
+        if isinstance(value, ModuleType):
+            continue
+        if inspect.isroutine(value) or isinstance(value, staticmethod | classmethod):
+            raise Refused(
+                f"its function {name} is not marked as a hook; put @titans.hookimpl above it in {info.value}, "
+                "or, if it is no hook, give it a name that does not start with titans_"
+            )
+        if name in HOOKS:
+            raise Refused(f"its {name} is a {type(value).__name__}; make it a function marked with @titans.hookimpl")
+
+
+def _check_known(manager: PluginManager, plugin: Any) -> None:
+    try:
+        manager.check_pending()
+    except PluginValidationError as error:
+        unknown = sorted(
+            name
+            for name, caller in vars(manager.hook).items()
+            if not name.startswith("_") and not caller.has_spec() and implements(manager, name, plugin)
+        )
+        name = unknown[0] if unknown else "?"
+        meant = get_close_matches(name, HOOKS, n=1)
+        hint = f"did you mean {meant[0]}?" if meant else f"the hooks are {', '.join(HOOKS)}"
+        raise Refused(f"it implements a hook {name} that TITANS does not know; {hint}") from error
+
+
+def _result(manager: PluginManager, hook: str, expected: Any) -> Any:
+    try:
+        result = getattr(manager.hook, hook)()
+    except (Exception, SystemExit) as error:
+        raise Refused(f"its {hook} failed: {_said(error)}") from error
+    if not isinstance(result, expected):
+        wanted = expected.__name__ if isinstance(expected, type) else "tuple of column names"
+        raise Refused(f"its {hook} must return a {wanted}, got {type(result).__name__} {result!r}")
+    return result

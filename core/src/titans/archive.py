@@ -1,0 +1,362 @@
+"""One provider in one store: everything a collector or a reader does."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, evolve, field
+
+from titans.changes.conform import conform_changes, conform_snapshot
+from titans.changes.digest import digest
+from titans.changes.frames import is_pandas, to_polars
+from titans.changes.state import diff, overlay
+from titans.errors import InputError, SlotConflictError, SuspiciousSnapshotError
+from titans.events import Event, emit
+from titans.layout import Paths
+from titans.provider import Provider
+from titans.read.reader import Reader, retrying
+from titans.results import Compaction, IngestResult, MonthStatus
+from titans.slots import Month, Slot, to_utc
+from titans.store import ObjectStore
+from titans.tiers.adopt import Adoption, adopt
+from titans.tiers.commit import pause, read_head
+from titans.tiers.deletion import due, remove
+from titans.tiers.files import FileInfo, Source
+from titans.tiers.hot import HotFile, adopted_source, create_hot, list_hot
+from titans.tiers.manifest import Manifest
+from titans.tiers.merge import merge, next_merge
+from titans.tiers.view import MonthView
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["MAX_CEASED", "Archive", "IngestResult", "open"]
+
+log = logging.getLogger("titans.archive")
+
+MAX_CEASED = 0.5
+"""Of the living keys, the share that may vanish in one snapshot before it is taken for a truncated download."""
+
+
+def open(
+    store: ObjectStore | str | Path | None = None,
+    *,
+    provider: str | Provider,
+    s3_client: Any = None,
+) -> Archive:
+    """The archive of `provider` in `store`.
+
+    Args:
+        store: a URL (`file:///dir`, `s3://bucket/prefix`, `memory://name`), a folder, or an `ObjectStore`. By default what
+            `TITANS_STORE` names, else the folder `./titans-data`.
+        provider: the name of an installed provider, or one made by hand.
+        s3_client: a boto3 client to use for `s3://`.
+
+    Raises:
+        UnknownProviderError, PluginError: see `titans.plugins`.
+        UnsupportedStoreError: no store of this URL's scheme.
+    """
+    from titans.where import resolve_store
+
+    found = resolve_store(store, s3_client=s3_client)
+    if not isinstance(provider, Provider):
+        from titans.plugins import load
+
+        provider = load(provider)
+    return Archive(found, provider)
+
+
+@define(eq=False)
+class Archive:
+    """A provider in a store. Cheap to make; safe to use from several processes and machines at once, not from threads."""
+
+    store: ObjectStore
+    provider: Provider
+    paths: Paths = field(init=False)
+    wait: Callable[[int], None] = field(default=pause, kw_only=True, repr=False)
+    """Called between attempts that lost a race, with the number of the attempt."""
+    _tip: tuple[Slot, pl.DataFrame] | None = field(default=None, init=False, repr=False)
+    """The last snapshot slot this object ingested, and the state there, which no later adoption changes."""
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.store, ObjectStore) or not isinstance(self.provider, Provider):
+            raise InputError("Archive takes an ObjectStore and a Provider; titans.open takes URLs, folders and names")
+        self.paths = self.provider.paths()
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    def ingest(self, snapshot: Any, timestamp: datetime, *, max_ceased: float = MAX_CEASED) -> IngestResult:
+        """Archive a full snapshot: store what changed since the last one, and adopt it.
+
+        Args:
+            snapshot: every key there is, with its values; polars, pandas, or Arrow. A null, or the provider's sentinel, means
+                "not observed": the last known value of a living key is carried.
+            timestamp: when it was collected; timezone-aware. It becomes the `Time` of the change points.
+            max_ceased: the share of the living keys that may be missing; 1.0 accepts any snapshot.
+
+        Returns:
+            What was stored. `status` is `ingested`, `unchanged` (stored, but nothing had changed), `already` (this
+            snapshot is in) or `skipped` (the slot holds another observation, which stays).
+
+        Raises:
+            TimestampError, SchemaError, SuspiciousSnapshotError: the snapshot is not acceptable; nothing changed.
+            ConcurrencyConflictError: stored, but not adopted yet; the next call or compaction of anybody does that.
+        """
+        collected = to_utc(timestamp)
+        slot = Slot.of(collected, self.paths.minutes)
+        frame, duplicates = conform_snapshot(snapshot, self.provider)
+        content = digest(frame)
+        if not 0 <= max_ceased <= 1:
+            raise InputError(f"max_ceased is a share of the living keys between 0 and 1, got {max_ceased!r}")
+        result = IngestResult(
+            "skipped", self.paths.hot_key(slot), collected, rows=frame.height, duplicates=duplicates, hash=content
+        )
+        manifest = read_head(self.store, self.paths, self.provider, slot.month).manifest
+        held = adopted_source(self.store, self.paths, self.provider, manifest, slot)
+        if held is None:
+            base = manifest.observed.before(slot.index)
+            old = retrying(lambda: self._state_at(slot, base))
+            change = diff(old, frame, collected, self.provider)
+            if old.height and change.ceased > max_ceased * old.height:
+                self._event("snapshot_refused", slot=str(slot), living=old.height, ceased=change.ceased)
+                raise SuspiciousSnapshotError(
+                    f"snapshot of provider {self.provider.name!r} at {slot}: {change.ceased} of {old.height} living keys are "
+                    f"missing, more than max_ceased={max_ceased}; it looks truncated and nothing was stored; if it is "
+                    "right, ingest it with max_ceased=1.0"
+                )
+            kind, rows = "diff", change.rows
+            if base is None:
+                kind, rows = "full", diff(frame.clear(), frame, collected, self.provider).rows
+            source = Source(slot.index, kind, content, collected)
+            info = FileInfo.describe(rows, self.provider, "hot", (source,), base=base)
+            file = HotFile(result.key, slot, info, rows)
+            file, held = create_hot(self.store, self.provider, file, self.wait)
+            adoption, held = self._adopt_own(file, held)
+            if held == source and file.created:
+                self._tip = (slot, self._after(old if kind == "diff" else old.clear(), rows))
+                result = evolve(
+                    result,
+                    status="ingested" if change.rows.height else "unchanged",
+                    added=change.added,
+                    changed=change.changed,
+                    ceased=change.ceased,
+                    corrections=adoption.corrections,
+                )
+                self._ingested(result)
+                return result
+        same = held.is_snapshot and held.hash == content
+        if same and held.time <= collected:
+            result = evolve(result, status="already")
+        else:
+            log.warning(
+                "%s: slot %s already holds %s; this snapshot is skipped", self.provider.name, slot,
+                "the same snapshot with a later time" if same else "another observation",
+                extra={"provider": self.provider.name, "slot": str(slot)},
+            )  # fmt: skip
+        self._ingested(result)
+        return result
+
+    def upload(self, changes: Any, timestamp: datetime, *, on_conflict: str = "keep") -> str:
+        """Store changed and removed rows of one collection in the slot of `timestamp`; returns the key, `""` for no rows.
+
+        The file is part of the archive at once (readers apply it); `compact` adopts and merges it.
+
+        Args:
+            changes: change points: key, values, optionally `Time` (inside the slot) and `Ceased`; see `prepare_for_upload`.
+            timestamp: when they were collected; timezone-aware.
+            on_conflict: where the slot holds other content: `"keep"` it, warn and return its key, or raise an `"error"`.
+
+        Raises:
+            TimestampError, SchemaError: the rows are not acceptable; nothing changed.
+            SlotConflictError: only with `on_conflict="error"`.
+        """
+        if on_conflict not in ("keep", "error"):
+            raise InputError(f"on_conflict is 'keep' or 'error', got {on_conflict!r}")
+        collected = to_utc(timestamp)
+        slot = Slot.of(collected, self.paths.minutes)
+        given = changes if is_pandas(changes) else to_polars(changes)
+        if not len(given):
+            return ""
+        rows, _ = conform_changes(given, self.provider, collected, slot)
+        content = digest(rows)
+        source = Source(slot.index, "changes", content, collected)
+        info = FileInfo.describe(rows, self.provider, "hot", (source,), hash=content)
+        file = HotFile(self.paths.hot_key(slot), slot, info, rows)
+        file, held = create_hot(self.store, self.provider, file, self.wait)
+        if file.created:
+            manifest = read_head(self.store, self.paths, self.provider, slot.month).manifest
+            held = self._settled(file, manifest) or held
+        if held.is_snapshot or held.hash != content:
+            message = (
+                f"slot {slot} of provider {self.provider.name!r} already holds {'a snapshot' if held.is_snapshot else 'other rows'}"
+                f" ({file.key}); they stay, and these {rows.height} row(s) were not stored"
+            )
+            self._event("slot_conflict", slot=str(slot), key=file.key, rows=rows.height)
+            if on_conflict == "error":
+                raise SlotConflictError(message)
+            log.warning("%s", message, extra={"provider": self.provider.name, "slot": str(slot)})
+        elif file.created:
+            self._event("hot_created", slot=str(slot), key=file.key, rows=rows.height)
+        return file.key
+
+    def compact(self, hot_key: str | None = None) -> Compaction:
+        """Adopt every hot file there is, merge what is due, and remove what has been replaced for over an hour.
+
+        Any number of processes may do this at once, and beside writers and readers.
+
+        Args:
+            hot_key: only the month of this hot file, and the one before.
+
+        Raises:
+            InvalidKeyError: `hot_key` is not one of this provider and environment; nothing was read.
+            ConcurrencyConflictError: too many lost races; nothing is lost, the next run goes on.
+        """
+        started = time.monotonic()
+        slot = None if hot_key is None else self.paths.parse_hot_key(hot_key)
+        result = Compaction()
+        for month, keys in self._listed(slot).items():
+            if slot is not None and month == slot.month:
+                keys.setdefault(slot.index, self.paths.hot_key(slot))
+            result += self._compact_month(month, keys)
+        return evolve(result, seconds=time.monotonic() - started)
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def state(self, at: datetime) -> pl.DataFrame:
+        """Every living key at `at` (change points at `at` included) with its values and the `Time` they hold since.
+
+        Columns: key, `Time`, values. Sorted by key.
+        """
+        moment = to_utc(at, "at")
+        return retrying(lambda: self._reader().state(moment))
+
+    def latest(self) -> pl.DataFrame:
+        """As `state`, after the last change point there is."""
+        return retrying(lambda: self._reader().latest())
+
+    def changes(self, start: datetime | None = None, end: datetime | None = None) -> pl.DataFrame:
+        """The change points with `start <= Time < end`, tombstones included.
+
+        Columns: key, `Time`, values, `Ceased`. Sorted by key and `Time`.
+        """
+        return retrying(lambda: self._reader().changes(start, end))
+
+    def history(self, start: datetime | None = None, end: datetime | None = None, **key: Any) -> pl.DataFrame:
+        """As `changes`, of the keys whose columns equal `key`: `history(InstanceType="m5.large", Region="us-east-1")`.
+
+        Raises:
+            InputError: a name that is no key column.
+        """
+        return retrying(lambda: self._reader().history(start, end, key))
+
+    def status(self) -> tuple[MonthStatus, ...]:
+        """What the archive consists of, month by month."""
+        reader, found = self._reader(), []
+        for month in reader.months():
+            keys = list_hot(self.store, self.paths, Slot(month, 0, self.paths.minutes))
+            manifest = read_head(self.store, self.paths, self.provider, month).manifest
+            found.append(MonthStatus.of(manifest, len(set(keys) - set(manifest.adopted))))
+        return tuple(found)
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _reader(self) -> Reader:
+        return Reader(self.store, self.paths, self.provider)
+
+    def _event(self, name: str, **fields: Any) -> None:
+        emit(Event(name, self.provider.name, fields), self.provider)
+
+    def _ingested(self, result: IngestResult) -> None:
+        self._event(
+            "snapshot_ingested", status=result.status, key=result.key, time=result.timestamp, rows=result.rows,
+            added=result.added, changed=result.changed, ceased=result.ceased,
+        )  # fmt: skip
+
+    def _state_at(self, slot: Slot, base: int | None) -> pl.DataFrame:
+        """The state a snapshot for `slot` is compared with: that of the adopted snapshot `base`.
+
+        For the first of a month, what is known of the time before it; that only decides whether it looks truncated.
+        """
+        if base is None:
+            return self._reader().state_before(slot.start)
+        if self._tip is not None and self._tip[0] == Slot(slot.month, base, slot.minutes):
+            return self._tip[1]
+        manifest = read_head(self.store, self.paths, self.provider, slot.month).manifest
+        view = MonthView.of(manifest, self.store, self.paths, self.provider)
+        return view.state(view.slot(base).end)
+
+    def _after(self, old: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+        """Key and value columns of the state that `rows` make of `old`."""
+        columns = [*self.provider.key, *self.provider.schema.columns]
+        return overlay(old.select(columns), rows, self.provider)
+
+    def _adopt_own(self, file: HotFile, held: Source) -> tuple[Adoption, Source]:
+        """Adopt what is there, `file` among it; and what the slot turned out to hold."""
+        month = file.slot.month
+        keys = list_hot(self.store, self.paths, file.slot)
+        if file.created:
+            keys[file.slot.index] = file.key  # the store's list may lag
+        own = file if file.created else None
+        adoption = adopt(self.store, self.paths, self.provider, month, keys, own=own, wait=self.wait)
+        self._adopted(month, adoption)
+        if file.slot.index in adoption.slots:
+            return adoption, held
+        return adoption, self._settled(file, adoption.manifest) or held
+
+    def _settled(self, file: HotFile, manifest: Manifest) -> Source | None:
+        """What was adopted for the file's slot, `None` if nothing is.
+
+        A file that this call wrote for a slot whose own had been merged and removed long before is taken back: no manifest
+        names it, and no reader looks at it.
+        """
+        held = adopted_source(self.store, self.paths, self.provider, manifest, file.slot)
+        if held is not None and file.created:
+            now = read_head(self.store, self.paths, self.provider, file.slot.month).manifest
+            retired = any(file.slot.index in p.slots for p in now.pending)
+            if not any(e.file == file.key for e in now.files) and (held != file.info.source or not retired):
+                self.store.delete(file.key)
+        return held
+
+    def _adopted(self, month: Month, adoption: Adoption) -> None:
+        if adoption.slots:
+            log.info(
+                "%s %s: adopted %d slot(s), up to %d", self.provider.name, month, len(adoption.slots), adoption.slots[-1],
+                extra={"provider": self.provider.name, "month": str(month), "slots": len(adoption.slots)},
+            )  # fmt: skip
+            self._event("slots_adopted", month=str(month), slots=len(adoption.slots), corrections=adoption.corrections)
+
+    def _listed(self, slot: Slot | None) -> Mapping[Month, dict[int, str]]:
+        """Hot files by month: all, or those of the month of `slot` and the one before."""
+        prefix = self.paths.hot_prefix + "/"
+        found: dict[Month, dict[int, str]] = {} if slot is None else {slot.month: {}}
+        start_after = "" if slot is None else self.paths.hot_month(slot.month.previous())
+        for entry in self.store.list(prefix, start_after):
+            try:
+                hot = self.paths.parse_hot_key(entry.key)
+            except ValueError:
+                continue
+            if slot is not None and hot.month > slot.month:
+                break
+            found.setdefault(hot.month, {})[hot.index] = entry.key
+        return dict(sorted(found.items()))
+
+    def _compact_month(self, month: Month, keys: Mapping[int, str]) -> Compaction:
+        head = read_head(self.store, self.paths, self.provider, month)
+        ready = due(head)
+        removed = remove(self.store, self.paths, head.manifest, ready)
+        adoption = adopt(self.store, self.paths, self.provider, month, keys, head=head, removed=ready, wait=self.wait)
+        self._adopted(month, adoption)
+        if removed:
+            self._event("files_removed", month=str(month), files=removed)
+        manifest, merges = adoption.manifest, 0
+        while plan := next_merge(manifest):
+            manifest, entry = merge(self.store, self.paths, self.provider, manifest, plan, self.wait)
+            if entry is not None:
+                merges += 1
+                self._event("files_merged", month=str(month), level=plan.level, file=entry.file, rows=entry.rows)
+        return Compaction(adopted=len(adoption.slots), merged=merges, removed=removed)

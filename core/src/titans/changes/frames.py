@@ -1,0 +1,70 @@
+"""Frames as callers have them → polars. pandas is never imported here: a caller who has a pandas frame has imported it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import polars as pl
+
+from titans.errors import InputError
+
+__all__ = ["is_pandas", "to_polars"]
+
+
+def is_pandas(frame: object) -> bool:
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(frame, pandas.DataFrame)
+
+
+def to_polars(frame: Any) -> pl.DataFrame:
+    """A polars, pandas or Arrow (PyCapsule) frame as a polars frame, rows in the same order.
+
+    pandas is converted column by column, without pyarrow and without a Python object per row; NaN, NaT, None and NA
+    become null. The index is not looked at.
+
+    Raises:
+        InputError: it is none of these, or has two columns of the same name.
+    """
+    if isinstance(frame, pl.DataFrame):
+        return frame
+    if isinstance(frame, pl.LazyFrame):
+        return frame.collect()
+    if is_pandas(frame):
+        names = [str(name) for name in frame.columns]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise InputError(f"the frame has several columns named {', '.join(map(repr, twice))}; rename or drop them")
+        return pl.DataFrame([_series(name, frame.iloc[:, at]) for at, name in enumerate(names)])
+    if hasattr(frame, "__arrow_c_stream__"):
+        return pl.DataFrame(frame)
+    raise InputError(
+        f"not a frame: {type(frame).__module__}.{type(frame).__qualname__}; "
+        "pass polars, pandas, or anything with the Arrow PyCapsule interface (__arrow_c_stream__)"
+    )
+
+
+def _series(name: str, column: Any) -> pl.Series:
+    """One pandas column."""
+    dtype = column.dtype
+    if dtype.kind == "M":
+        if getattr(dtype, "tz", None) is not None:
+            naive = column.dt.tz_convert("UTC").dt.tz_localize(None)
+            return _series(name, naive).dt.replace_time_zone("UTC")
+        return pl.Series(name, column.to_numpy(dtype="datetime64[us]"))
+    if dtype.kind in "iufb":
+        if type(dtype).__module__.startswith("numpy"):
+            series = pl.Series(name, column.to_numpy())
+        else:  # a masked or Arrow-backed number: the values without their mask, then the mask
+            plain = {"i": "int64", "u": "uint64", "f": "float64", "b": "bool"}[dtype.kind]
+            series = pl.Series(name, column.to_numpy(dtype=plain, na_value=0))
+            missing = pl.Series(column.isna().to_numpy())
+            if missing.any():
+                series = series.set(missing, None)
+        return series.fill_nan(None) if dtype.kind == "f" else series
+    values = column.to_numpy(dtype=object, na_value=None).tolist()
+    try:
+        return pl.Series(name, values, strict=True)
+    except (TypeError, pl.exceptions.PolarsError):
+        # Values of several types: keep each as text, so that the cast to the schema can say which one does not fit.
+        return pl.Series(name, [None if v is None else str(v) for v in values], dtype=pl.String)

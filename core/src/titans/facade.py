@@ -1,0 +1,128 @@
+"""What a collector calls: four functions, the same names and signatures as ever."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from titans.slots import to_utc
+
+if TYPE_CHECKING:
+    from titans.archive import Archive
+    from titans.provider import Provider
+    from titans.store import ObjectStore
+
+__all__ = ["get_config", "prepare_for_upload", "run_compaction", "upload_hot_tier"]
+
+log = logging.getLogger("titans")
+
+
+def get_config(provider: str) -> Provider:
+    """The installed provider of this name.
+
+    Raises:
+        UnknownProviderError: none; the message names the installed ones and the package to install. A `ValueError`.
+        PluginError: its package is broken; the message says how.
+    """
+    from titans.plugins import load
+
+    return load(provider)
+
+
+def prepare_for_upload(
+    changed_df: Any,
+    removed_df: Any,
+    value_columns: Sequence[str] | None = None,
+    pk_columns: Sequence[str] | None = None,
+) -> Any:
+    """Changed rows and removed rows as one frame, with `Ceased` false and true; columns aligned, rows in their order.
+
+    Args:
+        changed_df, removed_df: pandas or polars frames (or `None`); the result is of the same library.
+        value_columns: in these, -1 becomes null, and a changed row left with nothing observed is dropped and counted.
+        pk_columns: with these, a changed row beats a removed one of the same key and `Time`.
+    """
+    from titans.changes.prepare import prepare
+
+    return prepare(changed_df, removed_df, value_columns, pk_columns)
+
+
+def upload_hot_tier(
+    changed_df: Any,
+    timestamp: datetime,
+    provider: str = "aws",
+    s3_client: Any = None,
+    *,
+    store: ObjectStore | str | Path | None = None,
+) -> str:
+    """Store the change points of one collection as the hot file of its slot; returns the key, `""` for an empty frame.
+
+    Args:
+        changed_df: what `prepare_for_upload` returns; pandas, polars or Arrow.
+        timestamp: when they were collected; timezone-aware. 14:23 → `…/14-20.parquet`.
+        provider: name of an installed provider.
+        s3_client: a boto3 client; the bucket is `TITANS_BUCKET`, by default `titans-spotlake-data`.
+        store: where else: a URL, a folder, or an `ObjectStore`.
+
+    Uploading the same rows again is a success. Other rows for the same slot are not stored: the first file stays, its key is
+    returned, and a warning is logged.
+
+    Raises:
+        TimestampError: `timestamp` is naive, or a changed row's `Time` lies outside its slot. A `ValueError`.
+        SchemaError: a key column is missing or null, or a value cannot be cast. A `ValueError`.
+    """
+    return _upload(changed_df, timestamp, provider, s3_client, store, default_bucket=False)
+
+
+def run_compaction(
+    hot_s3_key: str,
+    timestamp: datetime,
+    provider: str = "aws",
+    timeout_seconds: float = 30.0,
+    s3_client: Any = None,
+    *,
+    store: ObjectStore | str | Path | None = None,
+) -> None:
+    """Adopt every hot file of the month of `hot_s3_key` (and what is left of the one before), and merge what is due.
+
+    Args:
+        hot_s3_key: what `upload_hot_tier` returned.
+        timestamp: of the collection; timezone-aware. The month is that of the key.
+        timeout_seconds: a compaction that took longer is logged as a warning; nothing is cut off.
+        provider, s3_client, store: as for `upload_hot_tier`.
+
+    Raises:
+        InvalidKeyError: the key is not a hot key of this provider. A `ValueError`.
+        ConcurrencyConflictError: other writers won every race. Nothing is lost: the next run adopts what was uploaded.
+    """
+    _compact(hot_s3_key, timestamp, provider, timeout_seconds, s3_client, store, default_bucket=False)
+
+
+def _upload(frame: Any, timestamp: datetime, provider: str, s3_client: Any, store: Any, *, default_bucket: bool) -> str:
+    collected = to_utc(timestamp)
+    if not len(frame):
+        return ""
+    return _archive(provider, s3_client, store, default_bucket=default_bucket).upload(frame, collected)
+
+
+def _compact(
+    key: str, timestamp: datetime, provider: str, timeout: float, s3_client: Any, store: Any, *, default_bucket: bool
+) -> None:
+    to_utc(timestamp)
+    done = _archive(provider, s3_client, store, default_bucket=default_bucket).compact(key)
+    if done.seconds > timeout:
+        log.warning(
+            "compaction of provider %s took %.1f s, more than %.1f s", provider, done.seconds, timeout,
+            extra={"provider": provider, "key": key, "ms": round(done.seconds * 1000)},
+        )  # fmt: skip
+
+
+def _archive(provider: str, s3_client: Any, store: Any, *, default_bucket: bool) -> Archive:
+    from titans.archive import Archive
+    from titans.where import resolve_store
+
+    config = get_config(provider)
+    return Archive(resolve_store(store, s3_client=s3_client, default_bucket=default_bucket), config)

@@ -1,0 +1,1 @@
+"""Reading: which files a question needs, and the answer."""

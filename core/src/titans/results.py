@@ -1,0 +1,100 @@
+"""What the operations of an archive return."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from titans.slots import Month
+
+if TYPE_CHECKING:
+    from titans.tiers.manifest import Manifest
+
+__all__ = ["Compaction", "IngestResult", "MonthStatus"]
+
+
+@frozen
+class IngestResult:
+    """What became of a snapshot."""
+
+    status: str
+    """`ingested`, `unchanged` (stored, nothing had changed), `already` (this snapshot is in), `skipped` (the slot holds
+    another observation, which stays)."""
+    key: str
+    """Of the slot's hot file."""
+    timestamp: datetime
+    """When the snapshot was collected, in UTC."""
+    rows: int
+    """Keys in the snapshot."""
+    added: int = 0
+    """Keys that were not there (or came back)."""
+    changed: int = 0
+    """Keys with other values."""
+    ceased: int = 0
+    """Keys that are gone."""
+    duplicates: int = 0
+    """Rows of the snapshot that repeated a key with other values, and were dropped."""
+    corrections: int = 0
+    """Rows written to keep the states of neighbouring snapshots what they were (late or concurrent slots only)."""
+    hash: str = ""
+    """Content hash of the snapshot."""
+
+    @property
+    def change_points(self) -> int:
+        return self.added + self.changed + self.ceased
+
+
+@frozen
+class Compaction:
+    """What a compaction did."""
+
+    adopted: int = 0
+    merged: int = 0
+    removed: int = 0
+    """Objects removed from the store."""
+    seconds: float = 0.0
+
+    def __add__(self, other: Compaction) -> Compaction:
+        return Compaction(
+            self.adopted + other.adopted,
+            self.merged + other.merged,
+            self.removed + other.removed,
+            self.seconds + other.seconds,
+        )
+
+
+@frozen
+class MonthStatus:
+    """What a month consists of."""
+
+    month: Month
+    levels: dict[int, int]
+    """Level → number of files; level 0 holds adopted hot files and corrections."""
+    rows: int
+    bytes: int
+    adopted: int
+    """Slots that have been adopted."""
+    observed: int
+    """Of these, slots of full snapshots."""
+    waiting: int
+    """Hot files nobody has adopted yet; they count in every read."""
+    pending: int
+    """Files that wait for their removal."""
+    version: int
+    """Commits so far."""
+
+    @classmethod
+    def of(cls, manifest: Manifest, waiting: int) -> MonthStatus:
+        return cls(
+            month=manifest.month,
+            levels={level: len(manifest.level(level)) for level in manifest.levels},
+            rows=sum(f.rows for f in manifest.files),
+            bytes=sum(f.bytes for f in manifest.files),
+            adopted=len(manifest.adopted),
+            observed=len(manifest.observed),
+            waiting=waiting,
+            pending=sum(len(p.files) + len(p.slots) for p in manifest.pending),
+            version=manifest.version,
+        )

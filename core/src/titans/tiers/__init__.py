@@ -1,0 +1,1 @@
+"""What is written where: hot files, merged files, the manifest and the commits that change it."""

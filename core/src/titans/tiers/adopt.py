@@ -1,0 +1,157 @@
+"""Adoption: every hot file of the month that the manifest does not have yet becomes part of it, oldest first."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+
+import polars as pl
+from attrs import evolve, field, frozen
+
+from titans.errors import FormatError, NotFound
+from titans.layout import Paths
+from titans.provider import Provider
+from titans.slots import Month, Slot
+from titans.store import ObjectStore
+from titans.tiers.commit import Head, commit, pause
+from titans.tiers.deletion import stamped
+from titans.tiers.files import FileInfo, encode, read_info, read_rows
+from titans.tiers.hot import HotFile
+from titans.tiers.manifest import FileEntry, Manifest, Pending
+from titans.tiers.view import Load, MonthView, in_memory
+
+__all__ = ["Adoption", "adopt", "unadopted"]
+
+log = logging.getLogger("titans.adopt")
+
+Hot = tuple[FileInfo, Load]
+
+
+@frozen
+class Adoption:
+    """What `adopt` did."""
+
+    manifest: Manifest
+    slots: tuple[int, ...]
+    """Adopted by this call."""
+    corrections: int = 0
+    """Restoring and correcting rows written."""
+
+
+@frozen
+class _Plan:
+    """One attempt at the next manifest."""
+
+    manifest: Manifest
+    slots: tuple[int, ...]
+    corrections: int
+
+
+def unadopted(
+    store: ObjectStore, paths: Paths, provider: Provider, month: Month, keys: Mapping[int, str], manifest: Manifest
+) -> list[tuple[int, Hot]]:
+    """The hot files among `keys` that `manifest` has not adopted, oldest first, as `MonthView.adopt` takes them."""
+    found: list[tuple[int, Hot]] = []
+    for index in sorted(set(keys) - set(manifest.adopted)):
+        slot = Slot(month, index, paths.minutes)
+        info = read_info(store, keys[index], provider, slot)
+        found.append((index, (info, partial(read_rows, store, keys[index], provider))))
+    return found
+
+
+@frozen
+class _Adopter:
+    store: ObjectStore
+    paths: Paths
+    provider: Provider
+    month: Month
+    keys: Mapping[int, str]
+    removed: frozenset[Pending]
+    known: dict[int, Hot] = field(factory=dict)
+
+    def hot(self, index: int) -> Hot | None:
+        if index not in self.known:
+            slot, key = Slot(self.month, index, self.paths.minutes), self.keys[index]
+            try:
+                info = read_info(self.store, key, self.provider, slot)
+            except NotFound:
+                log.warning("%s vanished before it was adopted", key)
+                return None
+            except FormatError as error:
+                # One bad object must not keep the others out; it stays where it is, and readers name it.
+                log.error("%s is not adopted: %s", key, error)
+                return None
+            self.known[index] = (info, partial(read_rows, self.store, key, self.provider))
+        return self.known[index]
+
+    def plan(self, head: Head) -> _Plan | None:
+        manifest = stamped(head, self.removed)
+        slots: list[int] = []
+        corrections = 0
+        view: MonthView | None = None
+        for index in sorted(i for i in self.keys if i not in manifest.adopted):
+            hot = self.hot(index)
+            if hot is None:
+                continue
+            info, load = hot
+            if view is None:
+                view = MonthView.of(manifest, self.store, self.paths, self.provider)
+            view, rows = view.adopt(info, load)
+            entries = [FileEntry.of(self.keys[index], 0, index, index, info)]
+            if rows is not None:
+                corrections += rows.height
+                entries.append(self._write_corrections(index, rows))
+            slots.append(index)
+            manifest = evolve(manifest, files=(*manifest.files, *entries))
+        if view is not None:
+            manifest = evolve(
+                manifest,
+                adopted=view.adopted,
+                observed=view.observed,
+                full=view.full,
+                data_version=manifest.data_version + len(slots),
+            )
+        return None if manifest == head.manifest else _Plan(manifest, tuple(slots), corrections)
+
+    def _write_corrections(self, index: int, rows: pl.DataFrame) -> FileEntry:
+        """Under a name nobody else can have: an attempt that loses its race leaves it to vacuum."""
+        info = FileInfo.describe(rows, self.provider, "correction", ())
+        data = encode(rows, info, self.provider)
+        name = Paths.correction_name(index, secrets.token_hex(8))
+        self.store.create(self.paths.file_key(self.month, name), data)
+        last = Slot.of(info.max_time, self.paths.minutes).index if info.max_time else index
+        return FileEntry.of(name, 0, index, last, evolve(info, size=len(data)))
+
+
+def adopt(
+    store: ObjectStore,
+    paths: Paths,
+    provider: Provider,
+    month: Month,
+    keys: Mapping[int, str],
+    *,
+    head: Head | None = None,
+    own: HotFile | None = None,
+    removed: Iterable[Pending] = (),
+    wait: Callable[[int], None] = pause,
+) -> Adoption:
+    """Commit every hot file of `keys` (slot → key, listed before) that is not adopted; drop `removed` from the pending ones.
+
+    `head` is the manifest, if the caller has just read it (after the listing), and `own` a file that the caller has just
+    written: neither is read again.
+    """
+    adopter = _Adopter(store, paths, provider, month, keys, frozenset(removed))
+    if own is not None:
+        adopter.known[own.slot.index] = (own.info, in_memory(own.rows))
+    done = _Plan(Manifest.empty(provider, month), (), 0)
+
+    def mutate(head: Head) -> Manifest | None:
+        nonlocal done
+        plan = adopter.plan(head)
+        done = plan or _Plan(head.manifest, (), 0)
+        return plan.manifest if plan else None
+
+    manifest = commit(store, paths, provider, month, mutate, head=head, wait=wait)
+    return Adoption(manifest, done.slots, done.corrections)

@@ -1,0 +1,120 @@
+"""The commit loop: read, apply a pure function, compare-and-swap, and on a lost race do it again on what is there now."""
+
+from __future__ import annotations
+
+import logging
+import random
+import secrets
+import time
+from collections.abc import Callable
+
+from attrs import frozen
+
+from titans.errors import (
+    AlreadyExists,
+    ConcurrencyConflictError,
+    NotFound,
+    OutcomeUnknown,
+    PreconditionFailed,
+    Unavailable,
+)
+from titans.layout import Paths
+from titans.provider import Provider
+from titans.slots import Month
+from titans.store import Blob, ObjectStore
+from titans.tiers.manifest import Manifest
+
+__all__ = ["ATTEMPTS", "Head", "commit", "pause", "read_head"]
+
+log = logging.getLogger("titans.commit")
+
+ATTEMPTS = 32
+"""How many races a commit may lose before `ConcurrencyConflictError`."""
+
+
+@frozen
+class Head:
+    """A manifest as it was read, with what compare-and-swap needs."""
+
+    manifest: Manifest
+    blob: Blob | None
+    """`None` where the month has no manifest yet."""
+
+
+def read_head(store: ObjectStore, paths: Paths, provider: Provider, month: Month) -> Head:
+    """The month's manifest now. Raises `ManifestError`, `FormatVersionError`."""
+    try:
+        blob = store.get(paths.manifest_key(month))
+    except NotFound:
+        return Head(Manifest.empty(provider, month), None)
+    return Head(Manifest.parse(blob.data, provider, month, paths), blob)
+
+
+def pause(attempt: int) -> None:
+    """Wait before the next attempt: a random part of 10 ms, doubling up to 1 s."""
+    time.sleep(random.random() * min(1.0, 0.01 * 2**attempt))  # noqa: S311
+
+
+def commit(
+    store: ObjectStore,
+    paths: Paths,
+    provider: Provider,
+    month: Month,
+    mutate: Callable[[Head], Manifest | None],
+    *,
+    head: Head | None = None,
+    wait: Callable[[int], None] = pause,
+    attempts: int = ATTEMPTS,
+) -> Manifest:
+    """Apply `mutate` to the month's manifest and store the result; returns the manifest that holds it.
+
+    `mutate` gets the head as it is and returns the new manifest, or `None` if there is nothing to change (any more). It is
+    called again on the newer head after every lost race, so it must not remember what an earlier call saw.
+
+    `head` is the manifest as the caller has just read it; it saves the first read.
+
+    A write whose answer got lost is found again by its commit id: nothing is applied twice.
+
+    Raises:
+        ConcurrencyConflictError: `attempts` races were lost, or the store kept failing. Nothing is lost: hot files stay,
+            and whoever compacts next adopts them.
+    """
+    key = paths.manifest_key(month)
+    tried: set[str] = set()
+    reason: Exception | None = None
+    for attempt in range(attempts):
+        if attempt:
+            wait(attempt - 1)
+        try:
+            if head is None or attempt:
+                head = read_head(store, paths, provider, month)
+        except Unavailable as error:
+            reason = error
+            continue
+        if not tried.isdisjoint(head.manifest.commit_ids):
+            return head.manifest
+        changed = mutate(head)
+        if changed is None:
+            return head.manifest
+        commit_id = secrets.token_hex(8)
+        changed = changed.committed(commit_id)
+        tried.add(commit_id)
+        data = changed.dump()
+        try:
+            if head.blob is None:
+                store.create(key, data)
+            else:
+                store.replace(key, data, head.blob.etag)
+        except (AlreadyExists, PreconditionFailed, OutcomeUnknown, Unavailable) as error:
+            reason = error
+            log.info(
+                "%s %s: attempt %d to commit lost (%s)", provider.name, month, attempt + 1, type(error).__name__,
+                extra={"provider": provider.name, "month": str(month), "attempt": attempt + 1},
+            )  # fmt: skip
+            continue
+        return changed
+    raise ConcurrencyConflictError(
+        f"provider {provider.name!r}, month {month}: {attempts} attempts to commit to {key} failed, the last with "
+        f"{type(reason).__name__ if reason else 'a conflict'} ({reason}); nothing is lost, the next compaction adopts "
+        "every uploaded file: run it again later"
+    ) from reason

@@ -1,0 +1,85 @@
+"""Deferred deletion. A file leaves the archive by a commit, and the store only after the grace period.
+
+Time is the store's own: a list of files is stamped with the time at which the manifest that has it was last written, and is
+due when a later writing of the manifest is a grace period younger.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from datetime import timedelta
+
+from attrs import evolve
+
+from titans.layout import Paths
+from titans.slots import Slot, SlotSet
+from titans.store import ObjectStore
+from titans.tiers.commit import Head
+from titans.tiers.manifest import FileEntry, Manifest, Pending
+
+__all__ = ["GRACE", "due", "remove", "retire", "stamped"]
+
+log = logging.getLogger("titans.deletion")
+
+GRACE = timedelta(hours=1)
+"""How long a reader may still use a file after it has left the archive."""
+
+
+def retire(manifest: Manifest, entries: Iterable[FileEntry]) -> Manifest:
+    """`manifest` without `entries`, which are to be removed after the grace period."""
+    gone = tuple(entries)
+    names = {e.file for e in gone}
+    pending = Pending(
+        since=None,
+        files=tuple(e.file for e in gone if not e.is_hot),
+        slots=SlotSet.of(e.first for e in gone if e.is_hot),
+    )
+    return evolve(
+        manifest,
+        files=tuple(f for f in manifest.files if f.file not in names),
+        pending=(*manifest.pending, pending),
+    )
+
+
+def stamped(head: Head, removed: frozenset[Pending] = frozenset()) -> Manifest:
+    """The head's manifest without the lists in `removed`, and with a time for every list that has none yet."""
+    manifest = head.manifest
+    if head.blob is None or not manifest.pending:
+        return manifest
+    now = head.blob.last_modified
+    kept = tuple(p if p.since else evolve(p, since=now) for p in manifest.pending if p not in removed)
+    return evolve(manifest, pending=kept)
+
+
+def due(head: Head, grace: timedelta = GRACE) -> tuple[Pending, ...]:
+    """The lists whose grace period was over when the head was written."""
+    if head.blob is None:
+        return ()
+    now = head.blob.last_modified
+    return tuple(p for p in head.manifest.pending if p.since is not None and now - p.since >= grace)
+
+
+def remove(store: ObjectStore, paths: Paths, manifest: Manifest, lists: Iterable[Pending]) -> int:
+    """Delete the objects of `lists`, by their keys; returns how many.
+
+    What the manifest still (or again) names as live stays, and a hot file goes only if a merged file holds its slot.
+    """
+    live = {f.file for f in manifest.files}
+    merged = SlotSet()
+    for entry in manifest.files:
+        if not entry.is_hot:
+            merged |= entry.slots
+    count = 0
+    for pending in lists:
+        keys = [paths.file_key(manifest.month, name) for name in pending.files if name not in live]
+        for index in pending.slots:
+            key = paths.hot_key(Slot(manifest.month, index, paths.minutes))
+            if key in live or index not in merged or index not in manifest.adopted:
+                log.error("%s was to be removed, but no merged file holds its rows; it stays", key)
+            else:
+                keys.append(key)
+        for key in keys:
+            store.delete(key)
+        count += len(keys)
+    return count

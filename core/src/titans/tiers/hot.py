@@ -1,0 +1,91 @@
+"""The hot tier: one create-once file per slot."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import polars as pl
+from attrs import evolve, frozen
+
+from titans.errors import AlreadyExists, NotFound, OutcomeUnknown
+from titans.layout import Paths
+from titans.provider import Provider
+from titans.slots import Slot
+from titans.store import ObjectStore
+from titans.tiers.commit import pause, read_head
+from titans.tiers.files import FileInfo, Source, encode, read_info
+from titans.tiers.manifest import Manifest
+
+__all__ = ["HotFile", "adopted_source", "create_hot", "list_hot"]
+
+log = logging.getLogger("titans.hot")
+
+_ATTEMPTS = 8
+
+
+@frozen
+class HotFile:
+    """A hot file for a slot."""
+
+    key: str
+    slot: Slot
+    info: FileInfo
+    rows: pl.DataFrame
+    created: bool = False
+    """Whether this call wrote the object."""
+
+
+def list_hot(store: ObjectStore, paths: Paths, slot: Slot) -> dict[int, str]:
+    """Slot index → key of the hot files in the month of `slot`, ascending. Foreign objects are passed over."""
+    found: dict[int, str] = {}
+    for entry in store.list(paths.hot_month(slot.month)):
+        try:
+            found[paths.parse_hot_key(entry.key).index] = entry.key
+        except ValueError:
+            log.debug("%s is no hot file; left alone", entry.key)
+    return found
+
+
+def create_hot(
+    store: ObjectStore, provider: Provider, file: HotFile, wait: Callable[[int], None] = pause
+) -> tuple[HotFile, Source]:
+    """Put `file` into its slot unless one is there: the file with what became of it, and what the slot holds afterwards.
+
+    A write whose answer got lost is tried again: what is then found there with the same content is as good as one's own.
+    """
+    data = encode(file.rows, file.info, provider)
+    for attempt in range(_ATTEMPTS):
+        try:
+            store.create(file.key, data)
+        except AlreadyExists:
+            try:
+                return file, read_info(store, file.key, provider, file.slot).source
+            except NotFound:
+                pass  # just removed: it had been merged, or it lost against a merged one
+        except OutcomeUnknown:
+            if attempt == _ATTEMPTS - 1:
+                raise
+        else:
+            return evolve(file, created=True, info=evolve(file.info, size=len(data))), file.info.source
+        wait(attempt)
+    raise OutcomeUnknown(f"{file.key} came and went {_ATTEMPTS} times; upload the slot again")
+
+
+def adopted_source(
+    store: ObjectStore, paths: Paths, provider: Provider, manifest: Manifest, slot: Slot
+) -> Source | None:
+    """What the archive adopted for `slot`, `None` if nothing (yet)."""
+    while slot.index in manifest.adopted:
+        for entry in manifest.files:
+            if slot.index in entry.slots:
+                try:
+                    info = read_info(store, paths.file_key(manifest.month, entry.file), provider, slot)
+                except NotFound:
+                    break  # merged into another file and removed since the manifest was read
+                return next(s for s in info.sources if s.slot == slot.index)
+        newer = read_head(store, paths, provider, slot.month).manifest
+        if newer.version == manifest.version:
+            raise NotFound(f"slot {slot} is adopted in {paths.manifest_key(slot.month)}, but no file there holds it")
+        manifest = newer
+    return None

@@ -1,0 +1,259 @@
+"""The manifest: one JSON object per provider and month that says which files are the archive.
+
+It keeps the fields of the original layout (`m`, `provider`, `year`, `month`, `pk_columns`, `levels`, `next_file_id`,
+`last_hot_idx`, `pending_deletions`) and adds its own. Values are frozen; every change is a function manifest → manifest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from attrs import evolve, field, frozen
+
+from titans.errors import FormatVersionError, InvalidKeyError, ManifestError
+from titans.layout import FANOUT, Paths, WarmName
+from titans.provider import Provider
+from titans.slots import NO_SLOTS, Month, SlotSet, iso, parse_iso
+from titans.tiers.files import FORMAT_VERSION, FileInfo
+
+__all__ = ["COMMIT_IDS", "FileEntry", "Manifest", "Pending"]
+
+COMMIT_IDS = 64
+"""How many of the latest commit ids a manifest keeps, for writers whose answer got lost."""
+
+
+@frozen
+class FileEntry:
+    """A live file of the month."""
+
+    file: str
+    """Bare name of a warm file, full key of a hot file."""
+    level: int
+    first: int
+    """First and last slot its rows belong to."""
+    last: int
+    slots: SlotSet
+    """The slots whose observations it holds (none for a correction)."""
+    rows: int
+    rows_in: int
+    bytes: int
+    hash: str
+    min_key: tuple[str, ...] | None
+    max_key: tuple[str, ...] | None
+    min_time: datetime | None
+    max_time: datetime | None
+    schema_version: int = 1
+
+    @property
+    def is_correction(self) -> bool:
+        return self.file.startswith("C_")
+
+    @property
+    def is_hot(self) -> bool:
+        return "/" in self.file
+
+    @classmethod
+    def of(cls, file: str, level: int, first: int, last: int, info: FileInfo) -> FileEntry:
+        return cls(
+            file, level, first, last, info.slots, info.rows, info.rows_in, info.size, info.hash,
+            info.min_key, info.max_key, info.min_time, info.max_time, info.schema_version,
+        )  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "file": self.file,
+            "hot_range": [self.first, self.last],
+            "slots": self.slots.to_json(),
+            "rows": self.rows,
+            "rows_in": self.rows_in,
+            "bytes": self.bytes,
+            "hash": self.hash,
+            "min_key": self.min_key,
+            "max_key": self.max_key,
+            "min_time": iso(self.min_time) if self.min_time else None,
+            "max_time": iso(self.max_time) if self.max_time else None,
+            "schema_version": self.schema_version,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], level: int) -> FileEntry:
+        first, last = data["hot_range"]
+        return cls(
+            file=data["file"],
+            level=level,
+            first=first,
+            last=last,
+            slots=SlotSet.from_intervals(data["slots"]),
+            rows=data["rows"],
+            rows_in=data["rows_in"],
+            bytes=data["bytes"],
+            hash=data["hash"],
+            min_key=tuple(data["min_key"]) if data["min_key"] else None,
+            max_key=tuple(data["max_key"]) if data["max_key"] else None,
+            min_time=parse_iso(data["min_time"]) if data["min_time"] else None,
+            max_time=parse_iso(data["max_time"]) if data["max_time"] else None,
+            schema_version=data["schema_version"],
+        )
+
+
+@frozen
+class Pending:
+    """Files that no longer belong to the archive and may be removed once the grace period is over."""
+
+    since: datetime | None
+    """By the store's clock; `None` until the first commit after the one that put it here."""
+    files: tuple[str, ...] = ()
+    """Warm files by name."""
+    slots: SlotSet = NO_SLOTS
+    """Hot files by slot."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"since": iso(self.since) if self.since else None, "files": self.files, "slots": self.slots.to_json()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Pending:
+        since = parse_iso(data["since"]) if data["since"] else None
+        return cls(since, tuple(data["files"]), SlotSet.from_intervals(data["slots"]))
+
+
+@frozen
+class Manifest:
+    """The state of a month. `Manifest.empty` is that of a month nobody has written to."""
+
+    provider: str
+    month: Month
+    key: tuple[str, ...]
+    files: tuple[FileEntry, ...] = ()
+    """Live files in order of adoption within each level."""
+    next_file_id: int = 1
+    adopted: SlotSet = NO_SLOTS
+    observed: SlotSet = NO_SLOTS
+    """Adopted slots of full snapshots."""
+    full: Mapping[int, datetime] = field(factory=dict)
+    """Slots whose file holds every living key → the time from which nothing earlier counts."""
+    pending: tuple[Pending, ...] = ()
+    version: int = 0
+    """Counts commits."""
+    data_version: int = 0
+    """Counts adoptions."""
+    commit_ids: tuple[str, ...] = ()
+
+    @classmethod
+    def empty(cls, provider: Provider, month: Month) -> Manifest:
+        return cls(provider.name, month, provider.key)
+
+    def level(self, level: int) -> tuple[FileEntry, ...]:
+        return tuple(f for f in self.files if f.level == level)
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        return tuple(sorted({f.level for f in self.files}))
+
+    @property
+    def pending_files(self) -> frozenset[str]:
+        return frozenset(name for p in self.pending for name in p.files)
+
+    def committed(self, commit_id: str) -> Manifest:
+        return evolve(self, version=self.version + 1, commit_ids=(*self.commit_ids, commit_id)[-COMMIT_IDS:])
+
+    # --- JSON ---------------------------------------------------------------------------------------------------------
+
+    def dump(self) -> bytes:
+        data = {
+            "format_version": FORMAT_VERSION,
+            "m": FANOUT,
+            "provider": self.provider,
+            "year": self.month.year,
+            "month": self.month.month,
+            "pk_columns": self.key,
+            "levels": {str(level): [f.to_json() for f in self.level(level)] for level in self.levels},
+            "next_file_id": self.next_file_id,
+            "last_hot_idx": -1 if self.adopted.last is None else self.adopted.last,
+            "pending_deletions": [p.to_json() for p in self.pending],
+            "version": self.version,
+            "data_version": self.data_version,
+            "commit_ids": self.commit_ids,
+            "adopted": self.adopted.to_json(),
+            "observed": self.observed.to_json(),
+            "full": {str(slot): iso(time) for slot, time in sorted(self.full.items())},
+        }
+        return json.dumps(data, separators=(",", ":")).encode()
+
+    @classmethod
+    def parse(cls, data: bytes, provider: Provider, month: Month, paths: Paths) -> Manifest:
+        """From the bytes of the object at `paths.manifest_key(month)`.
+
+        Every file name in it is checked before anybody reads or deletes it.
+
+        Raises:
+            ManifestError: not JSON, another provider's or month's, or fields that contradict each other.
+            FormatVersionError: written by a newer TITANS.
+        """
+        key = paths.manifest_key(month)
+        try:
+            found = json.loads(data)
+        except ValueError as error:
+            raise ManifestError(f"{key} is not JSON ({error}); it is left as it is") from error
+        if not isinstance(found, dict):
+            raise ManifestError(f"{key} is not a JSON object; it is left as it is")
+        version = found.get("format_version")
+        if isinstance(version, int) and version > FORMAT_VERSION:
+            raise FormatVersionError(
+                f"{key} has format version {version}, this TITANS reads up to {FORMAT_VERSION}; upgrade titans-core"
+            )
+        try:
+            manifest = cls._from_json(found)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ManifestError(f"{key} cannot be read: {error!r}; it is left as it is") from error
+        manifest._check(provider, month, paths, key)
+        return manifest
+
+    @classmethod
+    def _from_json(cls, data: Mapping[str, Any]) -> Manifest:
+        files = [
+            FileEntry.from_json(entry, int(level))
+            for level, entries in sorted(data["levels"].items(), key=lambda item: int(item[0]))
+            for entry in entries
+        ]
+        return cls(
+            provider=data["provider"],
+            month=Month(data["year"], data["month"]),
+            key=tuple(data["pk_columns"]),
+            files=tuple(files),
+            next_file_id=data["next_file_id"],
+            adopted=SlotSet.from_intervals(data["adopted"]),
+            observed=SlotSet.from_intervals(data["observed"]),
+            full={int(slot): parse_iso(time) for slot, time in data["full"].items()},
+            pending=tuple(Pending.from_json(p) for p in data["pending_deletions"]),
+            version=data["version"],
+            data_version=data["data_version"],
+            commit_ids=tuple(data["commit_ids"]),
+        )
+
+    def _check(self, provider: Provider, month: Month, paths: Paths, key: str) -> None:
+        if self.provider != provider.name or self.month != month:
+            raise ManifestError(f"{key} is that of provider {self.provider!r}, month {self.month}; it is left as it is")
+        if self.key != provider.key:
+            raise ManifestError(
+                f"{key} was written with the primary key {', '.join(self.key)}, provider {provider.name!r} now has "
+                f"{', '.join(provider.key)}; a key cannot change: install the version of the provider that wrote it"
+            )
+        slots = month.slots(paths.minutes)
+        for numbers in (self.adopted, self.observed, *(f.slots for f in self.files), *(p.slots for p in self.pending)):
+            if numbers.last is not None and numbers.last >= slots:
+                raise ManifestError(f"{key} names slot {numbers.last}, but {month} has {slots}; it is left as it is")
+        try:
+            names = [f.file for f in self.files]
+            for entry in self.files:
+                paths.file_key(month, entry.file)
+            for name in self.pending_files:
+                if WarmName.parse(name) is None:
+                    raise InvalidKeyError(f"{name!r} is no warm file")
+        except InvalidKeyError as error:
+            raise ManifestError(f"{key} names a file that cannot be its own: {error}; nothing was read") from error
+        if len(set(names)) != len(names):
+            twice = sorted({n for n in names if names.count(n) > 1})
+            raise ManifestError(f"{key} names {', '.join(twice)} twice; it is left as it is")

@@ -1,0 +1,127 @@
+"""Merging: `FANOUT` files of one level become one file of the next."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from attrs import evolve, frozen
+
+from titans.changes.digest import add, digest
+from titans.changes.state import resolve
+from titans.errors import AlreadyExists, CorruptFileError, OutcomeUnknown
+from titans.layout import FANOUT, Paths
+from titans.provider import Provider
+from titans.slots import Slot
+from titans.store import ObjectStore
+from titans.tiers.commit import Head, commit, pause
+from titans.tiers.deletion import retire, stamped
+from titans.tiers.files import FileInfo, encode, read_file
+from titans.tiers.manifest import FileEntry, Manifest
+
+__all__ = ["Merge", "merge", "next_merge"]
+
+log = logging.getLogger("titans.merge")
+
+_NAMES = 64
+
+
+@frozen
+class Merge:
+    """Inputs of one level, and the level of their output."""
+
+    level: int
+    inputs: tuple[FileEntry, ...]
+
+
+def next_merge(manifest: Manifest) -> Merge | None:
+    """The merge that is due, lowest level first; always the files adopted first, so that order is kept across levels."""
+    for level in manifest.levels:
+        files = manifest.level(level)
+        if len(files) >= FANOUT:
+            return Merge(level + 1, files[:FANOUT])
+    return None
+
+
+def merge(
+    store: ObjectStore,
+    paths: Paths,
+    provider: Provider,
+    manifest: Manifest,
+    plan: Merge,
+    wait: Callable[[int], None] = pause,
+) -> tuple[Manifest, FileEntry | None]:
+    """Write the merged file, then swap it for its inputs in one commit; the manifest after that, and the new entry.
+
+    The entry is `None` where another process has merged (some of) the inputs meanwhile: the output is removed again.
+
+    Raises:
+        CorruptFileError: an input does not hold what the manifest says; nothing changed.
+    """
+    entry = _write(store, paths, provider, manifest, plan)
+    names = {f.file for f in plan.inputs}
+    committed = False
+
+    def mutate(head: Head) -> Manifest | None:
+        nonlocal committed
+        now = stamped(head)
+        live = {f.file for f in now.files}
+        committed = names <= live and entry.file not in live | now.pending_files
+        if not committed:
+            return None
+        retired = retire(now, (f for f in now.files if f.file in names))
+        number = int(entry.file.split("_")[1])
+        return evolve(retired, files=(*retired.files, entry), next_file_id=max(now.next_file_id, number + 1))
+
+    after = commit(store, paths, provider, manifest.month, mutate, wait=wait)
+    if any(f.file == entry.file for f in after.files):
+        return after, entry
+    if not committed:
+        # A definite refusal: every attempt of ours was against an older manifest and can't land any more.
+        store.delete(paths.file_key(manifest.month, entry.file))
+        log.info("%s: another process merged the inputs of %s first", provider.name, entry.file)
+        return after, None
+    return after, entry  # committed, and already merged on by somebody else
+
+
+def _write(store: ObjectStore, paths: Paths, provider: Provider, manifest: Manifest, plan: Merge) -> FileEntry:
+    month = manifest.month
+    first, last = min(f.first for f in plan.inputs), max(f.last for f in plan.inputs)
+    read = [
+        read_file(store, paths.file_key(month, f.file), provider, Slot(month, f.first, paths.minutes))
+        for f in plan.inputs
+    ]
+    for entry, (rows, _) in zip(plan.inputs, read, strict=True):
+        if rows.height != entry.rows:
+            raise CorruptFileError(
+                f"{paths.file_key(month, entry.file)} has {rows.height} rows, the manifest says {entry.rows}; "
+                "nothing was merged"
+            )
+    merged = resolve(
+        [rows for f, (rows, _) in zip(plan.inputs, read, strict=True) if not f.is_correction],
+        [rows for f, (rows, _) in zip(plan.inputs, read, strict=True) if f.is_correction],
+        provider,
+    )
+    rows_in, hash_in = sum(f.rows for f in plan.inputs), add(*(f.hash for f in plan.inputs))
+    if merged.height == rows_in:
+        hash_out = digest(merged)
+        intact = hash_out == hash_in
+    else:
+        intact = add(*(digest(rows) for rows, _ in read)) == hash_in
+        hash_out = digest(merged)
+    if not intact:
+        raise CorruptFileError(
+            f"the inputs of a merge to level {plan.level} of {month} do not add up to their hashes in the manifest: "
+            f"{', '.join(f.file for f in plan.inputs)}; nothing was merged"
+        )
+    sources = tuple(sorted((s for _, info in read for s in info.sources), key=lambda s: s.slot))
+    info = FileInfo.describe(merged, provider, "merged", sources, rows_in=rows_in, hash=hash_out)
+    data = encode(merged, info, provider)
+    for number in range(manifest.next_file_id, manifest.next_file_id + _NAMES):
+        name = Paths.merged_name(plan.level, number, first, last)
+        try:
+            store.create(paths.file_key(month, name), data)
+        except (AlreadyExists, OutcomeUnknown):
+            continue  # somebody's, or perhaps our own: a name is never shared, what is left over goes to vacuum
+        return FileEntry.of(name, plan.level, first, last, evolve(info, size=len(data)))
+    raise OutcomeUnknown(f"{_NAMES} names for a merged file of {month} were taken or unclear; compact again later")
