@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+from itertools import permutations
 
 from attrs import frozen
 
@@ -53,10 +54,9 @@ class PathLayout:
                     f"not a path prefix: {prefix!r}; use names of letters, digits and . _ = - joined by '/', "
                     "none of them starting with a dot, the first not 'test'"
                 )
-        for a in prefixes:
-            for b in prefixes:
-                if a is not b and (a + "/").startswith(b + "/"):
-                    raise InputError(f"the prefixes {a!r} and {b!r} overlap; give each tier a prefix of its own")
+        for a, b in permutations(prefixes, 2):
+            if (a + "/").startswith(b + "/"):
+                raise InputError(f"the prefixes {a!r} and {b!r} overlap; give each tier a prefix of its own")
         if type(self.slot_minutes) is not int or self.slot_minutes < 1 or DAY_MINUTES % self.slot_minutes:
             raise InputError(f"slot_minutes must divide a day (1440 minutes), got {self.slot_minutes!r}")
 

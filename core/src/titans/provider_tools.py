@@ -73,9 +73,10 @@ def chosen(random: Random, count: int, share: float) -> Iterator[int]:
     scale = math.log1p(-share)
     at = -1
     while True:
-        at += 1 + int(math.log(1.0 - random.random()) / scale)
-        if at >= count:
+        gap = math.log(1.0 - random.random()) / scale
+        if gap >= count - at - 1:
             return
+        at += 1 + int(gap)
         yield at
 
 

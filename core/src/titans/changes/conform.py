@@ -146,8 +146,12 @@ def _cast_column(column: pl.Series, dtype: pl.DataType, provider: Provider) -> p
             f"provider {provider.name!r}: {int(bad.sum())} value(s) of column {column.name!r} are no {dtype}; "
             f"first: {', '.join(map(repr, examples))}; nothing was written"
         )
+    if not dtype.is_float():
+        return cast
     # NaN is how pandas says null; and -0.0 equals 0.0, so only one of them may be stored.
-    return cast.fill_nan(None) + 0.0 if dtype.is_float() else cast
+    cast = cast.fill_nan(None)
+    zero = (cast == 0).fill_null(value=False)
+    return cast.set(zero, 0.0) if zero.any() else cast
 
 
 def _times(column: pl.Series, provider: Provider) -> pl.Series:

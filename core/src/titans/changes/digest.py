@@ -37,7 +37,7 @@ def digest(frame: pl.DataFrame, columns: Iterable[str] | None = None) -> str:
     for name in frame.columns if columns is None else columns:
         row = (row ^ _words(frame[name])) * multiplier
         row = row ^ (row // half)
-    return f"{row.sum() & _MASK:016x}"
+    return f"{int(row.sum()) & _MASK:016x}"
 
 
 def add(*digests: str) -> str:

@@ -22,6 +22,7 @@ class Entry:
     size: int
     """In bytes."""
     etag: str
+    """May be empty in a listing."""
     last_modified: datetime
     """By the store's clock, timezone-aware."""
 
@@ -57,15 +58,19 @@ class ObjectStore(Protocol):
         """Raises `NotFound`."""
 
     def list(self, prefix: str = "", start_after: str = "") -> Iterator[Entry]:
-        """Objects whose key starts with the string `prefix` and is greater than `start_after`, in order of their keys
-        (by Unicode code point). Lazy: a page is fetched when it is needed."""
+        """Objects whose key starts with the string `prefix` and is greater than `start_after`.
+
+        In order of their keys (by Unicode code point), and lazy: a page is fetched when it is needed.
+        """
 
     def create(self, key: str, data: bytes) -> str:
         """Write a new object and return its etag. Raises `AlreadyExists`, with the object untouched."""
 
     def replace(self, key: str, data: bytes, etag: str) -> str:
-        """Compare-and-swap: write if the object still has `etag`, return the new one. Raises `PreconditionFailed` if it
-        has another or is not there, with the object untouched."""
+        """Compare-and-swap: write if the object still has `etag`, and return the new one.
+
+        Raises `PreconditionFailed` if it has another or is not there, with the object untouched.
+        """
 
     def delete(self, key: str) -> None:
         """Remove the object; succeeds if there is none."""

@@ -31,6 +31,9 @@ log = logging.getLogger("titans.commit")
 ATTEMPTS = 32
 """How many races a commit may lose before `ConcurrencyConflictError`."""
 
+_SILENCE = 6
+"""How often in a row the store may not answer before its own error is raised."""
+
 
 @frozen
 class Head:
@@ -76,12 +79,14 @@ def commit(
     A write whose answer got lost is found again by its commit id: nothing is applied twice.
 
     Raises:
-        ConcurrencyConflictError: `attempts` races were lost, or the store kept failing. Nothing is lost: hot files stay,
-            and whoever compacts next adopts them.
+        ConcurrencyConflictError: `attempts` races were lost. Nothing is lost: hot files stay, and whoever compacts next
+            adopts them.
+        Unavailable: the store does not answer.
     """
     key = paths.manifest_key(month)
     tried: set[str] = set()
     reason: Exception | None = None
+    silent = 0
     for attempt in range(attempts):
         if attempt:
             wait(attempt - 1)
@@ -89,8 +94,12 @@ def commit(
             if head is None or attempt:
                 head = read_head(store, paths, provider, month)
         except Unavailable as error:
+            silent += 1
+            if silent == _SILENCE:
+                raise
             reason = error
             continue
+        silent = 0
         if not tried.isdisjoint(head.manifest.commit_ids):
             return head.manifest
         changed = mutate(head)

@@ -1,0 +1,8 @@
+"""Places that keep bytes: a folder, S3, memory, or any object that has the methods of `ObjectStore`."""
+
+from __future__ import annotations
+
+from titans.store._open import open_store
+from titans.store._protocol import Blob, Entry, ObjectStore, check_key, check_prefix
+
+__all__ = ["Blob", "Entry", "ObjectStore", "check_key", "check_prefix", "open_store"]

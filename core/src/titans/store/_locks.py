@@ -1,0 +1,45 @@
+"""An exclusive lock between processes. `flock` queues its waiters; polling for a lock file was measured to starve some."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # not on this platform
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["exclusive"]
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold the lock that the file `path` stands for. It is released when the process ends, however it ends."""
+    if fcntl is None:
+        from filelock import FileLock
+
+        with FileLock(path):
+            yield
+        return
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if _still_named(descriptor, path):
+                yield
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _still_named(descriptor: int, path: Path) -> bool:
+    """Whether `path` is the file that was locked; another process may have removed it meanwhile."""
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    mine = os.fstat(descriptor)
+    return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)

@@ -1,0 +1,83 @@
+"""URL → store."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.request import url2pathname
+
+from titans.errors import InputError, UnsupportedStoreError
+from titans.store._protocol import ObjectStore
+
+__all__ = ["open_store"]
+
+_S3_OPTIONS = ("endpoint_url", "region", "expected_bucket_owner")
+
+_memory: dict[str, ObjectStore] = {}
+_memory_lock = threading.Lock()
+
+
+def open_store(where: ObjectStore | str | Path, *, s3_client: Any = None, **options: Any) -> ObjectStore:
+    """The store that `where` names.
+
+    Args:
+        where: a folder (path or `file:///dir`), `s3://bucket/prefix`, `memory://name` (the same store for the same name in
+            this process; `memory://` is a new one), or an `ObjectStore`, which is returned as it is. Options of S3 may stand
+            in the URL: `s3://bucket?endpoint_url=http://127.0.0.1:8333&region=us-east-1&expected_bucket_owner=123456789012`.
+        s3_client: a boto3 client for `s3://`.
+        options: further arguments of `titans.store.s3.S3Store`, such as `put_args={"ServerSideEncryption": "aws:kms"}`.
+
+    Raises:
+        UnsupportedStoreError: no store of this scheme.
+        InputError: the URL is incomplete, or has options that the store does not know.
+    """
+    if isinstance(where, Path):
+        return _local(where)
+    if not isinstance(where, str):
+        if isinstance(where, ObjectStore):
+            return where
+        raise InputError(f"not a store: {where!r}; pass a URL, a folder, or an object with the methods of ObjectStore")
+    if "://" not in where:
+        if not where:
+            raise InputError("the store is an empty string; name a folder or a URL")
+        return _local(Path(where))
+    url = urlsplit(where)
+    if url.scheme == "file":
+        if url.netloc not in ("", "localhost"):
+            raise InputError(f"{where}: a file URL has three slashes, like file:///data/archive")
+        return _local(Path(url2pathname(url.path)))
+    if url.scheme == "memory":
+        return _in_memory(url.netloc + url.path)
+    if url.scheme == "s3":
+        return _s3(where, s3_client, options)
+    raise UnsupportedStoreError(f"no store for {url.scheme}:// ({where}); use a folder, file://, s3:// or memory://")
+
+
+def _local(root: Path) -> ObjectStore:
+    from titans.store.local import LocalStore
+
+    return LocalStore(root)
+
+
+def _in_memory(name: str) -> ObjectStore:
+    from titans.store.memory import MemoryStore
+
+    if not name:
+        return MemoryStore()
+    with _memory_lock:
+        return _memory.setdefault(name, MemoryStore(name))
+
+
+def _s3(where: str, client: Any, options: dict[str, Any]) -> ObjectStore:
+    from titans.store.s3 import S3Store
+
+    url = urlsplit(where)
+    if not url.netloc:
+        raise InputError(f"{where} names no bucket; write s3://bucket/prefix")
+    asked = dict(parse_qsl(url.query, keep_blank_values=True))
+    unknown = sorted(set(asked) - set(_S3_OPTIONS))
+    if unknown:
+        raise InputError(f"{where}: unknown option(s) {', '.join(unknown)}; there are {', '.join(_S3_OPTIONS)}")
+    return S3Store(url.netloc, unquote(url.path).strip("/"), client=client, **{**asked, **options})

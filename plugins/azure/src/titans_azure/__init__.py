@@ -1,0 +1,97 @@
+"""The Azure spot market for TITANS: placement scores, eviction rates, savings, and prices per availability zone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from titans import Schema, hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import polars as pl
+
+TITANS_API = 1
+
+NO_ZONE = "Single"
+"""The `AvailabilityZone` of what is offered for the region as a whole."""
+
+
+@hookimpl
+def titans_schema() -> Schema:
+    return Schema(
+        {
+            "DesiredCount": "Int64",
+            "Score": "Int64",
+            "T3": "Int64",
+            "T2": "Int64",
+            "Savings": "Int64",
+            "IF": "Float64",
+            "OndemandPrice": "Float64",
+            "SpotPrice": "Float64",
+        },
+        score="Score",
+        # Not Savings: spot can cost 1 % more than on-demand. See titans_normalize.
+        unobserved=dict.fromkeys(("DesiredCount", "Score", "T3", "T2", "IF", "OndemandPrice", "SpotPrice"), -1),
+    )
+
+
+@hookimpl
+def titans_pk_columns() -> tuple[str, ...]:
+    return ("InstanceType", "Region", "AvailabilityZone")
+
+
+@hookimpl
+def titans_normalize(frame: pl.DataFrame) -> pl.DataFrame:
+    """Full SKU names, one zone column without gaps, and no Savings where a price was not observed.
+
+    * `InstanceTier` goes into `InstanceType` (`Basic` and `A0` → `Basic_A0`: A0 exists in both tiers), unless the type has
+      its tier already, in whatever case; then it is dropped.
+    * `AZ` is taken for `AvailabilityZone`; no zone (no column, null, empty) becomes `"Single"`.
+    * A Savings of -1 means "not observed" only where a price was not observed either.
+    """
+    from titans.provider_tools import drop_sentinel
+
+    frame = _with_zone(_with_sku_name(frame))
+    return drop_sentinel(frame, "Savings", -1, unless=("OndemandPrice", "SpotPrice"))
+
+
+@hookimpl
+def titans_example(seed: int, keys: int, slots: int) -> Iterator[pl.DataFrame]:
+    from titans_azure._example import snapshots
+
+    return snapshots(seed, keys, slots)
+
+
+def _with_sku_name(frame: pl.DataFrame) -> pl.DataFrame:
+    import polars as pl
+
+    if not {"InstanceTier", "InstanceType"} <= set(frame.columns):
+        return frame
+    name = pl.col("InstanceType").cast(pl.String)
+    tier = pl.col("InstanceTier").cast(pl.String).str.strip_chars()
+    lower = name.str.to_lowercase()
+    complete = lower.str.contains("^(standard|basic)_") | lower.str.starts_with(tier.str.to_lowercase() + "_")
+    # A missing tier makes `complete` null for names without a known one, and there is nothing to fold in.
+    fold = (~complete & (tier != "")).fill_null(False)
+    return frame.with_columns(InstanceType=pl.when(fold).then(tier + "_" + name).otherwise(name)).drop("InstanceTier")
+
+
+def _with_zone(frame: pl.DataFrame) -> pl.DataFrame:
+    import polars as pl
+
+    def zone(name: str) -> pl.Expr:
+        column = pl.col(name)
+        text = column.cast(pl.String)
+        if frame.schema[name].is_float():  # 1.0, where pandas had a gap among whole numbers
+            text = (
+                pl.when(column == column.round())
+                .then(column.cast(pl.Int64, strict=False).cast(pl.String))
+                .otherwise(text)
+            )
+        text = text.str.strip_chars()
+        return pl.when(text != "").then(text)
+
+    given = [name for name in ("AvailabilityZone", "AZ") if name in frame.columns]
+    filled = pl.coalesce(*map(zone, given), pl.lit(NO_ZONE))
+    return frame.with_columns(AvailabilityZone=filled).drop("AZ", strict=False)
