@@ -21,3 +21,19 @@ $(STAMP): $(BIN)/uv $(PROJECTS)
 	@echo "· installing the workspace and its tools"
 	@UV_PROJECT_ENVIRONMENT="$(CURDIR)/$(VENV)" $(BIN)/uv sync --quiet --inexact --python "$(CURDIR)/$(BIN)/python"
 	@touch $@
+
+demo: $(STAMP)
+	@$(BIN)/titans demo
+
+# Two workers: the suite is written for two cores, and tests that start processes of their own stay in one worker each.
+test: $(STAMP) lint
+	@$(BIN)/pytest -n 2 --dist loadgroup
+
+lint: $(STAMP)
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --config pyproject.toml | tail -n 3
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache titans-data dist

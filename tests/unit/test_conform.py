@@ -54,7 +54,13 @@ def test_null_keys_are_counted_and_the_first_rows_shown():
 
 @pytest.mark.parametrize(
     ("column", "value", "shown"),
-    [("n", "seven", "'seven'"), ("n", 1.5, "1.5"), ("n", float("inf"), "inf"), ("x", "cheap", "'cheap'"), ("n", 2**63, "9223372036854775808")],
+    [
+        ("n", "seven", "'seven'"),
+        ("n", 1.5, "1.5"),
+        ("n", float("inf"), "inf"),
+        ("x", "cheap", "'cheap'"),
+        ("n", 2**63, "9223372036854775808"),
+    ],
 )
 def test_a_value_that_cannot_be_cast_is_named(column, value, shown):
     with pytest.raises(SchemaError, match=rf"1 value\(s\) of column '{column}'.*{shown}"):
@@ -92,7 +98,9 @@ def test_of_rows_with_the_same_key_the_last_stays_and_is_counted(caplog):
 
 
 def test_identical_rows_collapse_silently(caplog):
-    frame, lost = conform_snapshot(pl.DataFrame({**ROW, "k": ["a", "a"], "l": ["b", "b"], "n": [1, 1], "x": [0.5] * 2, "s": ["t"] * 2}), PROVIDER)
+    frame, lost = conform_snapshot(
+        pl.DataFrame({**ROW, "k": ["a", "a"], "l": ["b", "b"], "n": [1, 1], "x": [0.5] * 2, "s": ["t"] * 2}), PROVIDER
+    )
     assert (frame.height, lost, caplog.text) == (1, 0, "")
 
 

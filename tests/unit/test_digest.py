@@ -1,4 +1,4 @@
-"""The content hash is what docs/format.md says, in plain arithmetic, whatever polars does."""
+"""The content hash is what its module says, in plain arithmetic, whatever polars does."""
 
 import hashlib
 import struct
@@ -23,9 +23,7 @@ rows = st.lists(
 
 
 def frame(values):
-    return pl.DataFrame(
-        values, schema={"s": pl.String, "i": pl.Int64, "f": pl.Float64, "b": pl.Boolean}, orient="row"
-    )
+    return pl.DataFrame(values, schema={"s": pl.String, "i": pl.Int64, "f": pl.Float64, "b": pl.Boolean}, orient="row")
 
 
 def by_hand(values):

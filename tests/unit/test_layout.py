@@ -59,7 +59,11 @@ def test_a_key_nobody_here_would_write_is_refused(key):
 
 @pytest.mark.parametrize(
     ("name", "level"),
-    [("L1_0001_00000-00007.parquet", 1), ("L12_12345_00000-04463.parquet", 12), ("C_00012_0123456789abcdef.parquet", 0)],
+    [
+        ("L1_0001_00000-00007.parquet", 1),
+        ("L12_12345_00000-04463.parquet", 12),
+        ("C_00012_0123456789abcdef.parquet", 0),
+    ],
 )
 def test_warm_names_tell_their_level(name, level):
     assert WarmName.parse(name).level == level
@@ -85,7 +89,10 @@ def test_a_file_that_cannot_belong_to_the_month_is_refused(file):
 
 def test_files_of_the_month_are_found():
     month = Month(2026, 1)
-    assert PATHS.file_key(month, "L1_0001_00000-00007.parquet") == "parquet_warm/aws/m8/2026/01/L1_0001_00000-00007.parquet"
+    assert (
+        PATHS.file_key(month, "L1_0001_00000-00007.parquet")
+        == "parquet_warm/aws/m8/2026/01/L1_0001_00000-00007.parquet"
+    )
     hot = "parquet_cp_hot/aws/2026/01/01/00-00.parquet"
     assert PATHS.file_key(month, hot) == hot
     assert PATHS.parse_manifest_key(PATHS.manifest_key(month)) == month

@@ -15,13 +15,13 @@ from titans.changes.conform import conform_changes, conform_snapshot
 from titans.changes.digest import digest
 from titans.changes.frames import is_pandas, to_polars
 from titans.changes.state import diff, overlay
-from titans.errors import InputError, SlotConflictError, SuspiciousSnapshotError
+from titans.errors import InputError, NotFound, SlotConflictError, SuspiciousSnapshotError
 from titans.events import Event, emit
 from titans.layout import Paths
 from titans.provider import Provider
 from titans.read.reader import Reader, retrying
 from titans.results import Compaction, IngestResult, MonthStatus
-from titans.slots import Month, Slot, to_utc
+from titans.slots import Month, Slot, iso, to_utc
 from titans.store import ObjectStore
 from titans.tiers.adopt import Adoption, adopt
 from titans.tiers.commit import pause, read_head
@@ -95,13 +95,13 @@ class Archive:
 
         Args:
             snapshot: every key there is, with its values; polars, pandas, or Arrow. A null, or the provider's sentinel, means
-                "not observed": the last known value of a living key is carried.
+                "not observed": the last known value of a living key is carried, within the month.
             timestamp: when it was collected; timezone-aware. It becomes the `Time` of the change points.
             max_ceased: the share of the living keys that may be missing; 1.0 accepts any snapshot.
 
         Returns:
             What was stored. `status` is `ingested`, `unchanged` (stored, but nothing had changed), `already` (this
-            snapshot is in) or `skipped` (the slot holds another observation, which stays).
+            snapshot is in) or `skipped` (the slot holds another observation, or the same one of another time; it stays).
 
         Raises:
             TimestampError, SchemaError, SuspiciousSnapshotError: the snapshot is not acceptable; nothing changed.
@@ -149,13 +149,12 @@ class Archive:
                 )
                 self._ingested(result)
                 return result
-        same = held.is_snapshot and held.hash == content
-        if same and held.time <= collected:
+        if held.is_snapshot and held.hash == content and held.time == collected:
             result = evolve(result, status="already")
         else:
             log.warning(
-                "%s: slot %s already holds %s; this snapshot is skipped", self.provider.name, slot,
-                "the same snapshot with a later time" if same else "another observation",
+                "%s: slot %s already holds %s of %s; the snapshot of %s is skipped",
+                self.provider.name, slot, "a snapshot" if held.is_snapshot else "changes", iso(held.time), iso(collected),
                 extra={"provider": self.provider.name, "slot": str(slot)},
             )  # fmt: skip
         self._ingested(result)
@@ -214,15 +213,22 @@ class Archive:
 
         Raises:
             InvalidKeyError: `hot_key` is not one of this provider and environment; nothing was read.
+            NotFound: there is no such hot file.
             ConcurrencyConflictError: too many lost races; nothing is lost, the next run goes on.
         """
         started = time.monotonic()
         slot = None if hot_key is None else self.paths.parse_hot_key(hot_key)
         result = Compaction()
-        for month, keys in self._listed(slot).items():
+        months, seen = self._listed(slot)
+        for month, keys in months.items():
             if slot is not None and month == slot.month:
-                keys.setdefault(slot.index, self.paths.hot_key(slot))
-            result += self._compact_month(month, keys)
+                keys.setdefault(slot.index, self.paths.hot_key(slot))  # the store's list may lag
+            done, manifest = self._compact_month(month, keys, seen)
+            if slot is not None and month == slot.month and slot.index not in manifest.adopted:
+                raise NotFound(
+                    f"{hot_key} was not adopted: it is not there, or unreadable (see the log); upload it first"
+                )
+            result += done
         return evolve(result, seconds=time.monotonic() - started)
 
     # --- reading ------------------------------------------------------------------------------------------------------
@@ -330,12 +336,14 @@ class Archive:
             )  # fmt: skip
             self._event("slots_adopted", month=str(month), slots=len(adoption.slots), corrections=adoption.corrections)
 
-    def _listed(self, slot: Slot | None) -> Mapping[Month, dict[int, str]]:
-        """Hot files by month: all, or those of the month of `slot` and the one before."""
+    def _listed(self, slot: Slot | None) -> tuple[Mapping[Month, dict[int, str]], datetime | None]:
+        """Hot files by month: all, or those of the month of `slot` and the one before; and when the youngest was written."""
         prefix = self.paths.hot_prefix + "/"
         found: dict[Month, dict[int, str]] = {} if slot is None else {slot.month: {}}
+        youngest: datetime | None = None
         start_after = "" if slot is None else self.paths.hot_month(slot.month.previous())
         for entry in self.store.list(prefix, start_after):
+            youngest = entry.last_modified if youngest is None else max(youngest, entry.last_modified)
             try:
                 hot = self.paths.parse_hot_key(entry.key)
             except ValueError:
@@ -343,11 +351,13 @@ class Archive:
             if slot is not None and hot.month > slot.month:
                 break
             found.setdefault(hot.month, {})[hot.index] = entry.key
-        return dict(sorted(found.items()))
+        return dict(sorted(found.items())), youngest
 
-    def _compact_month(self, month: Month, keys: Mapping[int, str]) -> Compaction:
+    def _compact_month(
+        self, month: Month, keys: Mapping[int, str], seen: datetime | None
+    ) -> tuple[Compaction, Manifest]:
         head = read_head(self.store, self.paths, self.provider, month)
-        ready = due(head)
+        ready = due(head, seen)
         removed = remove(self.store, self.paths, head.manifest, ready)
         adoption = adopt(self.store, self.paths, self.provider, month, keys, head=head, removed=ready, wait=self.wait)
         self._adopted(month, adoption)
@@ -359,4 +369,4 @@ class Archive:
             if entry is not None:
                 merges += 1
                 self._event("files_merged", month=str(month), level=plan.level, file=entry.file, rows=entry.rows)
-        return Compaction(adopted=len(adoption.slots), merged=merges, removed=removed)
+        return Compaction(adopted=len(adoption.slots), merged=merges, removed=removed), manifest

@@ -1,6 +1,6 @@
 """A content hash of rows that depends on neither their order nor their encoding.
 
-Defined by arithmetic on 64-bit words (see docs/format.md), so that it can be checked in thirty years and without polars:
+Defined by arithmetic on 64-bit words, so that it can be checked in thirty years and without polars:
 
     word(null) = 0x6e756c6c6e756c6c
     word(integer, boolean, time in microseconds) = its two's complement

@@ -1,14 +1,14 @@
 """Deferred deletion. A file leaves the archive by a commit, and the store only after the grace period.
 
-Time is the store's own: a list of files is stamped with the time at which the manifest that has it was last written, and is
-due when a later writing of the manifest is a grace period younger.
+Time is the store's own, never this machine's: a list of files is stamped with the time at which a manifest that has it was
+written, and is due when an object a grace period younger has been seen in the store.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from attrs import evolve
 
@@ -52,11 +52,15 @@ def stamped(head: Head, removed: frozenset[Pending] = frozenset()) -> Manifest:
     return evolve(manifest, pending=kept)
 
 
-def due(head: Head, grace: timedelta = GRACE) -> tuple[Pending, ...]:
-    """The lists whose grace period was over when the head was written."""
+def due(head: Head, seen: datetime | None, grace: timedelta = GRACE) -> tuple[Pending, ...]:
+    """The lists whose grace period is over.
+
+    What the store's clock shows now is not known, but it shows at least `seen`, the time of its youngest object that the
+    caller has come across, and the time at which the manifest was written.
+    """
     if head.blob is None:
         return ()
-    now = head.blob.last_modified
+    now = head.blob.last_modified if seen is None else max(seen, head.blob.last_modified)
     return tuple(p for p in head.manifest.pending if p.since is not None and now - p.since >= grace)
 
 
