@@ -125,6 +125,8 @@ def test_a_column_that_holds_no_numbers_is_left_to_the_core():
         (None, "D2", "D2"),
         ("", "D2", "D2"),
         ("Standard", None, None),
+        ("FXmds Type1", "", "FXmds Type1"),
+        ("", "", ""),
     ],
 )
 def test_the_tier_goes_into_the_type_unless_it_is_there(tier, type_, name):

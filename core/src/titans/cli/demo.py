@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
+import sys
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
@@ -71,8 +73,8 @@ def demo(folder: Path | None, slots: int, keys: int, seed: int) -> None:
     out.print()
     out.print(_levels(done))
     for archive in done[:1]:
-        _ask(archive, slots)
-    _next(folder, done)
+        _ask(archive, _middle(archive, slots))
+        _next(folder, archive, _middle(archive, slots))
 
 
 def _levels(archives: list[Archive]) -> object:
@@ -91,10 +93,13 @@ def _levels(archives: list[Archive]) -> object:
     return table(pl.DataFrame(rows), "What is stored: 8 files of one level become one of the next")
 
 
-def _ask(archive: Archive, slots: int) -> None:
+def _middle(archive: Archive, slots: int) -> datetime:
+    return START + (slots // 2) * timedelta(minutes=archive.provider.layout.slot_minutes)
+
+
+def _ask(archive: Archive, at: datetime) -> None:
     """A state, and the history of the liveliest key."""
     out, provider = console(), archive.provider
-    at = START + (slots // 2) * timedelta(minutes=provider.layout.slot_minutes) + timedelta(minutes=3)
     started = time.monotonic()
     state = archive.state(at)
     out.print()
@@ -128,23 +133,31 @@ def _liveliest(provider: Provider, history: pl.DataFrame) -> str:
     return max(numeric or provider.schema.value_columns, key=lambda name: history[name].n_unique())
 
 
-def _next(folder: Path, archives: list[Archive]) -> None:
-    out = console()
-    if not archives:
-        return
-    provider = archives[0].provider
-    key = archives[0].latest().select(provider.key).row(0, named=True)
+def _program() -> str:
+    """How to call this command again from here."""
+    called = Path(sys.argv[0])
+    if called.name != "titans" or shutil.which("titans"):
+        return "titans"
+    here = Path.cwd()
+    return str(called.relative_to(here) if called.is_relative_to(here) else called)
+
+
+def _next(folder: Path, archive: Archive, at: datetime) -> None:
+    out, provider, titans = console(), archive.provider, _program()
+    key = archive.latest().select(provider.key).row(0, named=True)
     pairs = " ".join(f"--key {shlex.quote(f'{k}={v}')}" for k, v in key.items())
     where = f"--provider {provider.name} --store {shlex.quote(str(folder))}"
     glob = f"{folder}/{provider.warm_prefix}/**/L*.parquet"
+    code = f"import polars as pl; print(pl.read_parquet({json.dumps(glob)}).describe())"
     out.print("\n[bold]Try next[/]")
-    hour = f"--from {START + timedelta(hours=9):%Y-%m-%dT%H:%MZ} --to {START + timedelta(hours=10):%Y-%m-%dT%H:%MZ}"
+    start, end = at - timedelta(minutes=30), at + timedelta(minutes=30)
+    hour = f"--from {start:%Y-%m-%dT%H:%MZ} --to {end:%Y-%m-%dT%H:%MZ}"
     for line in (
-        f"titans state --at {START + timedelta(hours=9):%Y-%m-%dT%H:%MZ} {where}",
-        f"titans history {pairs} {where}",
-        f"titans changes {hour} {where} --out hour.csv",
-        f"titans status {where}",
-        f"python -c {shlex.quote(f'import polars as pl; print(pl.read_parquet({json.dumps(glob)}).describe())')}",
+        f"{titans} state --at {at:%Y-%m-%dT%H:%MZ} {where}",
+        f"{titans} history {pairs} {where}",
+        f"{titans} changes {hour} {where} --out hour.csv",
+        f"{titans} status {where}",
+        f"{titans.removesuffix('titans')}python -c {shlex.quote(code)}",
     ):
         out.print(f"  {line}", markup=False, soft_wrap=True)
 

@@ -74,7 +74,9 @@ def _with_sku_name(frame: pl.DataFrame) -> pl.DataFrame:
     complete = lower.str.contains("^(standard|basic)_") | lower.str.starts_with(tier.str.to_lowercase() + "_")
     # A missing tier makes `complete` null for names without a known one, and there is nothing to fold in.
     fold = (~complete & (tier != "")).fill_null(False)
-    return frame.with_columns(InstanceType=pl.when(fold).then(tier + "_" + name).otherwise(name)).drop("InstanceTier")
+    # Published once: a tier "FXmds Type1" without a type.
+    sku = pl.when(name == "").then(tier).otherwise(tier + "_" + name)
+    return frame.with_columns(InstanceType=pl.when(fold).then(sku).otherwise(name)).drop("InstanceTier")
 
 
 def _with_zone(frame: pl.DataFrame) -> pl.DataFrame:

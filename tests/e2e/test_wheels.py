@@ -1,0 +1,117 @@
+"""The built distributions, installed with plain pip into an environment of their own."""
+
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECTS = {
+    "titans-core": "core",
+    "titans-aws": "plugins/aws",
+    "titans-azure": "plugins/azure",
+    "titans-gcp": "plugins/gcp",
+}
+
+pytestmark = pytest.mark.xdist_group("wheels")
+
+
+def call(*command, **options):
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory):
+    """A folder with the wheel and the sdist of every distribution."""
+    out = tmp_path_factory.mktemp("dist")
+    for folder in PROJECTS.values():
+        call(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, ROOT / folder)
+    return out
+
+
+def wheel(dist, name):
+    (found,) = dist.glob(f"{name.replace('-', '_')}-*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def python(dist, tmp_path_factory):
+    """An interpreter in a clean environment that has `titans-aws`, which brought the core, from these wheels."""
+    environment = tmp_path_factory.mktemp("clean") / "venv"
+    call(sys.executable, "-m", "venv", environment)
+    python = environment / "bin" / "python"
+    call(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--find-links", dist, "titans-aws")
+    return python
+
+
+def test_every_distribution_is_complete(dist):
+    for name, folder in PROJECTS.items():
+        files = zipfile.ZipFile(wheel(dist, name)).namelist()
+        package = name.replace("-", "_") if folder != "core" else "titans"
+        assert f"{package}/py.typed" in files
+        assert any(f.endswith("licenses/LICENSE") for f in files)
+        (metadata,) = (f for f in files if f.endswith(".dist-info/METADATA"))
+        text = zipfile.ZipFile(wheel(dist, name)).read(metadata).decode()
+        assert "License-Expression: Apache-2.0" in text
+        assert "Requires-Python: >=3.11" in text
+        if folder != "core":
+            assert "Requires-Dist: titans-core<0.2,>=0.1" in text
+        (sdist,) = dist.glob(f"{name.replace('-', '_')}-*.tar.gz")
+        with tarfile.open(sdist) as archive:
+            assert any(m.name.endswith("pyproject.toml") for m in archive)
+            assert any(f"/src/{package}/__init__.py" in m.name for m in archive)
+
+
+def test_installing_a_provider_brings_the_core_and_nothing_heavy(python):
+    listed = call(python, "-m", "pip", "list", "--disable-pip-version-check", "--format=freeze").lower()
+    assert "titans-core==" in listed
+    for heavy in ("pyarrow", "pandas", "numpy", "flask", "django", "fastapi", "click", "titans-gcp"):
+        assert f"{heavy}==" not in listed
+
+
+def test_it_works_there(python, tmp_path):
+    code = """
+import polars as pl, titans, titans_common
+from datetime import datetime, timezone
+a = titans.open("data", provider="aws")
+rows = pl.DataFrame({"InstanceType": ["m5.large"], "Region": ["us-west-2"], "AZ": ["usw2-az1"], "SpotPrice": [0.04]})
+a.ingest(rows, datetime(2026, 1, 1, tzinfo=timezone.utc))
+assert a.latest().height == 1
+print(titans.__version__)
+"""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "TITANS"))}
+    assert call(python, "-c", code, cwd=tmp_path, env=environment).strip() == "0.1.0"
+
+
+def test_the_command_line_says_what_it_needs(python):
+    done = subprocess.run([python.with_name("titans"), "plugins"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "pip install 'titans-core[cli]'" in done.stderr
+
+
+def test_the_readmes_twenty_lines_are_a_package(python, dist, tmp_path):
+    from readme_blocks import blocks
+
+    files = {b.name: b.text for b in blocks(ROOT / "README.md") if b.name}
+    source = {name: text for name, text in files.items() if name.endswith((".py", ".toml"))}
+    assert len(source) == 2
+    (module,) = (text for name, text in source.items() if name.endswith(".py"))
+    assert len([line for line in module.splitlines() if line.strip()]) <= 20
+    project = tmp_path / "newcloud"
+    for name, text in source.items():
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(text)
+    call(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", tmp_path / "dist", project)
+    (built,) = (tmp_path / "dist").glob("*.whl")
+    call(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--find-links", dist, built)
+    asks = "import titans; print(titans.get_config('newcloud').pk_columns)"
+    assert "[" in call(python, "-c", asks, cwd=tmp_path)
+    call(python, "-m", "pip", "uninstall", "--quiet", "--yes", "titans-newcloud")
+    gone = subprocess.run([python, "-c", asks], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert "Unknown provider" in gone.stderr
