@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from titans.changes.conform import conform_changes, conform_snapshot
 from titans.changes.digest import digest
 from titans.changes.frames import is_pandas, to_polars
 from titans.changes.state import diff, overlay
-from titans.errors import InputError, NotFound, SlotConflictError, SuspiciousSnapshotError
+from titans.errors import InputError, NotFound, RetryableError, SlotConflictError, SuspiciousSnapshotError
 from titans.events import Event, emit
 from titans.layout import Paths
 from titans.provider import Provider
@@ -26,8 +27,8 @@ from titans.store import ObjectStore
 from titans.tiers.adopt import Adoption, adopt
 from titans.tiers.commit import pause, read_head
 from titans.tiers.deletion import due, remove
-from titans.tiers.files import FileInfo, Source
 from titans.tiers.hot import HotFile, adopted_source, create_hot, list_hot
+from titans.tiers.info import FileInfo, Source
 from titans.tiers.manifest import Manifest
 from titans.tiers.merge import merge, next_merge
 from titans.tiers.view import MonthView
@@ -325,7 +326,8 @@ class Archive:
             now = read_head(self.store, self.paths, self.provider, file.slot.month).manifest
             retired = any(file.slot.index in p.slots for p in now.pending)
             if not any(e.file == file.key for e in now.files) and (held != file.info.source or not retired):
-                self.store.delete(file.key)
+                with suppress(RetryableError):  # else it is left to vacuum
+                    self.store.delete(file.key)
         return held
 
     def _adopted(self, month: Month, adoption: Adoption) -> None:

@@ -10,21 +10,24 @@ from functools import partial
 import polars as pl
 from attrs import evolve, field, frozen
 
-from titans.errors import FormatError, NotFound
+from titans.errors import AlreadyExists, FormatError, NotFound, OutcomeUnknown
 from titans.layout import Paths
 from titans.provider import Provider
 from titans.slots import Month, Slot
 from titans.store import ObjectStore
 from titans.tiers.commit import Head, commit, pause
 from titans.tiers.deletion import stamped
-from titans.tiers.files import FileInfo, encode, read_info, read_rows
+from titans.tiers.files import encode, read_info, read_rows
 from titans.tiers.hot import HotFile
+from titans.tiers.info import FileInfo
 from titans.tiers.manifest import FileEntry, Manifest, Pending
 from titans.tiers.view import Load, MonthView, in_memory
 
 __all__ = ["Adoption", "adopt", "unadopted"]
 
 log = logging.getLogger("titans.adopt")
+
+_NAMES = 8
 
 Hot = tuple[FileInfo, Load]
 
@@ -57,7 +60,7 @@ def unadopted(
     for index in sorted(set(keys) - set(manifest.adopted)):
         slot = Slot(month, index, paths.minutes)
         info = read_info(store, keys[index], provider, slot)
-        found.append((index, (info, partial(read_rows, store, keys[index], provider))))
+        found.append((index, (info, partial(read_rows, store, keys[index], provider, slot))))
     return found
 
 
@@ -83,7 +86,7 @@ class _Adopter:
                 # One bad object must not keep the others out; it stays where it is, and readers name it.
                 log.error("%s is not adopted: %s", key, error)
                 return None
-            self.known[index] = (info, partial(read_rows, self.store, key, self.provider))
+            self.known[index] = (info, partial(read_rows, self.store, key, self.provider, slot))
         return self.known[index]
 
     def plan(self, head: Head) -> _Plan | None:
@@ -119,10 +122,21 @@ class _Adopter:
         """Under a name nobody else can have: an attempt that loses its race leaves it to vacuum."""
         info = FileInfo.describe(rows, self.provider, "correction", ())
         data = encode(rows, info, self.provider)
-        name = Paths.correction_name(index, secrets.token_hex(8))
-        self.store.create(self.paths.file_key(self.month, name), data)
+        name = self._create_correction(index, data)
         last = Slot.of(info.max_time, self.paths.minutes).index if info.max_time else index
         return FileEntry.of(name, 0, index, last, evolve(info, size=len(data)))
+
+    def _create_correction(self, index: int, data: bytes) -> str:
+        for _ in range(_NAMES):
+            name = Paths.correction_name(index, secrets.token_hex(8))
+            try:
+                self.store.create(self.paths.file_key(self.month, name), data)
+            except (AlreadyExists, OutcomeUnknown):
+                continue  # perhaps our own, its answer lost: left to vacuum
+            return name
+        raise OutcomeUnknown(
+            f"{_NAMES} attempts to write corrections of {self.month} had no clear outcome; compact again"
+        )
 
 
 def adopt(

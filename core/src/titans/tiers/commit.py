@@ -86,7 +86,7 @@ def commit(
     key = paths.manifest_key(month)
     tried: set[str] = set()
     reason: Exception | None = None
-    silent = 0
+    silent, missing_at = 0, -1
     for attempt in range(attempts):
         if attempt:
             wait(attempt - 1)
@@ -102,7 +102,14 @@ def commit(
         silent = 0
         if not tried.isdisjoint(head.manifest.commit_ids):
             return head.manifest
-        changed = mutate(head)
+        try:
+            changed = mutate(head)
+        except NotFound as error:
+            # A file of this manifest was merged and removed while it was looked at; unless it is gone for good.
+            if missing_at == head.manifest.version:
+                raise
+            missing_at, reason, head = head.manifest.version, error, None
+            continue
         if changed is None:
             return head.manifest
         commit_id = secrets.token_hex(8)

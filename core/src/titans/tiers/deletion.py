@@ -12,18 +12,28 @@ from datetime import datetime, timedelta
 
 from attrs import evolve
 
+from titans.errors import NotFound
 from titans.layout import Paths
 from titans.slots import Slot, SlotSet
 from titans.store import ObjectStore
 from titans.tiers.commit import Head
 from titans.tiers.manifest import FileEntry, Manifest, Pending
 
-__all__ = ["GRACE", "due", "remove", "retire", "stamped"]
+__all__ = ["GRACE", "due", "exists", "remove", "retire", "stamped"]
 
 log = logging.getLogger("titans.deletion")
 
 GRACE = timedelta(hours=1)
 """How long a reader may still use a file after it has left the archive."""
+
+
+def exists(store: ObjectStore, key: str) -> bool:
+    """Whether there is such an object now; one byte is read."""
+    try:
+        store.get_range(key, 0, 1)
+    except NotFound:
+        return False
+    return True
 
 
 def retire(manifest: Manifest, entries: Iterable[FileEntry]) -> Manifest:

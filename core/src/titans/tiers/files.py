@@ -1,182 +1,27 @@
-"""Data files: Parquet with everything the manifest knows of them repeated in their own key-value metadata.
-
-The archive can be rebuilt from the files alone.
-"""
+"""Data files: Parquet, with what they are in their own metadata."""
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from attrs import evolve, field, frozen
+from attrs import evolve
 
 from titans.changes.digest import digest
-from titans.errors import CorruptFileError, FormatVersionError, NotFound
+from titans.errors import CorruptFileError, NotFound
 from titans.provider import Provider
-from titans.schema import TIME
-from titans.slots import Slot, SlotSet, iso, parse_iso
+from titans.schema import CEASED, TIME
+from titans.slots import Slot
 from titans.store import ObjectStore
+from titans.tiers.info import FileInfo, Source
 
-__all__ = ["FORMAT_VERSION", "KINDS", "FileInfo", "Source", "decode", "encode", "read_file", "read_info", "read_rows"]
+__all__ = ["METADATA_KEY", "decode", "encode", "read_file", "read_info", "read_rows"]
 
-FORMAT_VERSION = 1
 METADATA_KEY = "titans"
-
-KINDS = {"full": "f", "diff": "d", "changes": "c"}
-_KIND_OF = {letter: kind for kind, letter in KINDS.items()}
-
-
-@frozen
-class Source:
-    """What one slot contributed to a file."""
-
-    slot: int
-    kind: str
-    """`full`, `diff` (both from a snapshot) or `changes`."""
-    hash: str
-    """Of the snapshot for `full` and `diff`, of the rows for `changes`."""
-    time: datetime
-    """When the slot's rows were collected."""
-
-    @property
-    def is_snapshot(self) -> bool:
-        return self.kind != "changes"
-
-
-@frozen
-class FileInfo:
-    """What a data file says of itself."""
-
-    kind: str
-    """`hot`, `correction` or `merged`."""
-    sources: tuple[Source, ...]
-    """The slots whose rows are in it, ascending. A correction has none."""
-    base: int | None
-    """Of a `diff`: the slot of the snapshot it was taken against."""
-    rows: int
-    rows_in: int
-    """Rows before duplicates were dropped."""
-    hash: str
-    """Content hash over all columns (`titans.changes.digest`)."""
-    min_key: tuple[str, ...] | None
-    max_key: tuple[str, ...] | None
-    min_time: datetime | None
-    max_time: datetime | None
-    schema_version: int = 1
-    size: int = field(default=0)
-    """Bytes of the object; not part of the metadata."""
-
-    @property
-    def slots(self) -> SlotSet:
-        return SlotSet.of(source.slot for source in self.sources)
-
-    @property
-    def source(self) -> Source:
-        """The one slot of a hot file."""
-        (source,) = self.sources
-        return source
-
-    def to_json(self, provider: Provider) -> dict[str, Any]:
-        starts = self.sources
-        return {
-            "format_version": FORMAT_VERSION,
-            "provider": provider.name,
-            "schema_version": self.schema_version,
-            "kind": self.kind,
-            "base": self.base,
-            "slots": self.slots.to_json(),
-            "kinds": "".join(KINDS[s.kind] for s in starts),
-            "hashes": "".join(s.hash for s in starts),
-            "times": [iso(s.time) for s in starts] if len(starts) == 1 else _offsets(starts, provider),
-            "rows": self.rows,
-            "rows_in": self.rows_in,
-            "hash": self.hash,
-            "min_key": self.min_key,
-            "max_key": self.max_key,
-            "min_time": iso(self.min_time) if self.min_time else None,
-            "max_time": iso(self.max_time) if self.max_time else None,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any], provider: Provider, start: datetime, key: str) -> FileInfo:
-        """`start` is the first moment of the file's month."""
-        version = data.get("format_version")
-        if not isinstance(version, int) or version > FORMAT_VERSION:
-            raise FormatVersionError(
-                f"{key} has format version {version!r}, this TITANS reads up to {FORMAT_VERSION}; upgrade titans-core"
-            )
-        if data.get("provider") != provider.name:
-            raise CorruptFileError(f"{key} belongs to provider {data.get('provider')!r}, not {provider.name!r}")
-        try:
-            slots = list(SlotSet.from_intervals(data["slots"]))
-            kinds, hashes, times = data["kinds"], data["hashes"], data["times"]
-            if len(kinds) != len(slots) or len(hashes) != 16 * len(slots):
-                raise ValueError("slots, kinds and hashes differ in length")
-            sources = []
-            for at, slot in enumerate(slots):
-                opens = start + timedelta(minutes=slot * provider.layout.slot_minutes)
-                if len(slots) == 1 and times:
-                    time = parse_iso(times[0])
-                else:
-                    time = opens + timedelta(microseconds=times[at]) if times else opens
-                sources.append(Source(slot, _KIND_OF[kinds[at]], hashes[16 * at : 16 * at + 16], time))
-            return cls(
-                kind=data["kind"],
-                sources=tuple(sources),
-                base=data["base"],
-                rows=data["rows"],
-                rows_in=data["rows_in"],
-                hash=data["hash"],
-                min_key=tuple(data["min_key"]) if data["min_key"] else None,
-                max_key=tuple(data["max_key"]) if data["max_key"] else None,
-                min_time=parse_iso(data["min_time"]) if data["min_time"] else None,
-                max_time=parse_iso(data["max_time"]) if data["max_time"] else None,
-                schema_version=data["schema_version"],
-            )
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise CorruptFileError(f"{key}: its metadata cannot be read: {error!r}") from error
-
-    @classmethod
-    def describe(
-        cls,
-        rows: pl.DataFrame,
-        provider: Provider,
-        kind: str,
-        sources: tuple[Source, ...],
-        *,
-        base: int | None = None,
-        rows_in: int | None = None,
-        hash: str | None = None,
-    ) -> FileInfo:
-        """For `rows` in canonical columns, sorted by key and `Time`."""
-        times = rows.select(pl.col(TIME).min().alias("min"), pl.col(TIME).max().alias("max")).row(0)
-        key = rows.select(provider.key)
-        return cls(
-            kind=kind,
-            sources=sources,
-            base=base,
-            rows=rows.height,
-            rows_in=rows.height if rows_in is None else rows_in,
-            hash=digest(rows) if hash is None else hash,
-            min_key=key.row(0) if rows.height else None,
-            max_key=key.row(-1) if rows.height else None,
-            min_time=times[0],
-            max_time=times[1],
-            schema_version=provider.schema.version,
-        )
-
-
-def _offsets(sources: tuple[Source, ...], provider: Provider) -> list[int]:
-    """Microseconds from each slot's start to its collection; empty where all are zero."""
-    length = timedelta(minutes=provider.layout.slot_minutes)
-    month = sources[0].time.replace(day=1, hour=0, minute=0, second=0, microsecond=0) if sources else None
-    offsets = [round((s.time - month - s.slot * length) / timedelta(microseconds=1)) for s in sources if month]
-    return offsets if any(offsets) else []
+_TAIL = 1 << 16
 
 
 def encode(rows: pl.DataFrame, info: FileInfo, provider: Provider) -> bytes:
@@ -187,65 +32,120 @@ def encode(rows: pl.DataFrame, info: FileInfo, provider: Provider) -> bytes:
     return buffer.getvalue()
 
 
-def decode(source: bytes | Path, provider: Provider, key: str, where: pl.Expr | None = None) -> pl.DataFrame:
+def decode(
+    source: bytes | Path, provider: Provider, key: str, where: pl.Expr | None = None, slot: Slot | None = None
+) -> pl.DataFrame:
     """The rows of a file that satisfy `where` (all by default), in canonical columns and in the file's order.
 
+    Files of earlier writers may lack columns or have other dtypes; they are read as what they mean. `slot` is that of a hot
+    file: a tombstone in it that kept the time of the row before it means the slot.
+
     Raises:
-        CorruptFileError: it is no Parquet file, or lacks a column.
+        CorruptFileError: it is no Parquet file, or lacks a key column.
     """
-    columns = provider.canonical_columns
     readable = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        if where is None:
-            return pl.read_parquet(readable, columns=columns)
-        return pl.scan_parquet(readable).select(columns).filter(where).collect()
+        if where is not None and slot is None:
+            lazy = pl.scan_parquet(readable)
+            if lazy.collect_schema() == provider.schema_dtypes:
+                return lazy.filter(where).collect()
+        frame = pl.read_parquet(readable)
+        if frame.schema != provider.schema_dtypes:
+            frame = _aligned(frame, provider)
     except FileNotFoundError as error:
         raise NotFound(f"no object {key}") from error
     except (pl.exceptions.PolarsError, OSError) as error:
         raise CorruptFileError(
             f"{key} cannot be read as a Parquet file of provider {provider.name!r}: {error}"
         ) from error
+    if slot is not None:
+        frame = _in_slot(frame, provider, slot)
+    return frame if where is None else frame.filter(where)
 
 
-def read_rows(store: ObjectStore, key: str, provider: Provider, where: pl.Expr | None = None) -> pl.DataFrame:
+def _aligned(frame: pl.DataFrame, provider: Provider) -> pl.DataFrame:
+    dtypes, columns = provider.schema_dtypes, provider.canonical_columns
+    known = [c for c in columns if c in frame.columns]
+    missing = [pl.lit(None, dtype=dtypes[c]).alias(c) for c in columns if c not in known]
+    if absent := [c for c in (*provider.key, TIME) if c not in known]:
+        raise pl.exceptions.ColumnNotFoundError(f"it has no column {', '.join(absent)}")
+    time = frame[TIME]
+    if isinstance(time.dtype, pl.Datetime) and time.dtype.time_zone is None:
+        frame = frame.with_columns(time.dt.replace_time_zone("UTC"))
+    frame = frame.with_columns(*missing).select(pl.col(c).cast(dtypes[c]) for c in columns)
+    return frame.with_columns(pl.col(CEASED).fill_null(value=False))
+
+
+def _in_slot(rows: pl.DataFrame, provider: Provider, slot: Slot) -> pl.DataFrame:
+    """Tombstones outside the slot are of its start."""
+    start, end = (pl.lit(t).cast(pl.Datetime("us", "UTC")) for t in (slot.start, slot.end))
+    stale = pl.col(CEASED) & ~pl.col(TIME).is_between(start, end, closed="left")
+    if not rows.select(stale.any()).item():
+        return rows
+    rows = rows.with_columns(pl.when(stale).then(start).otherwise(TIME).alias(TIME))
+    return rows.sort([*provider.key, TIME, CEASED]).unique([*provider.key, TIME], keep="first", maintain_order=True)
+
+
+def read_rows(
+    store: ObjectStore, key: str, provider: Provider, slot: Slot | None, where: pl.Expr | None = None
+) -> pl.DataFrame:
     """As `decode`, of an object; a file on this machine is mapped, not copied. Raises `NotFound`."""
     path = store.local_path(key)
-    return decode(store.get(key).data if path is None else path, provider, key, where)
+    return decode(store.get(key).data if path is None else path, provider, key, where, slot)
 
 
-def read_info(store: ObjectStore, key: str, provider: Provider, slot: Slot) -> FileInfo:
+def read_info(store: ObjectStore, key: str, provider: Provider, slot: Slot, size: int | None = None) -> FileInfo:
     """What the object under `key` says of itself; `slot` is any slot of its month, for a hot file its own.
 
-    A hot file without TITANS metadata (an earlier writer's) is read and described as `changes`.
+    With `size`, its size in bytes, only the end of a large remote object is fetched. A hot file without TITANS metadata (an
+    earlier writer's) is read and described as `changes`.
 
     Raises:
         NotFound, CorruptFileError, FormatVersionError
     """
     path = store.local_path(key)
+    if path is None and size is not None and size > _TAIL:
+        tail = store.get_range(key, size - _TAIL, size)
+        footer = int.from_bytes(tail[-8:-4], "little") + 8
+        if footer <= size:
+            tail = tail if footer <= len(tail) else store.get_range(key, size - footer, size)
+            if (described := _described(tail, key)) is not None:
+                return evolve(FileInfo.from_json(described, provider, slot.month.start, key), size=size)
     return _info(store.get(key).data if path is None else path, provider, key, slot)
 
 
-def read_file(store: ObjectStore, key: str, provider: Provider, slot: Slot) -> tuple[pl.DataFrame, FileInfo]:
-    """`read_rows` and `read_info` with one request."""
+def read_file(
+    store: ObjectStore, key: str, provider: Provider, slot: Slot, *, hot: bool
+) -> tuple[pl.DataFrame, FileInfo]:
+    """`read_rows` and `read_info` with one request; `slot` is any slot of the file's month, for a hot file its own."""
     path = store.local_path(key)
     source = store.get(key).data if path is None else path
-    return decode(source, provider, key), _info(source, provider, key, slot)
+    rows = decode(source, provider, key, slot=slot if hot else None)
+    return rows, _info(source, provider, key, slot)
 
 
-def _info(source: bytes | Path, provider: Provider, key: str, slot: Slot) -> FileInfo:
+def _described(source: bytes | Path, key: str) -> dict[str, Any] | None:
     try:
         found = pl.read_parquet_metadata(io.BytesIO(source) if isinstance(source, bytes) else source)
         text = found.get(METADATA_KEY)
-        described = json.loads(text) if text is not None else None
-        size = len(source) if isinstance(source, bytes) else source.stat().st_size
+        described: dict[str, Any] | None = json.loads(text) if text is not None else None
     except FileNotFoundError as error:
         raise NotFound(f"no object {key}") from error
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         raise CorruptFileError(f"{key} cannot be read as a Parquet file: {error}") from error
+    return described
+
+
+def _info(source: bytes | Path, provider: Provider, key: str, slot: Slot) -> FileInfo:
+    described = _described(source, key)
     if described is None:
-        rows = decode(source, provider, key)
+        rows = decode(source, provider, key, slot=slot).sort([*provider.key, TIME])
         origin = Source(slot.index, "changes", digest(rows), slot.start)
-        info = FileInfo.describe(rows.sort([*provider.key, TIME]), provider, "hot", (origin,), hash=origin.hash)
+        info = FileInfo.describe(rows, provider, "hot", (origin,), hash=origin.hash)
     else:
         info = FileInfo.from_json(described, provider, slot.month.start, key)
+    try:
+        size = len(source) if isinstance(source, bytes) else source.stat().st_size
+    except FileNotFoundError as error:
+        raise NotFound(f"no object {key}") from error
     return evolve(info, size=size)

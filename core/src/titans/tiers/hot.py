@@ -14,7 +14,8 @@ from titans.provider import Provider
 from titans.slots import Slot
 from titans.store import ObjectStore
 from titans.tiers.commit import pause, read_head
-from titans.tiers.files import FileInfo, Source, encode, read_info
+from titans.tiers.files import encode, read_info
+from titans.tiers.info import FileInfo, Source
 from titans.tiers.manifest import Manifest
 
 __all__ = ["HotFile", "adopted_source", "create_hot", "list_hot"]
@@ -80,7 +81,7 @@ def adopted_source(
         for entry in manifest.files:
             if slot.index in entry.slots:
                 try:
-                    info = read_info(store, paths.file_key(manifest.month, entry.file), provider, slot)
+                    info = read_info(store, paths.file_key(manifest.month, entry.file), provider, slot, entry.bytes)
                 except NotFound:
                     break  # merged into another file and removed since the manifest was read
                 return next(s for s in info.sources if s.slot == slot.index)

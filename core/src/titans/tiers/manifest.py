@@ -17,7 +17,7 @@ from titans.errors import FormatVersionError, InvalidKeyError, ManifestError
 from titans.layout import FANOUT, Paths, WarmName
 from titans.provider import Provider
 from titans.slots import NO_SLOTS, Month, SlotSet, iso, parse_iso
-from titans.tiers.files import FORMAT_VERSION, FileInfo
+from titans.tiers.info import FORMAT_VERSION, FileInfo
 
 __all__ = ["COMMIT_IDS", "FileEntry", "Manifest", "Pending"]
 

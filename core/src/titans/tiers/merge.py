@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 from attrs import evolve, frozen
 
 from titans.changes.digest import add, digest
 from titans.changes.state import resolve
-from titans.errors import AlreadyExists, CorruptFileError, OutcomeUnknown
+from titans.errors import AlreadyExists, CorruptFileError, OutcomeUnknown, RetryableError
 from titans.layout import FANOUT, Paths
 from titans.provider import Provider
 from titans.slots import Slot
 from titans.store import ObjectStore
 from titans.tiers.commit import Head, commit, pause
-from titans.tiers.deletion import retire, stamped
-from titans.tiers.files import FileInfo, encode, read_file
+from titans.tiers.deletion import exists, retire, stamped
+from titans.tiers.files import encode, read_file
+from titans.tiers.info import FileInfo
 from titans.tiers.manifest import FileEntry, Manifest
 
 __all__ = ["Merge", "merge", "next_merge"]
@@ -38,8 +40,12 @@ def next_merge(manifest: Manifest) -> Merge | None:
     """The merge that is due, lowest level first; always the files adopted first, so that order is kept across levels."""
     for level in manifest.levels:
         files = manifest.level(level)
-        if len(files) >= FANOUT:
-            return Merge(level + 1, files[:FANOUT])
+        if len(files) < FANOUT:
+            continue
+        count = FANOUT
+        while count < len(files) and files[count].is_correction:
+            count += 1  # the corrections that an adoption needed stay with the file that was adopted
+        return Merge(level + 1, files[:count])
     return None
 
 
@@ -59,6 +65,7 @@ def merge(
         CorruptFileError: an input does not hold what the manifest says; nothing changed.
     """
     entry = _write(store, paths, provider, manifest, plan)
+    output = paths.file_key(manifest.month, entry.file)
     names = {f.file for f in plan.inputs}
     committed = False
 
@@ -66,7 +73,9 @@ def merge(
         nonlocal committed
         now = stamped(head)
         live = {f.file for f in now.files}
-        committed = names <= live and entry.file not in live | now.pending_files
+        # The output may have been taken for an orphan while this process slept: listed for removal, or removed already. It
+        # is looked for after the manifest was read, and vacuum removes before it unlists, so one of the two tells.
+        committed = names <= live and entry.file not in live | now.pending_files and exists(store, output)
         if not committed:
             return None
         retired = retire(now, (f for f in now.files if f.file in names))
@@ -78,7 +87,8 @@ def merge(
         return after, entry
     if not committed:
         # A definite refusal: every attempt of ours was against an older manifest and can't land any more.
-        store.delete(paths.file_key(manifest.month, entry.file))
+        with suppress(RetryableError):  # else it is left to vacuum
+            store.delete(output)
         log.info("%s: another process merged the inputs of %s first", provider.name, entry.file)
         return after, None
     return after, entry  # committed, and already merged on by somebody else
@@ -88,7 +98,7 @@ def _write(store: ObjectStore, paths: Paths, provider: Provider, manifest: Manif
     month = manifest.month
     first, last = min(f.first for f in plan.inputs), max(f.last for f in plan.inputs)
     read = [
-        read_file(store, paths.file_key(month, f.file), provider, Slot(month, f.first, paths.minutes))
+        read_file(store, paths.file_key(month, f.file), provider, Slot(month, f.first, paths.minutes), hot=f.is_hot)
         for f in plan.inputs
     ]
     for entry, (rows, _) in zip(plan.inputs, read, strict=True):
@@ -115,7 +125,11 @@ def _write(store: ObjectStore, paths: Paths, provider: Provider, manifest: Manif
             f"{', '.join(f.file for f in plan.inputs)}; nothing was merged"
         )
     sources = tuple(sorted((s for _, info in read for s in info.sources), key=lambda s: s.slot))
-    info = FileInfo.describe(merged, provider, "merged", sources, rows_in=rows_in, hash=hash_out)
+    corrections = tuple(f.file for f in plan.inputs if f.is_correction)
+    corrections += tuple(name for _, info in read for name in info.corrections)
+    info = FileInfo.describe(
+        merged, provider, "merged", sources, rows_in=rows_in, hash=hash_out, corrections=tuple(sorted(corrections))
+    )
     data = encode(merged, info, provider)
     for number in range(manifest.next_file_id, manifest.next_file_id + _NAMES):
         name = Paths.merged_name(plan.level, number, first, last)

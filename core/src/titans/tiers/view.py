@@ -16,7 +16,8 @@ from titans.provider import Provider
 from titans.schema import CEASED, TIME
 from titans.slots import Month, Slot, SlotSet
 from titans.store import ObjectStore
-from titans.tiers.files import FileInfo, read_rows
+from titans.tiers.files import read_rows
+from titans.tiers.info import FileInfo
 from titans.tiers.manifest import FileEntry, Manifest
 
 __all__ = ["Load", "MonthView", "Part", "in_memory"]
@@ -56,7 +57,8 @@ class MonthView:
     def of(cls, manifest: Manifest, store: ObjectStore, paths: Paths, provider: Provider) -> MonthView:
         def part(entry: FileEntry) -> Part:
             key = paths.file_key(manifest.month, entry.file)
-            load = partial(read_rows, store, key, provider)
+            slot = Slot(manifest.month, entry.first, paths.minutes) if entry.is_hot else None
+            load = partial(read_rows, store, key, provider, slot)
             return Part(load, entry.min_time, entry.max_time, entry.is_correction)
 
         # Higher levels were adopted earlier; within a level the manifest keeps the order.

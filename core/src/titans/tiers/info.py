@@ -1,0 +1,180 @@
+"""What a data file says of itself, in its key-value metadata: everything a manifest knows of it.
+
+The archive can be rebuilt from the files alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+from attrs import field, frozen
+
+from titans.changes.digest import digest
+from titans.errors import CorruptFileError, FormatVersionError
+from titans.provider import Provider
+from titans.schema import TIME
+from titans.slots import SlotSet, iso, parse_iso
+
+__all__ = ["FORMAT_VERSION", "KINDS", "FileInfo", "Source"]
+
+FORMAT_VERSION = 1
+
+KINDS = {"full": "f", "diff": "d", "changes": "c"}
+_KIND_OF = {letter: kind for kind, letter in KINDS.items()}
+
+
+@frozen
+class Source:
+    """What one slot contributed to a file."""
+
+    slot: int
+    kind: str
+    """`full`, `diff` (both from a snapshot) or `changes`."""
+    hash: str
+    """Of the snapshot for `full` and `diff`, of the rows for `changes`."""
+    time: datetime
+    """When the slot's rows were collected."""
+
+    @property
+    def is_snapshot(self) -> bool:
+        return self.kind != "changes"
+
+
+@frozen
+class FileInfo:
+    """What a data file says of itself."""
+
+    kind: str
+    """`hot`, `correction` or `merged`."""
+    sources: tuple[Source, ...]
+    """The slots whose rows are in it, ascending. A correction has none."""
+    base: int | None
+    """Of a `diff`: the slot of the snapshot it was taken against."""
+    rows: int
+    rows_in: int
+    """Rows before duplicates were dropped."""
+    hash: str
+    """Content hash over all columns (`titans.changes.digest`)."""
+    min_key: tuple[str, ...] | None
+    max_key: tuple[str, ...] | None
+    min_time: datetime | None
+    max_time: datetime | None
+    schema_version: int = 1
+    corrections: tuple[str, ...] = ()
+    """Names of the correction files that were merged into it."""
+    size: int = field(default=0)
+    """Bytes of the object; not part of the metadata."""
+
+    @property
+    def slots(self) -> SlotSet:
+        return SlotSet.of(source.slot for source in self.sources)
+
+    @property
+    def source(self) -> Source:
+        """The one slot of a hot file."""
+        (source,) = self.sources
+        return source
+
+    def to_json(self, provider: Provider) -> dict[str, Any]:
+        starts = self.sources
+        return {
+            "format_version": FORMAT_VERSION,
+            "provider": provider.name,
+            "schema_version": self.schema_version,
+            "kind": self.kind,
+            "base": self.base,
+            "slots": self.slots.to_json(),
+            "kinds": "".join(KINDS[s.kind] for s in starts),
+            "hashes": "".join(s.hash for s in starts),
+            "times": [iso(s.time) for s in starts] if len(starts) == 1 else _offsets(starts, provider),
+            "corrections": self.corrections,
+            "rows": self.rows,
+            "rows_in": self.rows_in,
+            "hash": self.hash,
+            "min_key": self.min_key,
+            "max_key": self.max_key,
+            "min_time": iso(self.min_time) if self.min_time else None,
+            "max_time": iso(self.max_time) if self.max_time else None,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], provider: Provider, start: datetime, key: str) -> FileInfo:
+        """`start` is the first moment of the file's month."""
+        version = data.get("format_version")
+        if not isinstance(version, int) or version > FORMAT_VERSION:
+            raise FormatVersionError(
+                f"{key} has format version {version!r}, this TITANS reads up to {FORMAT_VERSION}; upgrade titans-core"
+            )
+        if data.get("provider") != provider.name:
+            raise CorruptFileError(f"{key} belongs to provider {data.get('provider')!r}, not {provider.name!r}")
+        try:
+            slots = list(SlotSet.from_intervals(data["slots"]))
+            kinds, hashes, times = data["kinds"], data["hashes"], data["times"]
+            if len(kinds) != len(slots) or len(hashes) != 16 * len(slots):
+                raise ValueError("slots, kinds and hashes differ in length")
+            sources = []
+            for at, slot in enumerate(slots):
+                opens = start + timedelta(minutes=slot * provider.layout.slot_minutes)
+                if len(slots) == 1 and times:
+                    time = parse_iso(times[0])
+                else:
+                    time = opens + timedelta(microseconds=times[at]) if times else opens
+                sources.append(Source(slot, _KIND_OF[kinds[at]], hashes[16 * at : 16 * at + 16], time))
+            return cls(
+                kind=data["kind"],
+                sources=tuple(sources),
+                base=data["base"],
+                rows=data["rows"],
+                rows_in=data["rows_in"],
+                hash=data["hash"],
+                min_key=tuple(data["min_key"]) if data["min_key"] else None,
+                max_key=tuple(data["max_key"]) if data["max_key"] else None,
+                min_time=parse_iso(data["min_time"]) if data["min_time"] else None,
+                max_time=parse_iso(data["max_time"]) if data["max_time"] else None,
+                schema_version=data["schema_version"],
+                corrections=tuple(data["corrections"]),
+            )
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise CorruptFileError(f"{key}: its metadata cannot be read: {error!r}") from error
+
+    @classmethod
+    def describe(
+        cls,
+        rows: pl.DataFrame,
+        provider: Provider,
+        kind: str,
+        sources: tuple[Source, ...],
+        *,
+        base: int | None = None,
+        rows_in: int | None = None,
+        hash: str | None = None,
+        corrections: tuple[str, ...] = (),
+    ) -> FileInfo:
+        """For `rows` in canonical columns, sorted by key and `Time`."""
+        times = rows.select(pl.col(TIME).min().alias("min"), pl.col(TIME).max().alias("max")).row(0)
+        key = rows.select(provider.key)
+        return cls(
+            kind=kind,
+            sources=sources,
+            base=base,
+            rows=rows.height,
+            rows_in=rows.height if rows_in is None else rows_in,
+            hash=digest(rows) if hash is None else hash,
+            min_key=key.row(0) if rows.height else None,
+            max_key=key.row(-1) if rows.height else None,
+            min_time=times[0],
+            max_time=times[1],
+            schema_version=provider.schema.version,
+            corrections=corrections,
+        )
+
+
+def _offsets(sources: tuple[Source, ...], provider: Provider) -> list[int]:
+    """Microseconds from each slot's start to its collection; empty where all are zero."""
+    length = timedelta(minutes=provider.layout.slot_minutes)
+    month = sources[0].time.replace(day=1, hour=0, minute=0, second=0, microsecond=0) if sources else None
+    offsets = [round((s.time - month - s.slot * length) / timedelta(microseconds=1)) for s in sources if month]
+    return offsets if any(offsets) else []
