@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,21 +16,24 @@ from titans.changes.conform import conform_changes, conform_snapshot
 from titans.changes.digest import digest
 from titans.changes.frames import is_pandas, to_polars
 from titans.changes.state import diff, overlay
-from titans.errors import InputError, NotFound, RetryableError, SlotConflictError, SuspiciousSnapshotError
+from titans.errors import InputError, RetryableError, SlotConflictError, SuspiciousSnapshotError
 from titans.events import Event, emit
 from titans.layout import Paths
 from titans.provider import Provider
 from titans.read.reader import Reader, retrying
 from titans.results import Compaction, IngestResult, MonthStatus
-from titans.slots import Month, Slot, iso, to_utc
+from titans.slots import Slot, iso, parse_duration, to_utc
 from titans.store import ObjectStore
 from titans.tiers.adopt import Adoption, adopt
 from titans.tiers.commit import pause, read_head
-from titans.tiers.deletion import due, remove
+from titans.tiers.compaction import compact
+from titans.tiers.deletion import GRACE
 from titans.tiers.hot import HotFile, adopted_source, create_hot, list_hot
 from titans.tiers.info import FileInfo, Source
 from titans.tiers.manifest import Manifest
-from titans.tiers.merge import merge, next_merge
+from titans.tiers.repair import Repair, execute, plan
+from titans.tiers.vacuum import Vacuumed, vacuum
+from titans.tiers.verify import Verification, verify
 from titans.tiers.view import MonthView
 
 if TYPE_CHECKING:
@@ -219,18 +222,46 @@ class Archive:
         """
         started = time.monotonic()
         slot = None if hot_key is None else self.paths.parse_hot_key(hot_key)
-        result = Compaction()
-        months, seen = self._listed(slot)
-        for month, keys in months.items():
-            if slot is not None and month == slot.month:
-                keys.setdefault(slot.index, self.paths.hot_key(slot))  # the store's list may lag
-            done, manifest = self._compact_month(month, keys, seen)
-            if slot is not None and month == slot.month and slot.index not in manifest.adopted:
-                raise NotFound(
-                    f"{hot_key} was not adopted: it is not there, or unreadable (see the log); upload it first"
-                )
-            result += done
-        return evolve(result, seconds=time.monotonic() - started)
+        done = compact(self.store, self.paths, self.provider, slot, notify=self._event, wait=self.wait)
+        return evolve(done, seconds=time.monotonic() - started)
+
+    def vacuum(self, grace: timedelta | str = GRACE, *, dry_run: bool = False) -> Vacuumed:
+        """Remove what has been out of the archive for `grace`, and list files that no manifest names, to be removed later.
+
+        Safe beside writers, compactors and readers; with a grace shorter than their longest call they may have to start it
+        again.
+
+        Args:
+            grace: a timedelta, or text such as `"1h"`, `"30m"`, `"0s"`.
+            dry_run: change nothing, and say what would be done.
+
+        Raises:
+            ManifestError: the manifest of some month cannot be read; nothing was removed.
+        """
+        period = parse_duration(grace) if isinstance(grace, str) else grace
+        done = vacuum(self.store, self.paths, self.provider, grace=period, dry_run=dry_run, wait=self.wait)
+        if not dry_run and (done.removed or done.listed):
+            self._event("vacuumed", removed=len(done.removed), listed=len(done.listed), waiting=done.waiting)
+        return done
+
+    def verify(self, *, deep: bool = False) -> Verification:
+        """Check that the store holds what the manifests say, exactly once; with `deep`, down to every row."""
+        return verify(self.store, self.paths, self.provider, deep=deep)
+
+    def repair(self, *, dry_run: bool = False) -> tuple[Repair, ...]:
+        """Make lost or damaged manifests again from the files; returns what was (with `dry_run`, would be) done.
+
+        Never deletes; a damaged manifest is kept under another name. Afterwards run `compact` and `verify`.
+
+        Raises:
+            CorruptFileError: the files of a month contradict each other.
+        """
+        repairs = plan(self.store, self.paths, self.provider)
+        if not dry_run:
+            for repair in repairs:
+                execute(self.store, self.paths, repair)
+                self._event("repaired", month=str(repair.month), reason=repair.reason)
+        return repairs
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -276,6 +307,9 @@ class Archive:
         return Reader(self.store, self.paths, self.provider)
 
     def _event(self, name: str, **fields: Any) -> None:
+        """Log a step, and tell the plugin and the observers."""
+        said = " ".join(f"{key}={value}" for key, value in fields.items())
+        log.info("%s %s: %s", self.provider.name, name, said, extra={"provider": self.provider.name, **fields})
         emit(Event(name, self.provider.name, fields), self.provider)
 
     def _ingested(self, result: IngestResult) -> None:
@@ -310,7 +344,8 @@ class Archive:
             keys[file.slot.index] = file.key  # the store's list may lag
         own = file if file.created else None
         adoption = adopt(self.store, self.paths, self.provider, month, keys, own=own, wait=self.wait)
-        self._adopted(month, adoption)
+        if adoption.slots:
+            self._event("slots_adopted", month=str(month), slots=len(adoption.slots), corrections=adoption.corrections)
         if file.slot.index in adoption.slots:
             return adoption, held
         return adoption, self._settled(file, adoption.manifest) or held
@@ -329,46 +364,3 @@ class Archive:
                 with suppress(RetryableError):  # else it is left to vacuum
                     self.store.delete(file.key)
         return held
-
-    def _adopted(self, month: Month, adoption: Adoption) -> None:
-        if adoption.slots:
-            log.info(
-                "%s %s: adopted %d slot(s), up to %d", self.provider.name, month, len(adoption.slots), adoption.slots[-1],
-                extra={"provider": self.provider.name, "month": str(month), "slots": len(adoption.slots)},
-            )  # fmt: skip
-            self._event("slots_adopted", month=str(month), slots=len(adoption.slots), corrections=adoption.corrections)
-
-    def _listed(self, slot: Slot | None) -> tuple[Mapping[Month, dict[int, str]], datetime | None]:
-        """Hot files by month: all, or those of the month of `slot` and the one before; and when the youngest was written."""
-        prefix = self.paths.hot_prefix + "/"
-        found: dict[Month, dict[int, str]] = {} if slot is None else {slot.month: {}}
-        youngest: datetime | None = None
-        start_after = "" if slot is None else self.paths.hot_month(slot.month.previous())
-        for entry in self.store.list(prefix, start_after):
-            youngest = entry.last_modified if youngest is None else max(youngest, entry.last_modified)
-            try:
-                hot = self.paths.parse_hot_key(entry.key)
-            except ValueError:
-                continue
-            if slot is not None and hot.month > slot.month:
-                break
-            found.setdefault(hot.month, {})[hot.index] = entry.key
-        return dict(sorted(found.items())), youngest
-
-    def _compact_month(
-        self, month: Month, keys: Mapping[int, str], seen: datetime | None
-    ) -> tuple[Compaction, Manifest]:
-        head = read_head(self.store, self.paths, self.provider, month)
-        ready = due(head, seen)
-        removed = remove(self.store, self.paths, head.manifest, ready)
-        adoption = adopt(self.store, self.paths, self.provider, month, keys, head=head, removed=ready, wait=self.wait)
-        self._adopted(month, adoption)
-        if removed:
-            self._event("files_removed", month=str(month), files=removed)
-        manifest, merges = adoption.manifest, 0
-        while plan := next_merge(manifest):
-            manifest, entry = merge(self.store, self.paths, self.provider, manifest, plan, self.wait)
-            if entry is not None:
-                merges += 1
-                self._event("files_merged", month=str(month), level=plan.level, file=entry.file, rows=entry.rows)
-        return Compaction(adopted=len(adoption.slots), merged=merges, removed=removed), manifest

@@ -15,7 +15,7 @@ from attrs import frozen
 
 from titans.errors import InputError, TimestampError
 
-__all__ = ["NO_SLOTS", "Month", "Slot", "SlotSet", "iso", "parse_iso", "to_utc"]
+__all__ = ["NO_SLOTS", "Month", "Slot", "SlotSet", "iso", "parse_duration", "parse_iso", "to_utc"]
 
 DAY_MINUTES = 1440
 
@@ -44,6 +44,15 @@ def iso(timestamp: datetime) -> str:
 def parse_iso(text: str) -> datetime:
     """The inverse of `iso`. Raises `ValueError` where the text is not a timezone-aware ISO 8601 time."""
     return to_utc(datetime.fromisoformat(text), f"time {text!r}")
+
+
+def parse_duration(text: str) -> timedelta:
+    """`"90s"`, `"30m"`, `"1h"`, `"7d"` → a timedelta. Raises `InputError`."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip())
+    if not match:
+        raise InputError(f"a duration is written like '30m', '1h' or '0s', got {text!r}")
+    unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[match[2]]
+    return timedelta(**{unit: float(match[1])})
 
 
 @frozen(order=True)

@@ -22,7 +22,8 @@ from titans.layout import Paths
 from titans.provider import Provider
 from titans.slots import Month
 from titans.store import Blob, ObjectStore
-from titans.tiers.manifest import Manifest
+from titans.tiers.legacy import is_legacy, upgraded
+from titans.tiers.manifest import Manifest, load_json
 
 __all__ = ["ATTEMPTS", "Head", "commit", "pause", "read_head"]
 
@@ -50,7 +51,10 @@ def read_head(store: ObjectStore, paths: Paths, provider: Provider, month: Month
         blob = store.get(paths.manifest_key(month))
     except NotFound:
         return Head(Manifest.empty(provider, month), None)
-    return Head(Manifest.parse(blob.data, provider, month, paths), blob)
+    found = load_json(blob.data, paths.manifest_key(month))
+    if is_legacy(found):
+        return Head(upgraded(found, store, paths, provider, month), blob)
+    return Head(Manifest.from_json(found, provider, month, paths), blob)
 
 
 def pause(attempt: int) -> None:

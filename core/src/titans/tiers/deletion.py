@@ -12,11 +12,13 @@ from datetime import datetime, timedelta
 
 from attrs import evolve
 
-from titans.errors import NotFound
+from titans.errors import CorruptFileError, NotFound
 from titans.layout import Paths
+from titans.provider import Provider
 from titans.slots import Slot, SlotSet
 from titans.store import ObjectStore
 from titans.tiers.commit import Head
+from titans.tiers.files import read_info
 from titans.tiers.manifest import FileEntry, Manifest, Pending
 
 __all__ = ["GRACE", "due", "exists", "remove", "retire", "stamped"]
@@ -74,26 +76,47 @@ def due(head: Head, seen: datetime | None, grace: timedelta = GRACE) -> tuple[Pe
     return tuple(p for p in head.manifest.pending if p.since is not None and now - p.since >= grace)
 
 
-def remove(store: ObjectStore, paths: Paths, manifest: Manifest, lists: Iterable[Pending]) -> int:
-    """Delete the objects of `lists`, by their keys; returns how many.
+def remove(
+    store: ObjectStore, paths: Paths, provider: Provider, manifest: Manifest, lists: Iterable[Pending]
+) -> tuple[str, ...]:
+    """Delete the objects of `lists`, by their keys, and return these.
 
-    What the manifest still (or again) names as live stays, and a hot file goes only if a merged file holds its slot.
+    What the manifest still (or again) names as live stays. A hot file goes only if its slot was adopted and a live file that
+    is there says in its own metadata that it holds the slot.
     """
-    live = {f.file for f in manifest.files}
-    merged = SlotSet()
+    chosen = tuple(lists)
+    if not chosen:
+        return ()
+    month, live = manifest.month, {f.file for f in manifest.files}
+    slots = SlotSet()
+    for pending in chosen:
+        slots |= pending.slots
+    proven = _proven(store, paths, provider, manifest, slots)
+    keys = [paths.file_key(month, name) for pending in chosen for name in pending.files if name not in live]
+    for index in slots:
+        key = paths.hot_key(Slot(month, index, paths.minutes))
+        if key in live or index not in proven or index not in manifest.adopted:
+            log.error("%s was to be removed, but no merged file holds its rows; it stays", key)
+        else:
+            keys.append(key)
+    for key in keys:
+        store.delete(key)
+    return tuple(keys)
+
+
+def _proven(store: ObjectStore, paths: Paths, provider: Provider, manifest: Manifest, slots: SlotSet) -> SlotSet:
+    """Those of `slots` that a merged file holds, by its own metadata."""
+    proven = SlotSet()
     for entry in manifest.files:
-        if not entry.is_hot:
-            merged |= entry.slots
-    count = 0
-    for pending in lists:
-        keys = [paths.file_key(manifest.month, name) for name in pending.files if name not in live]
-        for index in pending.slots:
-            key = paths.hot_key(Slot(manifest.month, index, paths.minutes))
-            if key in live or index not in merged or index not in manifest.adopted:
-                log.error("%s was to be removed, but no merged file holds its rows; it stays", key)
-            else:
-                keys.append(key)
-        for key in keys:
-            store.delete(key)
-        count += len(keys)
-    return count
+        if entry.is_hot or not entry.slots & slots:
+            continue
+        start, key = Slot(manifest.month, entry.first, paths.minutes), paths.file_key(manifest.month, entry.file)
+        try:
+            info = read_info(store, key, provider, start, entry.bytes)
+        except (NotFound, CorruptFileError) as error:
+            log.error("%s proves nothing: %s", key, error)
+            continue
+        proven |= (
+            info.slots if info.kind == "merged" else entry.slots
+        )  # an earlier writer's file says nothing of itself
+    return proven & slots

@@ -12,6 +12,7 @@ from attrs import evolve
 
 from titans.changes.digest import digest
 from titans.errors import CorruptFileError, NotFound
+from titans.layout import WarmName
 from titans.provider import Provider
 from titans.schema import CEASED, TIME
 from titans.slots import Slot
@@ -97,8 +98,8 @@ def read_rows(
 def read_info(store: ObjectStore, key: str, provider: Provider, slot: Slot, size: int | None = None) -> FileInfo:
     """What the object under `key` says of itself; `slot` is any slot of its month, for a hot file its own.
 
-    With `size`, its size in bytes, only the end of a large remote object is fetched. A hot file without TITANS metadata (an
-    earlier writer's) is read and described as `changes`.
+    With `size`, its size in bytes, only the end of a large remote object is fetched. A file without TITANS metadata (an
+    earlier writer's) is read and described as `legacy`, with `slot` as its one source.
 
     Raises:
         NotFound, CorruptFileError, FormatVersionError
@@ -139,9 +140,10 @@ def _described(source: bytes | Path, key: str) -> dict[str, Any] | None:
 def _info(source: bytes | Path, provider: Provider, key: str, slot: Slot) -> FileInfo:
     described = _described(source, key)
     if described is None:
-        rows = decode(source, provider, key, slot=slot).sort([*provider.key, TIME])
+        hot = WarmName.parse(key.rpartition("/")[2]) is None
+        rows = decode(source, provider, key, slot=slot if hot else None).sort([*provider.key, TIME])
         origin = Source(slot.index, "changes", digest(rows), slot.start)
-        info = FileInfo.describe(rows, provider, "hot", (origin,), hash=origin.hash)
+        info = FileInfo.describe(rows, provider, "legacy", (origin,), hash=origin.hash)
     else:
         info = FileInfo.from_json(described, provider, slot.month.start, key)
     try:

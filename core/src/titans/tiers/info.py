@@ -18,9 +18,12 @@ from titans.provider import Provider
 from titans.schema import TIME
 from titans.slots import SlotSet, iso, parse_iso
 
-__all__ = ["FORMAT_VERSION", "KINDS", "FileInfo", "Source"]
+__all__ = ["FORMAT_VERSION", "KINDS", "UNKNOWN", "FileInfo", "Source"]
 
 FORMAT_VERSION = 1
+
+UNKNOWN = "0" * 16
+"""In place of a hash that nobody knows."""
 
 KINDS = {"full": "f", "diff": "d", "changes": "c"}
 _KIND_OF = {letter: kind for kind, letter in KINDS.items()}
@@ -48,7 +51,7 @@ class FileInfo:
     """What a data file says of itself."""
 
     kind: str
-    """`hot`, `correction` or `merged`."""
+    """`hot`, `correction`, `merged`, or `legacy`: it says nothing, this was read from its rows."""
     sources: tuple[Source, ...]
     """The slots whose rows are in it, ascending. A correction has none."""
     base: int | None

@@ -19,10 +19,21 @@ from titans.provider import Provider
 from titans.slots import NO_SLOTS, Month, SlotSet, iso, parse_iso
 from titans.tiers.info import FORMAT_VERSION, FileInfo
 
-__all__ = ["COMMIT_IDS", "FileEntry", "Manifest", "Pending"]
+__all__ = ["COMMIT_IDS", "FileEntry", "Manifest", "Pending", "load_json"]
 
 COMMIT_IDS = 64
 """How many of the latest commit ids a manifest keeps, for writers whose answer got lost."""
+
+
+def load_json(data: bytes, key: str) -> dict[str, Any]:
+    """The JSON object in `data`. Raises `ManifestError` where it is none."""
+    try:
+        found = json.loads(data)
+    except ValueError as error:
+        raise ManifestError(f"{key} is not JSON ({error}); it is left as it is") from error
+    if not isinstance(found, dict):
+        raise ManifestError(f"{key} is not a JSON object; it is left as it is")
+    return found
 
 
 @frozen
@@ -183,22 +194,14 @@ class Manifest:
         return json.dumps(data, separators=(",", ":")).encode()
 
     @classmethod
-    def parse(cls, data: bytes, provider: Provider, month: Month, paths: Paths) -> Manifest:
-        """From the bytes of the object at `paths.manifest_key(month)`.
-
-        Every file name in it is checked before anybody reads or deletes it.
+    def from_json(cls, found: Mapping[str, Any], provider: Provider, month: Month, paths: Paths) -> Manifest:
+        """Every file name in it is checked before anybody reads or deletes it.
 
         Raises:
-            ManifestError: not JSON, another provider's or month's, or fields that contradict each other.
+            ManifestError: another provider's or month's, or fields that contradict each other.
             FormatVersionError: written by a newer TITANS.
         """
         key = paths.manifest_key(month)
-        try:
-            found = json.loads(data)
-        except ValueError as error:
-            raise ManifestError(f"{key} is not JSON ({error}); it is left as it is") from error
-        if not isinstance(found, dict):
-            raise ManifestError(f"{key} is not a JSON object; it is left as it is")
         version = found.get("format_version")
         if isinstance(version, int) and version > FORMAT_VERSION:
             raise FormatVersionError(

@@ -13,12 +13,12 @@ from titans.changes.state import resolve
 from titans.errors import AlreadyExists, CorruptFileError, OutcomeUnknown, RetryableError
 from titans.layout import FANOUT, Paths
 from titans.provider import Provider
-from titans.slots import Slot
+from titans.slots import Month, Slot
 from titans.store import ObjectStore
 from titans.tiers.commit import Head, commit, pause
 from titans.tiers.deletion import exists, retire, stamped
 from titans.tiers.files import encode, read_file
-from titans.tiers.info import FileInfo
+from titans.tiers.info import UNKNOWN, FileInfo, Source
 from titans.tiers.manifest import FileEntry, Manifest
 
 __all__ = ["Merge", "merge", "next_merge"]
@@ -124,7 +124,12 @@ def _write(store: ObjectStore, paths: Paths, provider: Provider, manifest: Manif
             f"the inputs of a merge to level {plan.level} of {month} do not add up to their hashes in the manifest: "
             f"{', '.join(f.file for f in plan.inputs)}; nothing was merged"
         )
-    sources = tuple(sorted((s for _, info in read for s in info.sources), key=lambda s: s.slot))
+    sources = tuple(
+        sorted(
+            (s for f, (_, info) in zip(plan.inputs, read, strict=True) for s in _sources(f, info, month, paths)),
+            key=lambda s: s.slot,
+        )
+    )
     corrections = tuple(f.file for f in plan.inputs if f.is_correction)
     corrections += tuple(name for _, info in read for name in info.corrections)
     info = FileInfo.describe(
@@ -139,3 +144,10 @@ def _write(store: ObjectStore, paths: Paths, provider: Provider, manifest: Manif
             continue  # somebody's, or perhaps our own: a name is never shared, what is left over goes to vacuum
         return FileEntry.of(name, plan.level, first, last, evolve(info, size=len(data)))
     raise OutcomeUnknown(f"{_NAMES} names for a merged file of {month} were taken or unclear; compact again later")
+
+
+def _sources(entry: FileEntry, info: FileInfo, month: Month, paths: Paths) -> tuple[Source, ...]:
+    """What each slot contributed; an earlier writer's merged file does not say, only the manifest knows the slots."""
+    if info.kind != "legacy" or entry.is_hot:
+        return info.sources
+    return tuple(Source(i, "changes", UNKNOWN, Slot(month, i, paths.minutes).start) for i in entry.slots)
