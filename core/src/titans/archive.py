@@ -16,7 +16,7 @@ from titans.changes.conform import conform_changes, conform_snapshot
 from titans.changes.digest import digest
 from titans.changes.frames import is_pandas, to_polars
 from titans.changes.state import diff, overlay
-from titans.errors import InputError, RetryableError, SlotConflictError, SuspiciousSnapshotError
+from titans.errors import FormatError, InputError, RetryableError, SlotConflictError, SuspiciousSnapshotError
 from titans.events import Event, emit
 from titans.layout import Paths
 from titans.provider import Provider
@@ -324,7 +324,11 @@ class Archive:
         For the first of a month, what is known of the time before it; that only decides whether it looks truncated.
         """
         if base is None:
-            return self._reader().state_before(slot.start)
+            try:
+                return self._reader().state_before(slot.start)
+            except FormatError as error:
+                log.error("%s: snapshot at %s is not checked for missing keys: %s", self.provider.name, slot, error)
+                return self._reader().empty_state()
         if self._tip is not None and self._tip[0] == Slot(slot.month, base, slot.minutes):
             return self._tip[1]
         manifest = read_head(self.store, self.paths, self.provider, slot.month).manifest

@@ -59,4 +59,64 @@ def compact(provider: str, store: str | None) -> None:
     )
 
 
-COMMANDS = (upload, compact)
+@click.command()
+@click.option("--grace", default="1h", show_default=True, help="How long readers may go on using what was replaced.")
+@click.option("--dry-run", is_flag=True, help="Change nothing, say what would be done.")
+@on_archive
+def vacuum(grace: str, dry_run: bool, provider: str, store: str | None) -> None:
+    """Remove what was replaced, and list files that no manifest names, to be removed by a later vacuum."""
+    done = open_archive(provider, store).vacuum(grace, dry_run=dry_run)
+    would = "would be " if dry_run else ""
+    for key in done.removed:
+        click.echo(f"{would}removed  {key}")
+    for key in done.listed:
+        click.echo(f"{would}listed   {key}")
+    click.echo(f"{len(done.removed)} {would}removed, {len(done.listed)} {would}listed, {done.waiting} waiting")
+
+
+@click.command()
+@click.option("--deep", is_flag=True, help="Read every row, not only what files say of themselves.")
+@on_archive
+def verify(deep: bool, provider: str, store: str | None) -> None:
+    """Check that the store holds what the manifests say, exactly once. Exit code 1 if not."""
+    from titans.tiers.verify import CHECKS
+
+    found = open_archive(provider, store).verify(deep=deep)
+    for check in found.checks:
+        verdict = "ok    " if check.passed else "FAILED"
+        click.echo(f"{verdict}  {check.name:12}  {check.asked:6,} looked at: {CHECKS[check.name]}")
+        for failure in check.failures:
+            click.echo(f"          {failure}")
+    for month, gaps in found.gaps.items():
+        click.echo(f"note    {month}: {len(gaps)} slot(s) without an observation between the first and the last")
+    if found.orphans:
+        click.echo(f"note    {found.orphans} object(s) that no manifest names; titans vacuum removes them")
+    if not found.passed:
+        raise click.exceptions.Exit(1)
+
+
+@click.command()
+@click.option("--yes", is_flag=True, help="Do it; without this, only the plan is shown.")
+@on_archive
+def repair(yes: bool, provider: str, store: str | None) -> None:
+    """Make lost or damaged manifests again from the files. Deletes nothing."""
+    archive = open_archive(provider, store)
+    plans = archive.repair(dry_run=True)
+    for plan in plans:
+        click.echo(f"{plan.month}: {plan.reason}")
+        click.echo(
+            f"  {len(plan.manifest.files)} file(s) with {len(plan.manifest.adopted)} slot(s) become the manifest"
+        )
+        click.echo(f"  {len(plan.readopt)} hot file(s) are adopted by the next compaction")
+        for key in plan.unused:
+            click.echo(f"  not needed, left to vacuum: {key}")
+    if not plans:
+        click.echo("nothing to repair: every manifest can be read, and its files are there")
+    elif yes:
+        done = archive.repair()
+        click.echo(f"{len(done)} manifest(s) written; now run titans compact and titans verify")
+    else:
+        click.echo("nothing was changed; run it again with --yes to do it")
+
+
+COMMANDS = (upload, compact, vacuum, verify, repair)

@@ -90,7 +90,7 @@ class Reader:
         """The living keys after the last change point there is."""
         months = self.months()
         if not months:
-            return self._empty_state()
+            return self.empty_state()
         return self.state_before(months[-1].end).sort(self.provider.key)
 
     def state_before(self, end: datetime, where: pl.Expr | None = None) -> pl.DataFrame:
@@ -105,7 +105,7 @@ class Reader:
         state: pl.DataFrame | None = None
         for link in reversed(chain):
             state = self.view(link).state(min(end, link.end), state, where)
-        return self._empty_state() if state is None else state
+        return self.empty_state() if state is None else state
 
     def changes(
         self, start: datetime | None = None, end: datetime | None = None, where: pl.Expr | None = None
@@ -161,7 +161,8 @@ class Reader:
             state = living
         return pl.concat(found)
 
-    def _empty_state(self) -> pl.DataFrame:
+    def empty_state(self) -> pl.DataFrame:
+        """No key at all."""
         dtypes = dict(self.provider.schema_dtypes)
         dtypes.pop(CEASED)
         return pl.DataFrame(schema=dtypes)

@@ -133,7 +133,10 @@ def _month(
         fresh = _orphans(found, now.manifest, grace)
         manifest = stamped(now)
         if fresh.files or fresh.slots:
-            manifest = evolve(manifest, pending=(*manifest.pending, fresh))
+            # No later file may get a listed name: a removal that is repeated late would hit it.
+            ids = [parsed.id or 0 for name in fresh.files if (parsed := WarmName.parse(name))]
+            next_id = max([manifest.next_file_id, *(number + 1 for number in ids)])
+            manifest = evolve(manifest, pending=(*manifest.pending, fresh), next_file_id=next_id)
         return None if manifest == now.manifest else manifest
 
     manifest = commit(store, paths, provider, month, listed, wait=wait)
