@@ -1,0 +1,133 @@
+"""What the documentation shows works, and its links lead somewhere."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from readme_blocks import blocks
+
+from titans.cli.app import run
+
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
+KOREAN = ROOT / "README.ko.md"
+PAGES = [
+    README,
+    KOREAN,
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "core/README.md",
+    *sorted(ROOT.glob("plugins/*/README.md")),
+]
+COMMANDS = {"make", "pip", "export", "titans"}
+
+
+@pytest.fixture
+def reader(tmp_path, monkeypatch):
+    """Somebody who follows a page in an empty folder."""
+    for name in ("STORE", "BUCKET", "ENV", "PLUGINS", "DISABLE_PLUGINS", "PROVIDER"):
+        monkeypatch.delenv(f"TITANS_{name}", raising=False)
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def type_in(line, monkeypatch):
+    """One line of a shell block. What would install or build things has tests of its own."""
+    words = shlex.split(line, comments=True)
+    if words[0] == "export":
+        for word in words[1:]:
+            monkeypatch.setenv(*word.split("=", 1))
+    elif words[0] == "titans":
+        with pytest.raises(SystemExit) as done:
+            run(words[1:])
+        assert done.value.code in (0, None), f"{line}: {done.value.code}"
+
+
+def follow(page, monkeypatch, capsys):
+    """Run the blocks of a page in order; each ```text is what the block before it printed. How many were compared."""
+    names, printed, compared = {}, None, 0
+    for block in blocks(page):
+        if block.name:
+            printed = None
+        elif block.language == "text":
+            if printed is not None:
+                assert printed == block.text, f"{page.name}:{block.line}: this is not what the block above prints"
+                compared += 1
+            printed = None
+        elif block.language in ("python", "shell"):
+            if block.language == "python":
+                # Blank lines before it give tracebacks the line numbers of the page.
+                exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), names)
+            else:
+                for line in block.text.splitlines():
+                    type_in(line, monkeypatch)
+            # rich pads the titles of its tables, Markdown has no trailing blanks
+            printed = "".join(f"{line.rstrip()}\n" for line in capsys.readouterr().out.splitlines())
+    return compared
+
+
+def test_the_tour_works_and_prints_what_it_says(reader, monkeypatch, capsys):
+    assert follow(README, monkeypatch, capsys) >= 6
+    assert (reader / "archive-folder/parquet_warm/aws/m8/2026/01/manifest.json").is_file()
+    assert (reader / "changes.csv").read_text().count("\n") == 5
+    assert (reader / "replayed").is_dir()
+
+
+def test_the_lines_of_the_core_work(reader, monkeypatch, capsys):
+    follow(ROOT / "core/README.md", monkeypatch, capsys)
+    assert list(reader.rglob("*.parquet"))
+
+
+@pytest.mark.parametrize("name", ["aws", "azure", "gcp"])
+def test_the_lines_of_a_provider_work(name, reader, monkeypatch, capsys):
+    page = ROOT / f"plugins/{name}/README.md"
+    follow(page, monkeypatch, capsys)
+    assert f"pip install titans-{name} 'titans-core[cli]'" in page.read_text(encoding="utf-8")
+
+
+def test_another_output_than_shown_is_noticed(tmp_path, monkeypatch, capsys):
+    page = tmp_path / "page.md"
+    page.write_text("```python\nprint(1)\n```\n\n```text\n2\n```\n")
+    with pytest.raises(AssertionError, match=r"page\.md:6: this is not what the block above prints"):
+        follow(page, monkeypatch, capsys)
+
+
+def test_a_command_that_fails_is_noticed(reader, monkeypatch):
+    with pytest.raises(AssertionError, match="titans latest --provider nope"):
+        type_in("titans latest --provider nope --store x", monkeypatch)
+
+
+def test_every_shell_line_is_one_we_know():
+    lines = [line for page in PAGES for b in blocks(page) if b.language == "shell" for line in b.text.splitlines()]
+    assert sum(line.startswith("titans ") for line in lines) >= 8
+    assert {line.split()[0] for line in lines} <= COMMANDS
+
+
+def test_the_korean_page_shows_the_same_code():
+    def code(page):
+        return [(b.language, b.name, b.text) for b in blocks(page)]
+
+    assert code(KOREAN) == code(README)
+
+
+def test_the_korean_page_has_the_same_parts():
+    def parts(page):
+        outside = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+        return [(len(h), len(re.findall(r"^\|", text, re.MULTILINE)), len(re.findall(r"^(?:-|\d+\.) ", text, re.MULTILINE)))
+                for h, text in re.findall(r"^(#+) [^\n]*\n(.*?)(?=^#|\Z)", outside, re.MULTILINE | re.DOTALL)]  # fmt: skip
+
+    assert parts(KOREAN) == parts(README)
+    assert len(parts(README)) >= 10
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files(page):
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not re.match(r"[a-z]+:", target):
+            assert (page.parent / target.split("#")[0]).exists(), f"{page.name} links to {target}"
