@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,14 @@ from titans.changes.conform import conform_changes, conform_snapshot
 from titans.changes.digest import digest
 from titans.changes.frames import is_pandas, to_polars
 from titans.changes.state import diff, overlay
-from titans.errors import FormatError, InputError, RetryableError, SlotConflictError, SuspiciousSnapshotError
+from titans.errors import (
+    FormatError,
+    InputError,
+    RetryableError,
+    SlotConflictError,
+    SuspiciousSnapshotError,
+    TitansError,
+)
 from titans.events import Event, emit
 from titans.layout import Paths
 from titans.provider import Provider
@@ -111,6 +118,11 @@ class Archive:
             TimestampError, SchemaError, SuspiciousSnapshotError: the snapshot is not acceptable; nothing changed.
             ConcurrencyConflictError: stored, but not adopted yet; the next call or compaction of anybody does that.
         """
+        with self._noticed("ingest"):
+            return self._ingest(snapshot, timestamp, max_ceased)
+
+    def _ingest(self, snapshot: Any, timestamp: datetime, max_ceased: float) -> IngestResult:
+        started = time.monotonic()
         collected = to_utc(timestamp)
         slot = Slot.of(collected, self.paths.minutes)
         frame, duplicates = conform_snapshot(snapshot, self.provider)
@@ -151,7 +163,7 @@ class Archive:
                     ceased=change.ceased,
                     corrections=adoption.corrections,
                 )
-                self._ingested(result)
+                self._ingested(result, started)
                 return result
         if held.is_snapshot and held.hash == content and held.time == collected:
             result = evolve(result, status="already")
@@ -161,7 +173,7 @@ class Archive:
                 self.provider.name, slot, "a snapshot" if held.is_snapshot else "changes", iso(held.time), iso(collected),
                 extra={"provider": self.provider.name, "slot": str(slot)},
             )  # fmt: skip
-        self._ingested(result)
+        self._ingested(result, started)
         return result
 
     def upload(self, changes: Any, timestamp: datetime, *, on_conflict: str = "keep") -> str:
@@ -180,6 +192,11 @@ class Archive:
         """
         if on_conflict not in ("keep", "error"):
             raise InputError(f"on_conflict is 'keep' or 'error', got {on_conflict!r}")
+        with self._noticed("upload"):
+            return self._upload(changes, timestamp, on_conflict)
+
+    def _upload(self, changes: Any, timestamp: datetime, on_conflict: str) -> str:
+        started = time.monotonic()
         collected = to_utc(timestamp)
         slot = Slot.of(collected, self.paths.minutes)
         given = changes if is_pandas(changes) else to_polars(changes)
@@ -204,7 +221,9 @@ class Archive:
                 raise SlotConflictError(message)
             log.warning("%s", message, extra={"provider": self.provider.name, "slot": str(slot)})
         elif file.created:
-            self._event("hot_created", slot=str(slot), key=file.key, rows=rows.height)
+            self._event(
+                "hot_created", slot=str(slot), key=file.key, rows=rows.height, bytes=file.info.size, ms=_ms(started)
+            )
         return file.key
 
     def compact(self, hot_key: str | None = None) -> Compaction:
@@ -222,7 +241,8 @@ class Archive:
         """
         started = time.monotonic()
         slot = None if hot_key is None else self.paths.parse_hot_key(hot_key)
-        done = compact(self.store, self.paths, self.provider, slot, notify=self._event, wait=self.wait)
+        with self._noticed("compact"):
+            done = compact(self.store, self.paths, self.provider, slot, notify=self._event, wait=self.wait)
         return evolve(done, seconds=time.monotonic() - started)
 
     def vacuum(self, grace: timedelta | str = GRACE, *, dry_run: bool = False) -> Vacuumed:
@@ -239,7 +259,8 @@ class Archive:
             ManifestError: the manifest of some month cannot be read; nothing was removed.
         """
         period = parse_duration(grace) if isinstance(grace, str) else grace
-        done = vacuum(self.store, self.paths, self.provider, grace=period, dry_run=dry_run, wait=self.wait)
+        with self._noticed("vacuum"):
+            done = vacuum(self.store, self.paths, self.provider, grace=period, dry_run=dry_run, wait=self.wait)
         if not dry_run and (done.removed or done.listed):
             self._event("vacuumed", removed=len(done.removed), listed=len(done.listed), waiting=done.waiting)
         return done
@@ -256,9 +277,9 @@ class Archive:
         Raises:
             CorruptFileError: the files of a month contradict each other.
         """
-        repairs = plan(self.store, self.paths, self.provider)
-        if not dry_run:
-            for repair in repairs:
+        with self._noticed("repair"):
+            repairs = plan(self.store, self.paths, self.provider)
+            for repair in () if dry_run else repairs:
                 execute(self.store, self.paths, repair)
                 self._event("repaired", month=str(repair.month), reason=repair.reason)
         return repairs
@@ -306,16 +327,26 @@ class Archive:
     def _reader(self) -> Reader:
         return Reader(self.store, self.paths, self.provider)
 
+    @contextmanager
+    def _noticed(self, operation: str) -> Iterator[None]:
+        """Tell observers of a failure that is not the caller's."""
+        try:
+            yield
+        except TitansError as error:
+            if not isinstance(error, InputError):
+                self._event("failed", operation=operation, error=type(error).__name__, reason=str(error))
+            raise
+
     def _event(self, name: str, **fields: Any) -> None:
         """Log a step, and tell the plugin and the observers."""
         said = " ".join(f"{key}={value}" for key, value in fields.items())
         log.info("%s %s: %s", self.provider.name, name, said, extra={"provider": self.provider.name, **fields})
         emit(Event(name, self.provider.name, fields), self.provider)
 
-    def _ingested(self, result: IngestResult) -> None:
+    def _ingested(self, result: IngestResult, started: float) -> None:
         self._event(
             "snapshot_ingested", status=result.status, key=result.key, time=result.timestamp, rows=result.rows,
-            added=result.added, changed=result.changed, ceased=result.ceased,
+            added=result.added, changed=result.changed, ceased=result.ceased, ms=_ms(started),
         )  # fmt: skip
 
     def _state_at(self, slot: Slot, base: int | None) -> pl.DataFrame:
@@ -368,3 +399,7 @@ class Archive:
                 with suppress(RetryableError):  # else it is left to vacuum
                     self.store.delete(file.key)
         return held
+
+
+def _ms(started: float) -> int:
+    return round((time.monotonic() - started) * 1000)

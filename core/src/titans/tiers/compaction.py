@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Protocol
@@ -93,6 +94,7 @@ def _month(
         notify("slots_adopted", month=str(month), slots=len(adoption.slots), corrections=adoption.corrections)
     manifest, merges = adoption.manifest, 0
     while plan := next_merge(manifest):
+        started = time.monotonic()
         try:
             manifest, entry = merge(store, paths, provider, manifest, plan, wait)
         except NotFound:
@@ -103,5 +105,14 @@ def _month(
             continue
         if entry is not None:
             merges += 1
-            notify("files_merged", month=str(month), level=plan.level, file=entry.file, rows=entry.rows)
+            ms = round((time.monotonic() - started) * 1000)
+            notify(
+                "files_merged",
+                month=str(month),
+                level=plan.level,
+                file=entry.file,
+                rows=entry.rows,
+                bytes=entry.bytes,
+                ms=ms,
+            )
     return Compaction(adopted=len(adoption.slots), merged=merges, removed=len(removed)), manifest
