@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROJECTS := pyproject.toml core/pyproject.toml $(wildcard plugins/*/pyproject.toml)
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test lint race soak clean
 
 setup: $(STAMP)
 
@@ -34,6 +34,14 @@ lint: $(STAMP)
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --config pyproject.toml | tail -n 3
+
+# Not part of the tests: the same races with 200 slots a writer, and seeds of the simulation for as long as one likes.
+race: $(STAMP)
+	@TITANS_RACE_SLOTS=200 TITANS_RACE_KILLS=60 $(BIN)/pytest -q -s tests/integration/test_races.py
+
+SECONDS ?= 600
+soak: $(STAMP)
+	@$(BIN)/python tests/simulation/soak.py --seconds $(SECONDS)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache titans-data dist

@@ -1,3 +1,3 @@
 """Fixtures for every kind of test."""
 
-pytest_plugins = ["fixtures_plugins"]
+pytest_plugins = ["fixtures_plugins", "fixtures_stores"]

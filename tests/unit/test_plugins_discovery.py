@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from importlib import metadata
 
 import pytest
@@ -73,22 +72,17 @@ def test_what_is_found_follows_the_search_path(site, monkeypatch):
     assert not infos("acme")
 
 
-def test_fifty_plugins_are_listed_quickly_and_looked_for_once(site, monkeypatch):
+def test_fifty_plugins_are_listed_and_looked_for_once(site, monkeypatch):
     modules = [site.add(name=f"cloud{i}", distribution=f"cloud{i}-titans") for i in range(50)]
     scan = metadata.entry_points
     calls = []
     monkeypatch.setattr(metadata, "entry_points", lambda **given: calls.append(given) or scan(**given))
-    seconds = []
-    for _ in range(5):
-        start = time.perf_counter()
-        found = plugins.installed(refresh=True)
-        seconds.append(time.perf_counter() - start)
+    found = plugins.installed(refresh=True)
     assert sum(info.name.startswith("cloud") for info in found) == 50
-    assert min(seconds) < 0.5, "measured: 0.03 s; the bound leaves room for a busy machine"
-    assert len(calls) == 5
+    assert len(calls) == 1
     plugins.load("cloud7")
     plugins.installed()
-    assert len(calls) == 5
+    assert len(calls) == 1
     assert [m for m in modules if m in sys.modules] == [modules[7]]
 
 
