@@ -88,6 +88,7 @@ def test_eight_processes_on_one_bucket(tmp_path, seaweed_bucket, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.delenv("AWS_PROFILE", raising=False)
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # it remembers the credentials of an earlier test
     url = f"s3://{seaweed_bucket.name}/races?endpoint_url={seaweed_bucket.endpoint}&region={REGION}"
     # Eight Python processes with boto3 on two cores are slow to start: a smaller share each, unless asked for more.
     check(url, *race(url, tmp_path, SLOTS if "TITANS_RACE_SLOTS" in os.environ else SLOTS // 3))

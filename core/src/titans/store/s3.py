@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 from titans.errors import (
     AlreadyExists,
+    InputError,
+    InvalidKeyError,
     NotFound,
     OutcomeUnknown,
     PreconditionFailed,
@@ -21,18 +23,18 @@ from titans.errors import (
     UnsupportedStoreError,
 )
 from titans.store._protocol import Blob, Entry, check_key, check_prefix
+from titans.store._s3_errors import LostRace, OutOfRange, translate
 
 __all__ = ["MARKER", "S3Store"]
 
 log = logging.getLogger("titans.store")
 
 MARKER = "_titans/conditional-writes.json"
-"""Remembers, per bucket and prefix, that the server was seen to honour conditional writes."""
+"""Remembers, per bucket and prefix, that the server was seen to honour conditional writes. Never listed."""
 
+_OWN = "_titans/"
 _ATTEMPTS = 6
-_THROTTLED = {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests", "429"}
-_LOST = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409", "OperationAborted"}
-_MISSING = {"NoSuchKey", "NotFound", "404"}
+_NOT_PUT = {"Bucket", "Key", "Body", "IfMatch", "IfNoneMatch"}
 
 T = TypeVar("T")
 
@@ -44,11 +46,15 @@ class S3Store:
         client: a boto3 S3 client; by default one is made from the environment, with bounded timeouts.
         endpoint_url, region: for the client that is made.
         expected_bucket_owner: account id; requests to a bucket of another owner are refused by S3.
-        put_args: further arguments of every `put_object`, such as `{"ServerSideEncryption": "aws:kms"}`.
+        put_args: further arguments of every `put_object`, such as `{"ServerSideEncryption": "aws:kms"}`. A customer's key
+            (`SSECustomerKey`, …) is sent with reads too.
         wait: called between attempts with the number of seconds to wait.
 
     The first write checks once per bucket and prefix that the server refuses conditional writes when it must, and keeps the
     result there (`_titans/conditional-writes.json`).
+
+    What surely had no effect (the server asks to slow down, a conflict of two simultaneous writes, nobody listens) is tried
+    again a few times; reads also after a broken connection or a failure of the server. A write without an answer is not.
     """
 
     def __init__(
@@ -66,28 +72,42 @@ class S3Store:
         self.bucket = bucket
         self.prefix = f"{check_key(prefix)}/" if prefix else ""
         self.url = f"s3://{bucket}/{prefix}".rstrip("/")
-        self._client = _client(endpoint_url, region) if client is None else client
-        self._owner = {"ExpectedBucketOwner": expected_bucket_owner} if expected_bucket_owner else {}
         self._put_args = dict(put_args or {})
+        if taken := sorted(_NOT_PUT & set(self._put_args)):
+            raise InputError(f"put_args may not hold {', '.join(taken)}: the store sets them")
+        self._place = {"Bucket": bucket}
+        if expected_bucket_owner:
+            self._place["ExpectedBucketOwner"] = expected_bucket_owner
+        self._get_args = {name: v for name, v in self._put_args.items() if name.startswith("SSECustomer")}
+        self._client = self._made(endpoint_url, region) if client is None else client
         self._wait = wait
         self._checked = False
+        self._bucket_seen = False
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def get(self, key: str) -> Blob:
-        answer, data = self._read(self._client.get_object, key)
+        answer, data = self._read(key)
         return Blob(data, answer["ETag"], answer["LastModified"])
 
     def get_range(self, key: str, start: int, end: int) -> bytes:
         if end <= start:
+            self.head(key)
             return b""
         try:
-            return self._read(self._client.get_object, key, Range=f"bytes={start}-{end - 1}")[1]
-        except _OutOfRange:
+            answer, data = self._read(key, Range=f"bytes={start}-{end - 1}")
+        except OutOfRange:
             return b""
+        # A server may ignore the range and send everything.
+        return data if "ContentRange" in answer else data[start:end]
 
     def head(self, key: str) -> Entry:
-        answer, _ = self._read(self._client.head_object, key)
+        place = {**self._place, "Key": self.prefix + check_key(key), **self._get_args}
+        try:
+            answer = self._ask(f"read {key}", lambda: self._client.head_object(**place))
+        except NotFound:
+            self._see_bucket()
+            raise
         return Entry(key, answer["ContentLength"], answer["ETag"], answer["LastModified"])
 
     def list(self, prefix: str = "", start_after: str = "") -> Iterator[Entry]:
@@ -101,118 +121,94 @@ class S3Store:
     # --- writing ------------------------------------------------------------------------------------------------------
 
     def create(self, key: str, data: bytes) -> str:
+        check_key(key)
         self._check_conditional_writes()
         try:
             return self._put(key, data, IfNoneMatch="*")
-        except _Lost:
+        except LostRace:
             raise AlreadyExists(f"{key} exists in {self.url}") from None
 
     def replace(self, key: str, data: bytes, etag: str) -> str:
+        check_key(key)
         self._check_conditional_writes()
         try:
-            return self._put(key, data, IfMatch=etag)
-        except (_Lost, NotFound):
-            raise PreconditionFailed(f"{key} in {self.url} is not the version {etag}") from None
+            # In the header, `*` and lists match more than one version.
+            if etag and "*" not in etag and "," not in etag:
+                return self._put(key, data, IfMatch=etag)
+        except (LostRace, NotFound):
+            pass
+        raise PreconditionFailed(f"{key} in {self.url} is not the version {etag}, or not there")
 
     def delete(self, key: str) -> None:
-        place = {"Bucket": self.bucket, "Key": self.prefix + check_key(key), **self._owner}
-        self._retrying(f"delete {key}", lambda: self._client.delete_object(**place), Unavailable)
+        place = {**self._place, "Key": self.prefix + check_key(key)}
+        try:
+            self._ask(f"delete {key}", lambda: self._client.delete_object(**place), write=True)
+        except NotFound:  # some servers say so
+            return
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    def _read(self, call: Callable[..., Any], key: str, **arguments: Any) -> tuple[Any, bytes]:
-        place = {"Bucket": self.bucket, "Key": self.prefix + check_key(key), **self._owner, **arguments}
+    def _read(self, key: str, **arguments: Any) -> tuple[Any, bytes]:
+        place = {**self._place, "Key": self.prefix + check_key(key), **self._get_args, **arguments}
 
         def attempt() -> tuple[Any, bytes]:
-            answer = call(**place)
-            return answer, answer["Body"].read() if "Body" in answer else b""
+            answer = self._client.get_object(**place)
+            return answer, answer["Body"].read()
 
-        return self._retrying(f"read {key}", attempt, Unavailable)
+        return self._ask(f"read {key}", attempt)
 
     def _pages(self, prefix: str, start_after: str) -> Iterator[Entry]:
-        arguments = {"Bucket": self.bucket, "Prefix": self.prefix + prefix, **self._owner}
+        arguments = {**self._place, "Prefix": self.prefix + prefix}
         if start_after:
             arguments["StartAfter"] = self.prefix + start_after
+        what = f"list {prefix or 'everything'}"
         while True:
-            page = self._retrying(
-                f"list {prefix or 'everything'}", lambda: self._client.list_objects_v2(**arguments), Unavailable
-            )
+            page = self._ask(what, lambda: self._client.list_objects_v2(**arguments))
             for found in page.get("Contents", ()):
                 key = found["Key"].removeprefix(self.prefix)
-                yield Entry(key, found["Size"], found["ETag"], found["LastModified"])
+                if key > start_after and _is_key(key) and not key.startswith(_OWN):
+                    yield Entry(key, found["Size"], found["ETag"], found["LastModified"])
             if not page.get("IsTruncated"):
                 return
             arguments["ContinuationToken"] = page["NextContinuationToken"]
 
     def _put(self, key: str, data: bytes, **condition: str) -> str:
         kind = "application/json" if key.endswith(".json") else "application/octet-stream"
-        place = {"Bucket": self.bucket, "Key": self.prefix + check_key(key), "Body": data, "ContentType": kind}
-        arguments = {**place, **self._owner, **self._put_args, **condition}
-        answer = self._retrying(f"write {key}", lambda: self._client.put_object(**arguments), OutcomeUnknown)
+        place = {**self._place, "Key": self.prefix + key, "Body": data, "ContentType": kind}
+        arguments = {**place, **self._put_args, **condition}
+        answer = self._ask(f"write {key}", lambda: self._client.put_object(**arguments), write=True)
         return str(answer["ETag"])
 
-    def _retrying(self, what: str, attempt: Callable[[], T], unclear: type[Unavailable | OutcomeUnknown]) -> T:
-        """`attempt`, again as long as the server asks to slow down, which tells that it did nothing.
-
-        `unclear` is raised where no answer came: for a read nothing happened, for a write nobody knows.
-        """
+    def _ask(self, what: str, attempt: Callable[[], T], *, write: bool = False) -> T:
+        """`attempt`, a few times where that is safe; between two of them a random, growing wait."""
         for number in range(_ATTEMPTS):
             try:
                 return attempt()
             except Exception as error:
-                failure = self._translated(what, error, unclear)
-                if not isinstance(failure, _Throttled) or number == _ATTEMPTS - 1:
-                    raise failure from error
-                self._wait(random.random() * min(5.0, 0.1 * 2**number))  # noqa: S311
+                failure = translate(error, what, self.url, self.bucket, write=write)
+                if failure.error is error:
+                    raise
+                if not failure.again or number == _ATTEMPTS - 1:
+                    raise failure.error from error
+                log.debug("%s; attempt %d of %d", failure.error, number + 1, _ATTEMPTS, extra={"attempt": number + 1})
+            self._wait(random.random() * min(5.0, 0.1 * 2**number))  # noqa: S311
         raise AssertionError("not reached")
 
-    def _translated(self, what: str, error: Exception, unclear: type[Unavailable | OutcomeUnknown]) -> Exception:
-        from botocore import exceptions as boto
-        from urllib3.exceptions import HTTPError
+    def _see_bucket(self) -> None:
+        """HEAD has no body to tell a missing bucket from a missing object: ask once."""
+        if self._bucket_seen:
+            return
+        try:
+            self._ask("look", lambda: self._client.head_bucket(**self._place))
+        except NotFound:
+            raise StoreError(
+                f"cannot read {self.url}: there is no bucket {self.bucket!r}; create it, or correct its name"
+            ) from None
+        except StoreError as error:  # not every policy allows this question
+            log.debug("cannot tell whether the bucket exists: %s", error)
+        self._bucket_seen = True
 
-        where = f"{what} in {self.url}"
-        if isinstance(error, boto.ClientError):
-            return self._refused(where, error, unclear)
-        if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError | boto.TokenRetrievalError):
-            return StoreError(f"cannot {where}: no AWS credentials ({error}); set AWS_ACCESS_KEY_ID … or a profile")
-        if isinstance(error, boto.EndpointConnectionError | boto.ConnectTimeoutError | boto.ProxyConnectionError):
-            return Unavailable(
-                f"cannot {where}: the server is not reachable ({error}); check the endpoint and the network"
-            )
-        if isinstance(error, boto.SSLError):
-            return Unavailable(f"cannot {where}: no secure connection ({error})")
-        if isinstance(
-            error, boto.HTTPClientError | boto.IncompleteReadError | HTTPError | ConnectionError | TimeoutError
-        ):
-            return unclear(f"{where}: the connection broke before the answer came ({error})")
-        if isinstance(error, boto.BotoCoreError):
-            return StoreError(f"cannot {where}: {error}")
-        return error
-
-    def _refused(self, where: str, error: Any, unclear: type[Unavailable | OutcomeUnknown]) -> Exception:
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        if code in _LOST or status in (409, 412):
-            return _Lost(where)
-        if code == "InvalidRange" or status == 416:
-            return _OutOfRange(where)
-        if code == "NoSuchBucket":
-            return StoreError(f"cannot {where}: there is no bucket {self.bucket!r}; create it or name another one")
-        if code in _MISSING or status == 404:
-            return NotFound(f"no object: {where}")
-        if code in _THROTTLED or status in (429, 503):
-            return _Throttled(f"cannot {where}: the server asks to slow down ({code or status})")
-        if status == 403 or code in ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"):
-            return StoreError(
-                f"cannot {where}: access denied ({code or status}); check the credentials, the bucket's policy and its owner"
-            )
-        if status in (301, 307, 400) and code in ("PermanentRedirect", "AuthorizationHeaderMalformed", "301"):
-            return StoreError(f"cannot {where}: the bucket is in another region ({error}); set region=")
-        if status == 501 or code == "NotImplemented":
-            return UnsupportedStoreError(f"{self.url}: the server does not implement conditional writes ({code})")
-        if status >= 500:
-            return unclear(f"{where}: the server failed ({code or status})")
-        return StoreError(f"cannot {where}: {error}")
+    # --- what the server can do ---------------------------------------------------------------------------------------
 
     def _check_conditional_writes(self) -> None:
         """Refuse a server that takes every write, whatever its conditions say."""
@@ -221,21 +217,28 @@ class S3Store:
         try:
             self.head(MARKER)
         except NotFound:
-            self._try_conditional_writes()
+            try:
+                self._try_conditional_writes()
+            except OutcomeUnknown as error:  # of the trial; what the caller wants to write has not been sent
+                raise Unavailable(f"cannot check that {self.url} honours conditional writes: {error}") from error
         self._checked = True
 
     def _try_conditional_writes(self) -> None:
-        key = f"_titans/probe-{secrets.token_hex(8)}"
+        key = f"{_OWN}probe-{secrets.token_hex(8)}"
         etag = self._put(key, b"1", IfNoneMatch="*")
         try:
+            # Nobody else knows this key: a right condition that is refused tells as much as a wrong one that is not.
             honoured = (
                 self._refuses(key, IfNoneMatch="*")
                 and self._refuses(key, IfMatch=f'"{secrets.token_hex(16)}"')
-                and bool(self._put(key, b"2", IfMatch=etag))
+                and not self._refuses(key, IfMatch=etag)
                 and self._refuses(key, IfMatch=etag)
             )
         finally:
-            self.delete(key)
+            try:
+                self.delete(key)
+            except StoreError as error:
+                log.warning("%s%s is left over and may be deleted: %s", self.prefix, key, error)
         if not honoured:
             raise UnsupportedStoreError(
                 f"{self.url} ignores conditional writes (If-None-Match, If-Match): two writers would overwrite each other; "
@@ -244,39 +247,48 @@ class S3Store:
         note = json.dumps({"conditional_writes": True}).encode()
         try:
             self._put(MARKER, note, IfNoneMatch="*")
-        except _Lost:
+        except LostRace:
             log.debug("%s was checked by another process at the same time", self.url)
 
     def _refuses(self, key: str, **condition: str) -> bool:
         try:
-            self._put(key, b"refuse me", **condition)
-        except (_Lost, NotFound):
+            self._put(key, f"{condition} {secrets.token_hex(8)}".encode(), **condition)
+        except (LostRace, NotFound):
             return True
         return False
 
+    def _made(self, endpoint_url: str | None, region: str | None) -> Any:
+        import boto3
+        from botocore.config import Config
 
-class _Lost(StoreError):
-    """412, or 409: another write came first."""
+        # One attempt: a second try inside botocore would turn a lost answer into a 412 from its own success.
+        config = Config(
+            connect_timeout=5,
+            read_timeout=60,
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            max_pool_connections=16,
+            signature_version="s3v4" if endpoint_url else None,
+        )
+        try:
+            # A session of its own: the default one may not be used from several threads at once.
+            return boto3.session.Session().client(
+                "s3", endpoint_url=endpoint_url or None, region_name=region or None, config=config
+            )
+        except ValueError as error:
+            raise InputError(
+                f"cannot open {self.url}: {error}; an endpoint_url is like https://s3.example.com"
+            ) from error
+        except Exception as error:
+            failure = translate(error, "open the client", self.url, self.bucket, write=False)
+            if failure.error is error:
+                raise
+            raise failure.error from error
 
 
-class _OutOfRange(StoreError):
-    """416: the range starts behind the end of the object."""
-
-
-class _Throttled(Unavailable):
-    """503 or 429: nothing happened, ask again later."""
-
-
-def _client(endpoint_url: str | None, region: str | None) -> Any:
-    import boto3
-    from botocore.config import Config
-
-    # One attempt: a second try inside botocore would turn a lost answer into a 412 from its own success.
-    config = Config(
-        connect_timeout=5,
-        read_timeout=60,
-        retries={"total_max_attempts": 1, "mode": "standard"},
-        max_pool_connections=16,
-        signature_version="s3v4" if endpoint_url else None,
-    )
-    return boto3.client("s3", endpoint_url=endpoint_url or None, region_name=region or None, config=config)
+def _is_key(key: str) -> bool:
+    """Whether the archive could have written it; others may keep folder markers and dot files beside us."""
+    try:
+        check_key(key)
+    except InvalidKeyError:
+        return False
+    return True

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
-from attrs import field, frozen
+from attrs import fields, frozen
 
 from titans.changes.digest import digest
 from titans.errors import CorruptFileError, FormatVersionError
@@ -18,7 +18,7 @@ from titans.provider import Provider
 from titans.schema import TIME
 from titans.slots import SlotSet, iso, parse_iso
 
-__all__ = ["FORMAT_VERSION", "KINDS", "UNKNOWN", "FileInfo", "Source"]
+__all__ = ["FORMAT_VERSION", "KINDS", "UNKNOWN", "Contents", "FileInfo", "Source"]
 
 FORMAT_VERSION = 1
 
@@ -46,8 +46,45 @@ class Source:
         return self.kind != "changes"
 
 
-@frozen
-class FileInfo:
+@frozen(kw_only=True)
+class Contents:
+    """What rows a file holds: the part that the file's own metadata and the manifest both state."""
+
+    rows: int
+    rows_in: int
+    """Rows before duplicates were dropped."""
+    hash: str
+    """Content hash over all columns (`titans.changes.digest`)."""
+    min_key: tuple[str, ...] | None
+    """`None`, as the other bounds, where there are no rows."""
+    max_key: tuple[str, ...] | None
+    min_time: datetime | None
+    max_time: datetime | None
+    schema_version: int = 1
+
+    @property
+    def contents(self) -> dict[str, Any]:
+        """The fields of this class, by name."""
+        return {name: getattr(self, name) for name in _CONTENTS}
+
+    def contents_to_json(self) -> dict[str, Any]:
+        times = {name: iso(t) if (t := getattr(self, name)) else None for name in ("min_time", "max_time")}
+        return self.contents | times
+
+    @staticmethod
+    def contents_from_json(data: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments for a subclass. Raises `KeyError`, `TypeError` or `ValueError` where a field is missing or wrong."""
+        found = {name: data[name] for name in _CONTENTS}
+        keys = {name: tuple(data[name]) if data[name] else None for name in ("min_key", "max_key")}
+        times = {name: parse_iso(data[name]) if data[name] else None for name in ("min_time", "max_time")}
+        return found | keys | times
+
+
+_CONTENTS = tuple(f.name for f in fields(Contents))
+
+
+@frozen(kw_only=True)
+class FileInfo(Contents):
     """What a data file says of itself."""
 
     kind: str
@@ -56,19 +93,9 @@ class FileInfo:
     """The slots whose rows are in it, ascending. A correction has none."""
     base: int | None
     """Of a `diff`: the slot of the snapshot it was taken against."""
-    rows: int
-    rows_in: int
-    """Rows before duplicates were dropped."""
-    hash: str
-    """Content hash over all columns (`titans.changes.digest`)."""
-    min_key: tuple[str, ...] | None
-    max_key: tuple[str, ...] | None
-    min_time: datetime | None
-    max_time: datetime | None
-    schema_version: int = 1
     corrections: tuple[str, ...] = ()
     """Names of the correction files that were merged into it."""
-    size: int = field(default=0)
+    size: int = 0
     """Bytes of the object; not part of the metadata."""
 
     @property
@@ -86,7 +113,6 @@ class FileInfo:
         return {
             "format_version": FORMAT_VERSION,
             "provider": provider.name,
-            "schema_version": self.schema_version,
             "kind": self.kind,
             "base": self.base,
             "slots": self.slots.to_json(),
@@ -94,13 +120,7 @@ class FileInfo:
             "hashes": "".join(s.hash for s in starts),
             "times": [iso(s.time) for s in starts] if len(starts) == 1 else _offsets(starts, provider),
             "corrections": self.corrections,
-            "rows": self.rows,
-            "rows_in": self.rows_in,
-            "hash": self.hash,
-            "min_key": self.min_key,
-            "max_key": self.max_key,
-            "min_time": iso(self.min_time) if self.min_time else None,
-            "max_time": iso(self.max_time) if self.max_time else None,
+            **self.contents_to_json(),
         }
 
     @classmethod
@@ -130,14 +150,7 @@ class FileInfo:
                 kind=data["kind"],
                 sources=tuple(sources),
                 base=data["base"],
-                rows=data["rows"],
-                rows_in=data["rows_in"],
-                hash=data["hash"],
-                min_key=tuple(data["min_key"]) if data["min_key"] else None,
-                max_key=tuple(data["max_key"]) if data["max_key"] else None,
-                min_time=parse_iso(data["min_time"]) if data["min_time"] else None,
-                max_time=parse_iso(data["max_time"]) if data["max_time"] else None,
-                schema_version=data["schema_version"],
+                **cls.contents_from_json(data),
                 corrections=tuple(data["corrections"]),
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:

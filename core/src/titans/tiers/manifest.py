@@ -17,7 +17,7 @@ from titans.errors import FormatVersionError, InvalidKeyError, ManifestError
 from titans.layout import FANOUT, Paths, WarmName
 from titans.provider import Provider
 from titans.slots import NO_SLOTS, Month, SlotSet, iso, parse_iso
-from titans.tiers.info import FORMAT_VERSION, FileInfo
+from titans.tiers.info import FORMAT_VERSION, Contents, FileInfo
 
 __all__ = ["COMMIT_IDS", "FileEntry", "Manifest", "Pending", "load_json"]
 
@@ -36,8 +36,8 @@ def load_json(data: bytes, key: str) -> dict[str, Any]:
     return found
 
 
-@frozen
-class FileEntry:
+@frozen(kw_only=True)
+class FileEntry(Contents):
     """A live file of the month."""
 
     file: str
@@ -48,15 +48,7 @@ class FileEntry:
     last: int
     slots: SlotSet
     """The slots whose observations it holds (none for a correction)."""
-    rows: int
-    rows_in: int
     bytes: int
-    hash: str
-    min_key: tuple[str, ...] | None
-    max_key: tuple[str, ...] | None
-    min_time: datetime | None
-    max_time: datetime | None
-    schema_version: int = 1
 
     @property
     def is_correction(self) -> bool:
@@ -69,8 +61,7 @@ class FileEntry:
     @classmethod
     def of(cls, file: str, level: int, first: int, last: int, info: FileInfo) -> FileEntry:
         return cls(
-            file, level, first, last, info.slots, info.rows, info.rows_in, info.size, info.hash,
-            info.min_key, info.max_key, info.min_time, info.max_time, info.schema_version,
+            file=file, level=level, first=first, last=last, slots=info.slots, bytes=info.size, **info.contents
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
@@ -78,15 +69,8 @@ class FileEntry:
             "file": self.file,
             "hot_range": [self.first, self.last],
             "slots": self.slots.to_json(),
-            "rows": self.rows,
-            "rows_in": self.rows_in,
             "bytes": self.bytes,
-            "hash": self.hash,
-            "min_key": self.min_key,
-            "max_key": self.max_key,
-            "min_time": iso(self.min_time) if self.min_time else None,
-            "max_time": iso(self.max_time) if self.max_time else None,
-            "schema_version": self.schema_version,
+            **self.contents_to_json(),
         }
 
     @classmethod
@@ -98,15 +82,8 @@ class FileEntry:
             first=first,
             last=last,
             slots=SlotSet.from_intervals(data["slots"]),
-            rows=data["rows"],
-            rows_in=data["rows_in"],
             bytes=data["bytes"],
-            hash=data["hash"],
-            min_key=tuple(data["min_key"]) if data["min_key"] else None,
-            max_key=tuple(data["max_key"]) if data["max_key"] else None,
-            min_time=parse_iso(data["min_time"]) if data["min_time"] else None,
-            max_time=parse_iso(data["max_time"]) if data["max_time"] else None,
-            schema_version=data["schema_version"],
+            **cls.contents_from_json(data),
         )
 
 
