@@ -29,7 +29,7 @@ def replay(capsys, *arguments):
 
 
 def expected(archive, file, sample=1):
-    """Every `sample`-th snapshot of a history, one per slot, with nulls carried as `ingest` does within a month."""
+    """Every `sample`-th snapshot of a history, one per slot, with nulls carried as `ingest` does."""
     key, values = list(archive.provider.key), archive.provider.value_columns
     previous, before = None, None
     for number, (at, raw) in enumerate(snapshots(pl.scan_parquet(FOLDER / file))[1]):
@@ -37,7 +37,7 @@ def expected(archive, file, sample=1):
         if before is not None and slot == before:
             continue
         frame, _ = conform_snapshot(raw, archive.provider)
-        if previous is not None and before.month == slot.month:
+        if previous is not None:
             old = previous.rename({c: c + "_old" for c in values})
             frame = frame.join(old, on=key, how="left").select(*key, *(pl.coalesce(c, c + "_old") for c in values))
         previous, before = frame, slot

@@ -419,3 +419,45 @@ def test_a_forged_manifest_is_refused_before_anything_is_read_or_deleted(in_memo
         in_memory.compact()
     with pytest.raises(ManifestError, match=message):
         in_memory.latest()
+
+
+def test_ingest_alone_keeps_the_number_of_files_small(in_memory, clock):
+    for n in range(18):
+        clock.later(minutes=10)
+        in_memory.ingest(snapshot({"a": (n, 0.5), "b": A}), at(n))
+    assert [m.levels for m in in_memory.status()] == [{0: 4, 1: 1}, {0: 6}]
+    assert len(keys(in_memory, "parquet_cp_hot/small/2026/01")) == 12
+    for n in range(18, 26):
+        clock.later(minutes=10)
+        in_memory.ingest(snapshot({"a": (n, 0.5), "b": A}), at(n))
+    assert [m.levels for m in in_memory.status()] == [{0: 4, 1: 1}, {0: 6, 1: 1}]
+
+
+def test_a_merge_that_fails_does_not_fail_the_snapshot(in_memory, monkeypatch, caplog):
+    from titans.errors import CorruptFileError
+
+    def broken(*arguments):
+        raise CorruptFileError("an old file is damaged")
+
+    monkeypatch.setattr("titans.tiers.compaction.merge", broken)
+    caplog.set_level("INFO")
+    for n in range(9):
+        assert in_memory.ingest(snapshot({"a": (n, 0.5)}), at(n)).status == "ingested"
+    assert "operation=merge" in caplog.text
+    with pytest.raises(CorruptFileError):
+        in_memory.compact()
+
+
+def test_what_was_not_observed_is_carried_over_the_end_of_a_month(archive):
+    archive.ingest(snapshot({"a": (1, 0.5), "b": (2, 0.5)}), at(11))
+    result = archive.ingest(snapshot({"a": (None, 0.5), "b": (None, 1.5)}), at(12))
+    assert (result.added, result.changed, result.ceased) == (0, 1, 0)
+    assert as_dict(archive.state(at(12))) == {"a": (1, 0.5), "b": (2, 1.5)}
+    assert archive.changes(at(12)).rows() == [("b", at(12), 2, 1.5, False)]
+
+
+def test_a_snapshot_without_rows_looks_truncated(archive):
+    with pytest.raises(SuspiciousSnapshotError, match="it has no rows"):
+        archive.ingest(snapshot({}), at(0))
+    assert keys(archive) == []
+    assert archive.ingest(snapshot({}), at(0), max_ceased=1.0).status == "unchanged"

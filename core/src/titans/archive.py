@@ -15,7 +15,7 @@ from attrs import define, evolve, field
 from titans.changes.conform import conform_changes, conform_snapshot
 from titans.changes.digest import digest
 from titans.changes.frames import is_pandas, to_polars
-from titans.changes.state import diff, overlay
+from titans.changes.state import carried, delta, diff, overlay
 from titans.errors import (
     FormatError,
     InputError,
@@ -31,9 +31,9 @@ from titans.read.reader import Reader, retrying
 from titans.results import Compaction, IngestResult, MonthStatus
 from titans.slots import Slot, iso, parse_duration, to_utc
 from titans.store import ObjectStore
-from titans.tiers.adopt import Adoption, adopt
+from titans.tiers.adopt import Adoption
 from titans.tiers.commit import pause, read_head
-from titans.tiers.compaction import compact
+from titans.tiers.compaction import compact, compact_month
 from titans.tiers.deletion import GRACE
 from titans.tiers.hot import HotFile, adopted_source, create_hot, list_hot
 from titans.tiers.info import FileInfo, Source
@@ -74,15 +74,14 @@ def open(
     """
     from titans.where import resolve_store
 
-    found = resolve_store(store, s3_client=s3_client)
     if not isinstance(provider, Provider):
         from titans.plugins import load
 
         provider = load(provider)
-    return Archive(found, provider)
+    return Archive(resolve_store(store, s3_client=s3_client), provider)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Archive:
     """A provider in a store. Cheap to make; safe to use from several processes and machines at once, not from threads."""
 
@@ -99,14 +98,17 @@ class Archive:
             raise InputError("Archive takes an ObjectStore and a Provider; titans.open takes URLs, folders and names")
         self.paths = self.provider.paths()
 
+    def __repr__(self) -> str:
+        return f"Archive({self.provider.name!r} in {self.store.url})"
+
     # --- writing ------------------------------------------------------------------------------------------------------
 
     def ingest(self, snapshot: Any, timestamp: datetime, *, max_ceased: float = MAX_CEASED) -> IngestResult:
-        """Archive a full snapshot: store what changed since the last one, and adopt it.
+        """Archive a full snapshot: store what changed since the last one, adopt it, and compact its month.
 
         Args:
             snapshot: every key there is, with its values; polars, pandas, or Arrow. A null, or the provider's sentinel, means
-                "not observed": the last known value of a living key is carried, within the month.
+                "not observed": the last known value of a living key is carried.
             timestamp: when it was collected; timezone-aware. It becomes the `Time` of the change points.
             max_ceased: the share of the living keys that may be missing; 1.0 accepts any snapshot.
 
@@ -138,16 +140,11 @@ class Archive:
             base = manifest.observed.before(slot.index)
             old = retrying(lambda: self._state_at(slot, base))
             change = diff(old, frame, collected, self.provider)
-            if old.height and change.ceased > max_ceased * old.height:
-                self._event("snapshot_refused", slot=str(slot), living=old.height, ceased=change.ceased)
-                raise SuspiciousSnapshotError(
-                    f"snapshot of provider {self.provider.name!r} at {slot}: {change.ceased} of {old.height} living keys are "
-                    f"missing, more than max_ceased={max_ceased}; it looks truncated and nothing was stored; if it is "
-                    "right, ingest it with max_ceased=1.0"
-                )
+            self._refuse_truncated(slot, old.height, change.ceased, frame.height, max_ceased)
             kind, rows = "diff", change.rows
             if base is None:
-                kind, rows = "full", diff(frame.clear(), frame, collected, self.provider).rows
+                whole = carried(old, frame, self.provider)
+                kind, rows = "full", delta(old.clear(), whole, collected, self.provider).rows
             source = Source(slot.index, kind, content, collected)
             info = FileInfo.describe(rows, self.provider, "hot", (source,), base=base)
             file = HotFile(result.key, slot, info, rows)
@@ -317,7 +314,7 @@ class Archive:
         """What the archive consists of, month by month."""
         reader, found = self._reader(), []
         for month in reader.months():
-            keys = list_hot(self.store, self.paths, Slot(month, 0, self.paths.minutes))
+            keys, _ = list_hot(self.store, self.paths, month)
             manifest = read_head(self.store, self.paths, self.provider, month).manifest
             found.append(MonthStatus.of(manifest, len(set(keys) - set(manifest.adopted))))
         return tuple(found)
@@ -349,16 +346,30 @@ class Archive:
             added=result.added, changed=result.changed, ceased=result.ceased, ms=_ms(started),
         )  # fmt: skip
 
+    def _refuse_truncated(self, slot: Slot, living: int, ceased: int, rows: int, max_ceased: float) -> None:
+        """Raise where so many keys are missing that it looks like a broken download."""
+        if ceased <= max_ceased * living and (rows or max_ceased == 1):
+            return
+        self._event("snapshot_refused", slot=str(slot), living=living, ceased=ceased)
+        missing = f"{ceased} of {living} living keys are missing, more than max_ceased={max_ceased}"
+        raise SuspiciousSnapshotError(
+            f"snapshot of provider {self.provider.name!r} at {slot}: {missing if living else 'it has no rows'}; it looks "
+            "truncated and nothing was stored; if it is right, ingest it with max_ceased=1.0"
+        )
+
     def _state_at(self, slot: Slot, base: int | None) -> pl.DataFrame:
         """The state a snapshot for `slot` is compared with: that of the adopted snapshot `base`.
 
-        For the first of a month, what is known of the time before it; that only decides whether it looks truncated.
+        For the first of a month, what is known of the time before it: that tells whether it looks truncated, and what is
+        carried where it observed nothing.
         """
         if base is None:
             try:
                 return self._reader().state_before(slot.start)
             except FormatError as error:
-                log.error("%s: snapshot at %s is not checked for missing keys: %s", self.provider.name, slot, error)
+                log.error(
+                    "%s: snapshot at %s is not compared with the time before it: %s", self.provider.name, slot, error
+                )
                 return self._reader().empty_state()
         if self._tip is not None and self._tip[0] == Slot(slot.month, base, slot.minutes):
             return self._tip[1]
@@ -372,15 +383,14 @@ class Archive:
         return overlay(old.select(columns), rows, self.provider)
 
     def _adopt_own(self, file: HotFile, held: Source) -> tuple[Adoption, Source]:
-        """Adopt what is there, `file` among it; and what the slot turned out to hold."""
+        """Adopt what is there, `file` among it, and tidy up; and what the slot turned out to hold."""
         month = file.slot.month
-        keys = list_hot(self.store, self.paths, file.slot)
-        if file.created:
-            keys[file.slot.index] = file.key  # the store's list may lag
-        own = file if file.created else None
-        adoption = adopt(self.store, self.paths, self.provider, month, keys, own=own, wait=self.wait)
-        if adoption.slots:
-            self._event("slots_adopted", month=str(month), slots=len(adoption.slots), corrections=adoption.corrections)
+        keys, seen = list_hot(self.store, self.paths, month)
+        keys[file.slot.index] = file.key  # it has been seen there, though the store's list may lag
+        _, adoption = compact_month(
+            self.store, self.paths, self.provider, month, keys, seen,
+            notify=self._event, wait=self.wait, own=file if file.created else None,
+        )  # fmt: skip
         if file.slot.index in adoption.slots:
             return adoption, held
         return adoption, self._settled(file, adoption.manifest) or held

@@ -15,7 +15,7 @@ from attrs import frozen
 from titans.provider import Provider
 from titans.schema import CEASED, TIME
 
-__all__ = ["Delta", "delta", "diff", "last_rows", "overlay", "resolve"]
+__all__ = ["Delta", "carried", "delta", "diff", "last_rows", "overlay", "resolve"]
 
 _OLD = "\x00old"
 """Suffix of columns of the older state in a join; no user's column ends with it."""
@@ -63,6 +63,14 @@ def _delta(old: pl.DataFrame, new: pl.DataFrame, at: datetime, provider: Provide
         tombstones = gone.select(*key, time, *nothing, pl.lit(value=True).alias(CEASED))
         rows = pl.concat([rows, tombstones]).sort(key)
     return Delta(rows, added=added, changed=moved.height - added, ceased=gone.height)
+
+
+def carried(old: pl.DataFrame, new: pl.DataFrame, provider: Provider) -> pl.DataFrame:
+    """The snapshot `new` with what it did not observe of the keys that live in `old`: key and value columns."""
+    key, values = list(provider.key), provider.value_columns
+    before = old.select(*key, *(pl.col(v).alias(v + _OLD) for v in values))
+    joined = new.select(*key, *values).join(before, on=key, how="left", maintain_order="left")
+    return joined.select(*key, *(pl.coalesce(v, v + _OLD).alias(v) for v in values))
 
 
 def overlay(state: pl.DataFrame, rows: pl.DataFrame, provider: Provider) -> pl.DataFrame:

@@ -59,7 +59,6 @@ def demo(folder: Path | None, slots: int, keys: int, seed: int) -> None:
                     at = START + index * timedelta(minutes=provider.layout.slot_minutes)
                     result = archive.ingest(snapshot, at)
                     rows, points = rows + result.rows, points + result.change_points
-                    archive.compact(result.key)
                     bar.advance(task)
             except InputError as error:
                 bar.console.print(f"{provider.name}: left out, {error}", markup=False)
@@ -147,8 +146,7 @@ def _next(folder: Path, archive: Archive, at: datetime) -> None:
     key = archive.latest().select(provider.key).row(0, named=True)
     pairs = " ".join(f"--key {shlex.quote(f'{k}={v}')}" for k, v in key.items())
     where = f"--provider {provider.name} --store {shlex.quote(str(folder))}"
-    glob = f"{folder}/{provider.warm_prefix}/**/L*.parquet"
-    code = f"import polars as pl; print(pl.read_parquet({json.dumps(glob)}).describe())"
+    code = f"import titans; print(titans.open({json.dumps(str(folder))}, provider={json.dumps(provider.name)}).changes().describe())"
     out.print("\n[bold]Try next[/]")
     start, end = at - timedelta(minutes=30), at + timedelta(minutes=30)
     hour = f"--from {start:%Y-%m-%dT%H:%MZ} --to {end:%Y-%m-%dT%H:%MZ}"

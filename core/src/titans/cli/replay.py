@@ -78,8 +78,6 @@ class _Tally:
         self.change_points += result.change_points
         if result.status == "skipped":
             self.notes.append(f"{iso(at)}: skipped, its slot holds another snapshot ({result.key})")
-        if result.status in ("ingested", "unchanged"):
-            archive.compact(result.key)
 
 
 @click.command()

@@ -14,11 +14,12 @@ from titans.errors import InputError, NotFound
 from titans.layout import Paths
 from titans.provider import Provider
 from titans.schema import CEASED, TIME
-from titans.slots import Month, Slot, to_utc
+from titans.slots import Month, to_utc
 from titans.store import ObjectStore
 from titans.tiers.adopt import unadopted
 from titans.tiers.commit import read_head
 from titans.tiers.hot import list_hot
+from titans.tiers.manifest import Manifest
 from titans.tiers.view import MonthView
 
 __all__ = ["Reader", "retrying"]
@@ -70,8 +71,11 @@ class Reader:
 
         The hot files are listed before the manifest is read: what is not in the list any more has been adopted by then.
         """
+        if self._months is not None and month not in self._months:
+            # It has begun since the months were listed: what follows from it must not be seen without it.
+            return MonthView.of(Manifest.empty(self.provider, month), self.store, self.paths, self.provider)
         if month not in self._views:
-            keys = list_hot(self.store, self.paths, Slot(month, 0, self.paths.minutes))
+            keys, _ = list_hot(self.store, self.paths, month)
             manifest = read_head(self.store, self.paths, self.provider, month).manifest
             view = MonthView.of(manifest, self.store, self.paths, self.provider)
             for _, (info, load) in unadopted(self.store, self.paths, self.provider, month, keys, manifest):

@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from titans.errors import UnsupportedStoreError
+
 try:
     import fcntl
 except ImportError:  # not on this platform
@@ -17,10 +19,17 @@ __all__ = ["exclusive"]
 
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock that the file `path` stands for. It is released when the process ends, however it ends."""
-    if fcntl is None:
-        from filelock import FileLock
+    """Hold the lock that the file `path` stands for. It is released when the process ends, however it ends.
 
+    Who holds it may remove the file: the next one in the queue notices, and makes a new one.
+    """
+    if fcntl is None:
+        try:
+            from filelock import FileLock
+        except ImportError:
+            raise UnsupportedStoreError(
+                "a local store needs file locks, and this platform has no fcntl; pip install filelock"
+            ) from None
         with FileLock(path):
             yield
         return
@@ -28,9 +37,13 @@ def exclusive(path: Path) -> Iterator[None]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if _still_named(descriptor, path):
-                yield
-                return
+            try:
+                if _still_named(descriptor, path):
+                    yield
+                    return
+            finally:
+                # A process forked meanwhile shares the lock: closing alone would leave it with the child.
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
         finally:
             os.close(descriptor)
 

@@ -47,6 +47,10 @@ def open_store(where: ObjectStore | str | Path, *, s3_client: Any = None, **opti
     if url.scheme == "file":
         if url.netloc not in ("", "localhost"):
             raise InputError(f"{where}: a file URL has three slashes, like file:///data/archive")
+        if url.query or url.fragment:
+            raise InputError(
+                f"{where}: a folder has no options; write ? as %3F and # as %23 where they belong to its name"
+            )
         return _local(Path(url2pathname(url.path)))
     if url.scheme == "memory":
         return _in_memory(url.netloc + url.path)

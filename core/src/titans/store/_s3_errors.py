@@ -100,9 +100,7 @@ def _refused(error: Any, where: str, bucket: str, *, write: bool) -> Failure:
         if details.get("RetryAttempts", 0) and write:
             # The caller's client has sent the write twice: the second may have met the first one's success.
             return _unanswered(f"{where}: refused ({told}) after botocore had sent it again", write=True)
-        return Failure(
-            LostRace(where), again=write and (status == 409 or code != "PreconditionFailed" and status != 412)
-        )
+        return Failure(LostRace(where), again=write and status != 412 and code != "PreconditionFailed")
     if status == 416 or code == "InvalidRange":
         return Failure(OutOfRange(where))
     if code == "NoSuchBucket":

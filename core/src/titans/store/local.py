@@ -6,6 +6,9 @@ crash leaves at most a temporary file, whose name starts with a dot: it is never
 
 Where the file system refuses hard links (some network and FUSE mounts), new objects are renamed into place under the same lock
 that compare-and-swap takes; that is as safe between processes that use this class.
+
+A folder cannot be an object as well: with `a/b` there, `a` cannot be created. Symbolic links below the root are not followed:
+what they lead to is no part of the store.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NoReturn
 
 from titans.errors import (
     AlreadyExists,
@@ -44,6 +47,13 @@ _TEMPORARY = ".tmp-"
 _STALE = 86_400
 _RETRIES = 16
 
+_UNCLEAR = (errno.EIO, errno.ETIMEDOUT, errno.ESTALE)
+"""A network file system may have done what it answers with these."""
+_PASSING = (errno.EIO, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOENT)
+"""May be over the next time. `ENOENT`: the folder was removed under a writer."""
+_NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
+"""No object can be where reading answers with these."""
+
 _ADVICE = {
     errno.ENOSPC: "the disk is full; free some space and run it again",
     errno.EDQUOT: "the disk quota is used up; free some space and run it again",
@@ -54,6 +64,8 @@ _ADVICE = {
     errno.ENOTDIR: "a file stands where a folder is needed; choose another folder",
     errno.EISDIR: "a folder stands where the file should be; remove it",
     errno.ENAMETOOLONG: "the name is too long for this file system",
+    errno.EMFILE: "this process has too many files open; close some, or raise the limit (ulimit -n)",
+    errno.EIO: "the disk or the network failed; look at the system's log, then run it again",
 }
 
 
@@ -65,17 +77,18 @@ class LocalStore:
         self.url = self.root.as_uri()
         self._links = True
         self._swept: set[str] = set()
+        self._inside: set[Path] = set()
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def get(self, key: str) -> Blob:
-        with self._reading(key) as path, path.open("rb") as file:
+        with self._reading(key) as file:
             modified = os.fstat(file.fileno()).st_mtime
             data = file.read()
         return Blob(data, _etag(data), _time(modified))
 
     def get_range(self, key: str, start: int, end: int) -> bytes:
-        with self._reading(key) as path, path.open("rb") as file:
+        with self._reading(key) as file:
             file.seek(start)
             return file.read(max(0, end - start))
 
@@ -84,8 +97,9 @@ class LocalStore:
         return Entry(key, len(blob.data), blob.etag, blob.last_modified)
 
     def list(self, prefix: str = "", start_after: str = "") -> Iterator[Entry]:
-        check_prefix(prefix)
-        return self._walk(prefix.rpartition("/")[0], prefix, start_after)
+        folder = check_prefix(prefix).rpartition("/")[0]
+        self._stay_inside(self.root / folder)
+        return self._walk(folder, prefix, start_after)
 
     def local_path(self, key: str) -> Path | None:
         return self._path(key)
@@ -94,85 +108,126 @@ class LocalStore:
 
     def create(self, key: str, data: bytes) -> str:
         path = self._path(key)
-        if path.exists():
-            raise AlreadyExists(f"{key} exists in {self.url}")
         with self._writing(key):
+            if os.path.lexists(path):
+                self._occupied(path, key)
             temporary = self._temporary(path, data)
             try:
                 self._name(temporary, path)
             except FileExistsError:
-                raise AlreadyExists(f"{key} exists in {self.url}") from None
+                self._occupied(path, key)
             finally:
                 temporary.unlink(missing_ok=True)
-            self._sync_folder(path.parent, key)
+        self._sync_folder(path.parent, key)
         return _etag(data)
 
     def replace(self, key: str, data: bytes, etag: str) -> str:
         path = self._path(key)
         with self._writing(key):
-            if not path.parent.is_dir():
-                raise PreconditionFailed(f"{key} is not in {self.url}")
+            self._expect(key, etag)
             temporary = self._temporary(path, data)
             try:
-                with exclusive(path.with_name(f".{path.name}.lock")):
-                    try:
-                        there = _etag(path.read_bytes())
-                    except FileNotFoundError:
-                        raise PreconditionFailed(f"{key} is not in {self.url}") from None
-                    if there != etag:
-                        raise PreconditionFailed(f"{key} in {self.url} is not the version {etag}")
-                    temporary.replace(path)
+                with exclusive(_lock(path)):
+                    self._expect(key, etag)
+                    with self._naming(key):
+                        temporary.replace(path)
             finally:
                 temporary.unlink(missing_ok=True)
-            self._sync_folder(path.parent, key)
+        self._sync_folder(path.parent, key)
         return _etag(data)
 
     def delete(self, key: str) -> None:
         path = self._path(key)
-        with self._writing(key):
+        with self._writing(key, "delete"):
+            if not _is_file(path):
+                return
             try:
-                path.unlink()
-            except (FileNotFoundError, NotADirectoryError):
+                # The lock keeps a `replace` that has just compared from bringing the object back.
+                with exclusive(_lock(path)):
+                    path.unlink(missing_ok=True)
+                    _lock(path).unlink(missing_ok=True)
+            except FileNotFoundError:  # somebody else has just deleted it, and its folder
                 return
         # Folders of hot files would pile up; one that a writer needs again is made again (see _temporary).
-        for folder in path.parents:
-            if folder == self.root:
-                return
-            try:
+        folder = path.parent
+        with contextlib.suppress(OSError):
+            while folder != self.root:
                 folder.rmdir()
-            except OSError:
-                return
+                folder = folder.parent
+        self._sync_folder(folder, key)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
     def _path(self, key: str) -> Path:
         path = self.root / check_key(key)
-        if not path.is_relative_to(self.root):
-            raise InvalidKeyError(f"{key!r} leads out of {self.url}")
+        self._stay_inside(path.parent)
         return path
 
+    def _stay_inside(self, folder: Path) -> None:
+        if folder in self._inside:
+            return
+        real = Path(os.path.realpath(self.root), folder.relative_to(self.root))
+        if Path(os.path.realpath(folder)) != real:
+            raise InvalidKeyError(
+                f"{folder} leads out of {self.url} through a symbolic link, which a store does not follow; use a bind mount, "
+                "or open the folder behind it as a store"
+            )
+        with contextlib.suppress(OSError):
+            if folder.is_dir():
+                self._inside.add(folder)
+
     @contextlib.contextmanager
-    def _reading(self, key: str) -> Iterator[Path]:
+    def _reading(self, key: str) -> Iterator[BinaryIO]:
+        path = self._path(key)
         try:
-            yield self._path(key)
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            raise NotFound(f"no object {key} in {self.url}") from None
+            with open(path, "rb", opener=_open_no_link) as file:
+                yield file
         except OSError as error:
+            if error.errno in _NOTHING:
+                raise NotFound(f"no object {key} in {self.url}") from None
             raise self._failed("read", key, error) from error
 
     @contextlib.contextmanager
-    def _writing(self, key: str) -> Iterator[None]:
+    def _writing(self, key: str, verb: str = "write") -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            raise self._failed("write", key, error) from error
+            raise self._failed(verb, key, error) from error
 
     def _failed(self, verb: str, key: str, error: OSError) -> StoreError:
         advice = _ADVICE.get(error.errno or 0, error.strerror or str(error))
-        kind = Unavailable if error.errno in (errno.EIO, errno.EAGAIN, errno.EMFILE, errno.ENFILE) else StoreError
+        kind = Unavailable if error.errno in _PASSING else StoreError
         return kind(
             f"cannot {verb} {key} in {self.root}: {advice} ({errno.errorcode.get(error.errno or 0, 'OSError')})"
         )
+
+    @contextlib.contextmanager
+    def _naming(self, key: str) -> Iterator[None]:
+        """Around the step that makes a write visible."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in _UNCLEAR:
+                raise OutcomeUnknown(f"{key} may or may not have been written to {self.root}: {error}") from error
+            raise
+
+    def _occupied(self, path: Path, key: str) -> NoReturn:
+        """Something has the name of the new object. What the caller relies on from now on has to survive a power cut."""
+        if os.path.lexists(path) and not _is_file(path):
+            raise StoreError(
+                f"cannot create {key} in {self.root}: something that is no object has this name; choose another key or remove it"
+            )
+        self._sync_folder(path.parent, key)
+        raise AlreadyExists(f"{key} exists in {self.url}") from None
+
+    def _expect(self, key: str, etag: str) -> None:
+        """Raises `PreconditionFailed` unless the object has `etag`."""
+        try:
+            there = self.get(key).etag
+        except NotFound:
+            raise PreconditionFailed(f"{key} is not in {self.url}") from None
+        if there != etag:
+            raise PreconditionFailed(f"{key} in {self.url} is not the version {etag}")
 
     def _temporary(self, path: Path, data: bytes) -> Path:
         """A synced file with `data` beside `path`."""
@@ -201,7 +256,8 @@ class LocalStore:
         """Give the temporary file its name, unless that is taken (`FileExistsError`)."""
         if self._links:
             try:
-                os.link(temporary, path)
+                with self._naming(path.name):
+                    os.link(temporary, path)
             except OSError as error:
                 if error.errno not in _NO_LINK:
                     raise
@@ -209,11 +265,14 @@ class LocalStore:
                 log.info("%s: no hard links here (%s), locking instead", self.root, errno.errorcode.get(error.errno))
             else:
                 return
-        with exclusive(path.with_name(f".{path.name}.lock")):
-            if path.exists():
-                raise FileExistsError(errno.EEXIST, "exists", str(path))
-            temporary.replace(path)
-        path.with_name(f".{path.name}.lock").unlink(missing_ok=True)
+        with exclusive(_lock(path)):
+            try:
+                if os.path.lexists(path):
+                    raise FileExistsError(errno.EEXIST, "exists", str(path))
+                with self._naming(path.name):
+                    temporary.replace(path)
+            finally:  # by who holds it, and at the end, or two could hold two locks of the same name
+                _lock(path).unlink(missing_ok=True)
 
     def _make_folders(self, folder: Path) -> None:
         missing = []
@@ -221,9 +280,10 @@ class LocalStore:
             missing.append(folder)
             folder = folder.parent
         for new in reversed(missing):
-            with contextlib.suppress(FileExistsError, FileNotFoundError):
-                new.mkdir()
-                _sync(new.parent)
+            with contextlib.suppress(FileNotFoundError):
+                with contextlib.suppress(FileExistsError):
+                    new.mkdir()
+                _sync(new.parent)  # who else has just made it may not have come to this yet
 
     def _sync_folder(self, folder: Path, key: str) -> None:
         try:
@@ -231,9 +291,9 @@ class LocalStore:
         except FileNotFoundError:
             return  # already deleted again, folder and all
         except OSError as error:
-            # The file has its name, but a power cut may still take it back.
+            # It is done, but a power cut may still undo it.
             raise OutcomeUnknown(
-                f"{key} was written to {self.root}, but the folder could not be synced: {error}"
+                f"{key} in {self.root} has changed, but the folder could not be synced: {error}"
             ) from error
 
     def _sweep(self, folder: Path) -> None:
@@ -259,7 +319,7 @@ class LocalStore:
             raise self._failed("list", folder or "the root", error) from error
         base = f"{folder}/" if folder else ""
         # With the slash, "a/…" sorts among "a-b" and "a.b" as the full keys do.
-        for name, entry in sorted((base + e.name + ("/" if e.is_dir() else ""), e) for e in found):
+        for name, entry in sorted((base + e.name + ("/" if e.is_dir(follow_symlinks=False) else ""), e) for e in found):
             if name.endswith("/"):
                 reachable = name.startswith(prefix) or prefix.startswith(name)
                 if reachable and (name > start_after or start_after.startswith(name)):
@@ -269,10 +329,10 @@ class LocalStore:
 
     def _listed(self, key: str, entry: Any) -> Iterator[Entry]:
         try:
-            info = entry.stat()
+            info = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
             return
-        if stat.S_ISREG(info.st_mode):
+        if stat.S_ISREG(info.st_mode) and _is_key(key):
             # Hashing every file for a listing would be dear; who needs an etag asks head.
             yield Entry(key, info.st_size, "", _time(info.st_mtime))
 
@@ -285,9 +345,40 @@ def _time(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
+def _lock(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError as error:
+        if error.errno in _NOTHING:
+            return False
+        raise
+
+
+def _is_key(name: str) -> bool:
+    """Whether a file that was found is an object; others may keep files of their own beside us."""
+    if len(name) <= 256 and name.isprintable() and "\\" not in name:
+        return True  # what `check_key` would say at ten times the price, for a name that came from a folder
+    try:
+        check_key(name)
+    except InvalidKeyError:
+        return False
+    return True
+
+
 def _sync(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # the file system has no such thing for folders
+            raise
     finally:
         os.close(descriptor)

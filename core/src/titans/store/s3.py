@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from titans.errors import (
     AlreadyExists,
@@ -80,6 +81,7 @@ class S3Store:
             self._place["ExpectedBucketOwner"] = expected_bucket_owner
         self._get_args = {name: v for name, v in self._put_args.items() if name.startswith("SSECustomer")}
         self._client = self._made(endpoint_url, region) if client is None else client
+        self._ordered = _lists_in_order(self._client, bucket)
         self._wait = wait
         self._checked = False
         self._bucket_seen = False
@@ -112,7 +114,7 @@ class S3Store:
 
     def list(self, prefix: str = "", start_after: str = "") -> Iterator[Entry]:
         check_prefix(prefix)
-        return self._pages(prefix, start_after)
+        return self._pages(prefix, start_after) if self._ordered else self._sorted(prefix, start_after)
 
     def local_path(self, key: str) -> Path | None:
         check_key(key)
@@ -156,6 +158,15 @@ class S3Store:
             return answer, answer["Body"].read()
 
         return self._ask(f"read {key}", attempt)
+
+    def _sorted(self, prefix: str, start_after: str) -> Iterator[Entry]:
+        """Every page first, then in order.
+
+        Some servers go folder by folder, "a/b" before "a-b". They start in that order too, and leave out the folder in which
+        `start_after` lies.
+        """
+        found = (entry for entry in self._pages(prefix, "") if entry.key > start_after)
+        yield from sorted(found, key=lambda entry: entry.key)
 
     def _pages(self, prefix: str, start_after: str) -> Iterator[Entry]:
         arguments = {**self._place, "Prefix": self.prefix + prefix}
@@ -283,6 +294,13 @@ class S3Store:
             if failure.error is error:
                 raise
             raise failure.error from error
+
+
+def _lists_in_order(client: Any, bucket: str) -> bool:
+    """Whether listings are ordered by the whole key. AWS promises it, save for directory buckets."""
+    endpoint = getattr(getattr(client, "meta", None), "endpoint_url", None)
+    host = (urlsplit(endpoint).hostname or "") if isinstance(endpoint, str) else ""
+    return host.endswith((".amazonaws.com", ".amazonaws.com.cn")) and not bucket.endswith("--x-s3")
 
 
 def _is_key(key: str) -> bool:

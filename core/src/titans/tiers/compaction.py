@@ -7,19 +7,20 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Protocol
 
-from titans.errors import NotFound
+from titans.errors import NotFound, TitansError
 from titans.layout import Paths
 from titans.provider import Provider
 from titans.results import Compaction
 from titans.slots import Month, Slot
 from titans.store import ObjectStore
-from titans.tiers.adopt import adopt
+from titans.tiers.adopt import Adoption, adopt
 from titans.tiers.commit import pause, read_head
 from titans.tiers.deletion import due, remove
+from titans.tiers.hot import HotFile
 from titans.tiers.manifest import Manifest
 from titans.tiers.merge import merge, next_merge
 
-__all__ = ["Notify", "compact"]
+__all__ = ["Notify", "compact", "compact_month"]
 
 
 class Notify(Protocol):
@@ -48,8 +49,8 @@ def compact(
         own = slot is not None and month == slot.month
         if slot is not None and own:
             keys.setdefault(slot.index, paths.hot_key(slot))  # the store's list may lag
-        done, manifest = _month(store, paths, provider, month, keys, seen, notify, wait)
-        if slot is not None and own and slot.index not in manifest.adopted:
+        done, adoption = compact_month(store, paths, provider, month, keys, seen, notify=notify, wait=wait)
+        if slot is not None and own and slot.index not in adoption.manifest.adopted:
             raise NotFound(
                 f"{paths.hot_key(slot)} was not adopted: it is not there, or unreadable (see the log); upload it first"
             )
@@ -74,31 +75,56 @@ def _listed(store: ObjectStore, paths: Paths, slot: Slot | None) -> tuple[dict[M
     return dict(sorted(found.items())), youngest
 
 
-def _month(
+def compact_month(
     store: ObjectStore,
     paths: Paths,
     provider: Provider,
     month: Month,
     keys: Mapping[int, str],
     seen: datetime | None,
+    *,
     notify: Notify,
-    wait: Callable[[int], None],
-) -> tuple[Compaction, Manifest]:
+    wait: Callable[[int], None] = pause,
+    own: HotFile | None = None,
+) -> tuple[Compaction, Adoption]:
+    """One month, whose hot files are `keys`, listed before; the youngest was written at `seen`.
+
+    With `own`, a file that the caller has just written, adopting it is what counts: a failing merge is told, not raised.
+    """
     head = read_head(store, paths, provider, month)
     ready = due(head, seen)
     removed = remove(store, paths, provider, head.manifest, ready)
     if removed:
         notify("files_removed", month=str(month), files=len(removed))
-    adoption = adopt(store, paths, provider, month, keys, head=head, removed=ready, wait=wait)
+    adoption = adopt(store, paths, provider, month, keys, head=head, own=own, removed=ready, wait=wait)
     if adoption.slots:
         notify("slots_adopted", month=str(month), slots=len(adoption.slots), corrections=adoption.corrections)
-    manifest, merges = adoption.manifest, 0
+    try:
+        merges = _merge_due(store, paths, provider, adoption.manifest, notify, wait)
+    except TitansError as error:
+        if own is None:
+            raise
+        merges = 0
+        notify("failed", operation="merge", error=type(error).__name__, reason=str(error))
+    return Compaction(adopted=len(adoption.slots), merged=merges, removed=len(removed)), adoption
+
+
+def _merge_due(
+    store: ObjectStore,
+    paths: Paths,
+    provider: Provider,
+    manifest: Manifest,
+    notify: Notify,
+    wait: Callable[[int], None],
+) -> int:
+    """Every merge that is due; how many this process did."""
+    merges = 0
     while plan := next_merge(manifest):
         started = time.monotonic()
         try:
             manifest, entry = merge(store, paths, provider, manifest, plan, wait)
         except NotFound:
-            newer = read_head(store, paths, provider, month).manifest
+            newer = read_head(store, paths, provider, manifest.month).manifest
             if newer.version == manifest.version:
                 raise
             manifest = newer  # another process has merged these meanwhile
@@ -107,12 +133,7 @@ def _month(
             merges += 1
             ms = round((time.monotonic() - started) * 1000)
             notify(
-                "files_merged",
-                month=str(month),
-                level=plan.level,
-                file=entry.file,
-                rows=entry.rows,
-                bytes=entry.bytes,
-                ms=ms,
-            )
-    return Compaction(adopted=len(adoption.slots), merged=merges, removed=len(removed)), manifest
+                "files_merged", month=str(manifest.month), level=plan.level, file=entry.file, rows=entry.rows,
+                bytes=entry.bytes, ms=ms,
+            )  # fmt: skip
+    return merges

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import datetime
 
 import polars as pl
 from attrs import evolve, frozen
@@ -11,7 +12,7 @@ from attrs import evolve, frozen
 from titans.errors import AlreadyExists, NotFound, OutcomeUnknown
 from titans.layout import Paths
 from titans.provider import Provider
-from titans.slots import Slot
+from titans.slots import Month, Slot
 from titans.store import ObjectStore
 from titans.tiers.commit import pause, read_head
 from titans.tiers.files import encode, read_info
@@ -37,15 +38,20 @@ class HotFile:
     """Whether this call wrote the object."""
 
 
-def list_hot(store: ObjectStore, paths: Paths, slot: Slot) -> dict[int, str]:
-    """Slot index → key of the hot files in the month of `slot`, ascending. Foreign objects are passed over."""
+def list_hot(store: ObjectStore, paths: Paths, month: Month) -> tuple[dict[int, str], datetime | None]:
+    """Slot index → key of the hot files of a month, ascending; and when the youngest was written.
+
+    Foreign objects are passed over.
+    """
     found: dict[int, str] = {}
-    for entry in store.list(paths.hot_month(slot.month)):
+    youngest: datetime | None = None
+    for entry in store.list(paths.hot_month(month)):
+        youngest = entry.last_modified if youngest is None else max(youngest, entry.last_modified)
         try:
             found[paths.parse_hot_key(entry.key).index] = entry.key
         except ValueError:
             log.debug("%s is no hot file; left alone", entry.key)
-    return found
+    return found, youngest
 
 
 def create_hot(
