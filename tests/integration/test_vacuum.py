@@ -6,7 +6,7 @@ import pytest
 from oracle import PROVIDER, as_dict, at, changes, snapshot
 
 from titans import Archive
-from titans.errors import InputError, ManifestError
+from titans.errors import InputError, ManifestError, SlotConflictError, Unavailable
 from titans.layout import Paths
 from titans.slots import Month, Slot
 from titans.store.memory import MemoryStore
@@ -148,6 +148,21 @@ def test_a_slot_uploaded_again_after_vacuum_is_not_kept_twice(archive, caplog):
     assert caplog.text == ""
     assert archive.upload(changes({"a": (99, 0.5)}), at(3)) == key
     assert "already holds other rows" in caplog.text
+    assert keys(archive) == LIVE
+    assert archive.history(k="a")["v"].to_list() == list(range(8))
+
+
+def test_an_upload_cut_short_after_vacuum_is_not_taken_for_done_when_it_is_tried_again(archive, monkeypatch, caplog):
+    archive.vacuum("0s")
+    key = archive.paths.hot_key(Slot.of(at(3)))
+    with monkeypatch.context() as patched:
+        patched.setattr("titans.archive.read_head", lambda *_: (_ for _ in ()).throw(Unavailable("throttled")))
+        with pytest.raises(Unavailable):
+            archive.upload(changes({"a": (99, 0.5)}), at(3))
+    assert key in keys(archive)
+    with pytest.raises(SlotConflictError):
+        archive.upload(changes({"a": (99, 0.5)}), at(3), on_conflict="error")
+    archive.vacuum("0s")
     assert keys(archive) == LIVE
     assert archive.history(k="a")["v"].to_list() == list(range(8))
 

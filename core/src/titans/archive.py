@@ -205,9 +205,9 @@ class Archive:
         info = FileInfo.describe(rows, self.provider, "hot", (source,), hash=content)
         file = HotFile(self.paths.hot_key(slot), slot, info, rows)
         file, held = create_hot(self.store, self.provider, file, self.wait)
-        if file.created:
-            manifest = read_head(self.store, self.paths, self.provider, slot.month).manifest
-            held = self._settled(file, manifest) or held
+        # What counts is what was adopted; the file may be a leftover of an attempt that came after that and was cut short.
+        manifest = read_head(self.store, self.paths, self.provider, slot.month).manifest
+        held = self._settled(file, manifest) or held
         if held.is_snapshot or held.hash != content:
             message = (
                 f"slot {slot} of provider {self.provider.name!r} already holds {'a snapshot' if held.is_snapshot else 'other rows'}"

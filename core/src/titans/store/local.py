@@ -47,6 +47,7 @@ _TEMPORARY = ".tmp-"
 _STALE = 86_400
 _RETRIES = 16
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _UNCLEAR = (errno.EIO, errno.ETIMEDOUT, errno.ESTALE)
 """A network file system may have done what it answers with these."""
 _PASSING = (errno.EIO, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOENT)
@@ -61,7 +62,7 @@ _ADVICE = {
     errno.EROFS: "the file system is read-only; choose another folder or mount it writable",
     errno.EACCES: "permission denied; give this user the right to write there, or choose another folder",
     errno.EPERM: "not permitted; give this user the right to write there, or choose another folder",
-    errno.ENOTDIR: "a file stands where a folder is needed; choose another folder",
+    errno.ENOTDIR: "a file stands where a folder is needed, or a link to nowhere; choose another folder",
     errno.EISDIR: "a folder stands where the file should be; remove it",
     errno.ENAMETOOLONG: "the name is too long for this file system",
     errno.EMFILE: "this process has too many files open; close some, or raise the limit (ulimit -n)",
@@ -148,13 +149,12 @@ class LocalStore:
                     _lock(path).unlink(missing_ok=True)
             except FileNotFoundError:  # somebody else has just deleted it, and its folder
                 return
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+                path.unlink(missing_ok=True)  # a full disk has no room for the lock, and this is how to make some
         # Folders of hot files would pile up; one that a writer needs again is made again (see _temporary).
-        folder = path.parent
-        with contextlib.suppress(OSError):
-            while folder != self.root:
-                folder.rmdir()
-                folder = folder.parent
-        self._sync_folder(folder, key)
+        self._sync_folder(self._prune(path.parent), key)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -183,9 +183,20 @@ class LocalStore:
             with open(path, "rb", opener=_open_no_link) as file:
                 yield file
         except OSError as error:
-            if error.errno in _NOTHING:
+            if error.errno in _NOTHING and not self._blocked(error):
                 raise NotFound(f"no object {key} in {self.url}") from None
             raise self._failed("read", key, error) from error
+
+    def _blocked(self, error: OSError) -> bool:
+        """Whether `error` says that a file stands where the root should be, and not just somewhere below it."""
+        if error.errno != errno.ENOTDIR:
+            return False
+        try:
+            return not stat.S_ISDIR(self.root.stat().st_mode)
+        except NotADirectoryError:
+            return True
+        except OSError:
+            return False
 
     @contextlib.contextmanager
     def _writing(self, key: str, verb: str = "write") -> Iterator[None]:
@@ -232,25 +243,26 @@ class LocalStore:
     def _temporary(self, path: Path, data: bytes) -> Path:
         """A synced file with `data` beside `path`."""
         temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}")
-        for _ in range(_RETRIES):
-            try:
-                descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-            except FileNotFoundError:  # no folder yet, or `delete` has just removed it
-                self._make_folders(path.parent)
-            else:
-                break
-        else:
-            raise OSError(errno.ENOENT, "the folder was removed again and again")
         try:
-            with os.fdopen(descriptor, "wb") as file:
+            with os.fdopen(self._opened(temporary), "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            self._prune(path.parent)
             raise
         self._sweep(path.parent)
         return temporary
+
+    def _opened(self, temporary: Path) -> int:
+        for _ in range(_RETRIES):
+            try:
+                return os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            except FileNotFoundError:  # no folder yet, or `delete` has just removed it
+                self._make_folders(temporary.parent)
+        raise OSError(errno.ENOENT, "the folder was removed again and again")
 
     def _name(self, temporary: Path, path: Path) -> None:
         """Give the temporary file its name, unless that is taken (`FileExistsError`)."""
@@ -281,9 +293,24 @@ class LocalStore:
             folder = folder.parent
         for new in reversed(missing):
             with contextlib.suppress(FileNotFoundError):
-                with contextlib.suppress(FileExistsError):
+                try:
                     new.mkdir()
+                except FileExistsError:
+                    if new.is_file() or (new.is_symlink() and not new.is_dir()):
+                        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(new)) from None
                 _sync(new.parent)  # who else has just made it may not have come to this yet
+
+    def _prune(self, folder: Path) -> Path:
+        """Remove `folder` and those above it as far as they are empty; the first one that stays."""
+        while folder != self.root:
+            try:
+                folder.rmdir()
+            except FileNotFoundError:
+                pass
+            except OSError:
+                break
+            folder = folder.parent
+        return folder
 
     def _sync_folder(self, folder: Path, key: str) -> None:
         try:
@@ -313,9 +340,9 @@ class LocalStore:
         try:
             with os.scandir(self.root / folder) as scan:
                 found = [e for e in scan if not e.name.startswith(".")]
-        except (FileNotFoundError, NotADirectoryError):
-            return
         except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR) and not self._blocked(error):
+                return
             raise self._failed("list", folder or "the root", error) from error
         base = f"{folder}/" if folder else ""
         # With the slash, "a/…" sorts among "a-b" and "a.b" as the full keys do.
