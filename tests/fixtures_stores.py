@@ -23,6 +23,7 @@ from titans.store.memory import MemoryStore
 from titans.store.s3 import S3Store
 
 BUCKET = "titans-spotlake-data"
+SHARED = "shared"
 ACCESS_KEY, SECRET_KEY, REGION = "titans", "titans-secret", "us-east-1"
 
 SEAWEED = pytest.mark.xdist_group("seaweedfs")
@@ -124,7 +125,6 @@ def _ready(server: Seaweed, process: subprocess.Popen[bytes]) -> bool:
     """Wait until an object can be written; false if the server has ended, or does not get there."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    bucket = "readiness"
     with contextlib.closing(server.client()) as client:
         deadline = time.monotonic() + _DEADLINE
         while time.monotonic() < deadline and process.poll() is None:
@@ -132,8 +132,8 @@ def _ready(server: Seaweed, process: subprocess.Popen[bytes]) -> bool:
                 with contextlib.suppress(
                     client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou
                 ):
-                    client.create_bucket(Bucket=bucket)
-                client.put_object(Bucket=bucket, Key="ready", Body=b"1")
+                    client.create_bucket(Bucket=SHARED)
+                client.put_object(Bucket=SHARED, Key="ready", Body=b"1")
             except (BotoCoreError, ClientError):
                 time.sleep(0.1)
             else:
@@ -142,12 +142,8 @@ def _ready(server: Seaweed, process: subprocess.Popen[bytes]) -> bool:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    process.kill()  # asked to terminate, it takes ten seconds to tidy up what nobody needs
+    process.wait()
 
 
 @pytest.fixture(scope="session")
@@ -167,6 +163,13 @@ def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
             _stop(process)
     log = (folder / "log").read_text(errors="replace")
     pytest.fail(f"SeaweedFS did not start; the end of its log:\n{log[-3000:]}")
+
+
+@pytest.fixture(scope="session")
+def seaweed_client(seaweed: Seaweed) -> Iterator[Any]:
+    """A client of the server that everybody may use; there is a bucket `SHARED`."""
+    with contextlib.closing(seaweed.client()) as client:
+        yield client
 
 
 @pytest.fixture
@@ -227,8 +230,9 @@ def stores(
     if kind == "s3-moto":
         moto = request.getfixturevalue("moto_s3")
         return lambda: S3Store(BUCKET, "some/where", client=moto)
-    bucket = request.getfixturevalue("seaweed_bucket")
-    return lambda: S3Store(bucket.name, "some/where", client=bucket.client)
+    # A prefix costs nothing, a bucket has volumes of its own.
+    client, prefix = request.getfixturevalue("seaweed_client"), f"some/where-{next(_numbers)}"
+    return lambda: S3Store(SHARED, prefix, client=client)
 
 
 @pytest.fixture
