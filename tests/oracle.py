@@ -48,3 +48,17 @@ def replayed(change_points: pl.DataFrame, moment: datetime) -> dict[str, tuple]:
             if not row["Ceased"]:
                 state[row["k"]] = (row["v"], row["w"])
     return state
+
+
+class Clock:
+    """A store's clock, which tests turn; a little later at every look."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 3, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        self.now += timedelta(milliseconds=1)
+        return self.now
+
+    def later(self, **delta: float) -> None:
+        self.now += timedelta(**delta)

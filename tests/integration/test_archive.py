@@ -1,10 +1,10 @@
 """An archive in a store: what is written, and what is answered."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import polars as pl
 import pytest
-from oracle import PROVIDER, as_dict, at, changes, snapshot
+from oracle import PROVIDER, Clock, as_dict, at, changes, snapshot
 
 from titans import Archive
 from titans.errors import (
@@ -23,19 +23,6 @@ from titans.store.memory import MemoryStore
 from titans.tiers.commit import read_head
 
 A, B, C = (1, 0.5), (2, 0.5), (3, 1.5)
-
-
-class Clock:
-    """A store's clock that tests turn."""
-
-    def __init__(self):
-        self.now = datetime(2026, 3, 1, tzinfo=UTC)
-
-    def __call__(self):
-        return self.now
-
-    def later(self, **delta):
-        self.now += timedelta(**delta)
 
 
 @pytest.fixture

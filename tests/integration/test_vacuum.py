@@ -1,9 +1,7 @@
 """What is removed, when, and what never is."""
 
-from datetime import UTC, datetime, timedelta
-
 import pytest
-from oracle import PROVIDER, as_dict, at, changes, snapshot
+from oracle import PROVIDER, Clock, as_dict, at, changes, snapshot
 
 from titans import Archive
 from titans.errors import InputError, ManifestError, SlotConflictError, Unavailable
@@ -15,18 +13,6 @@ from titans.tiers.commit import read_head
 from titans.tiers.merge import next_merge
 
 JANUARY = Month(2026, 1)
-
-
-class Clock:
-    def __init__(self):
-        self.now = datetime(2026, 3, 1, tzinfo=UTC)
-
-    def __call__(self):
-        self.now += timedelta(milliseconds=1)
-        return self.now
-
-    def later(self, **delta):
-        self.now += timedelta(**delta)
 
 
 @pytest.fixture

@@ -35,6 +35,7 @@ MARKER = "_titans/conditional-writes.json"
 
 _OWN = "_titans/"
 _ATTEMPTS = 6
+_HEADERS = ("ETag", "LastModified", "ContentLength")
 _NOT_PUT = {"Bucket", "Key", "Body", "IfMatch", "IfNoneMatch"}
 
 T = TypeVar("T")
@@ -106,7 +107,7 @@ class S3Store:
     def head(self, key: str) -> Entry:
         place = {**self._place, "Key": self.prefix + check_key(key), **self._get_args}
         try:
-            answer = self._ask(f"read {key}", lambda: self._client.head_object(**place))
+            answer = self._ask(f"read {key}", lambda: _complete(self._client.head_object(**place), *_HEADERS))
         except NotFound:
             self._see_bucket()
             raise
@@ -154,7 +155,7 @@ class S3Store:
         place = {**self._place, "Key": self.prefix + check_key(key), **self._get_args, **arguments}
 
         def attempt() -> tuple[Any, bytes]:
-            answer = self._client.get_object(**place)
+            answer = _complete(self._client.get_object(**place), *_HEADERS)
             return answer, answer["Body"].read()
 
         return self._ask(f"read {key}", attempt)
@@ -181,13 +182,15 @@ class S3Store:
                     yield Entry(key, found["Size"], found["ETag"], found["LastModified"])
             if not page.get("IsTruncated"):
                 return
+            if page.get("NextContinuationToken") in (None, arguments.get("ContinuationToken")):
+                raise StoreError(f"cannot {what} in {self.url}: the server does not say how its list goes on")
             arguments["ContinuationToken"] = page["NextContinuationToken"]
 
     def _put(self, key: str, data: bytes, **condition: str) -> str:
         kind = "application/json" if key.endswith(".json") else "application/octet-stream"
         place = {**self._place, "Key": self.prefix + key, "Body": data, "ContentType": kind}
         arguments = {**place, **self._put_args, **condition}
-        answer = self._ask(f"write {key}", lambda: self._client.put_object(**arguments), write=True)
+        answer = self._ask(f"write {key}", lambda: _complete(self._client.put_object(**arguments), "ETag"), write=True)
         return str(answer["ETag"])
 
     def _ask(self, what: str, attempt: Callable[[], T], *, write: bool = False) -> T:
@@ -236,8 +239,8 @@ class S3Store:
 
     def _try_conditional_writes(self) -> None:
         key = f"{_OWN}probe-{secrets.token_hex(8)}"
-        etag = self._put(key, b"1", IfNoneMatch="*")
         try:
+            etag = self._put(key, b"1", IfNoneMatch="*")
             # Nobody else knows this key: a right condition that is refused tells as much as a wrong one that is not.
             honoured = (
                 self._refuses(key, IfNoneMatch="*")
@@ -301,6 +304,13 @@ def _lists_in_order(client: Any, bucket: str) -> bool:
     endpoint = getattr(getattr(client, "meta", None), "endpoint_url", None)
     host = (urlsplit(endpoint).hostname or "") if isinstance(endpoint, str) else ""
     return host.endswith((".amazonaws.com", ".amazonaws.com.cn")) and not bucket.endswith("--x-s3")
+
+
+def _complete(answer: Any, *fields: str) -> Any:
+    """`answer`, unless it broke off among its headers, which Python's HTTP client takes for their end."""
+    if missing := [name for name in fields if name not in answer]:
+        raise ConnectionError(f"an answer without {', '.join(missing)}")
+    return answer
 
 
 def _is_key(key: str) -> bool:
