@@ -19,160 +19,176 @@ from titans.store.s3 import S3Store
 
 WORKERS = 8
 
-PREAMBLE = """
-import json, os, sys
+# What each of the processes does, in a folder of its own per phase. All begin a phase at the same time.
+PROCESS = """
+import json, os, sys, traceback
+from pathlib import Path
 from titans.errors import AlreadyExists, NotFound, PreconditionFailed
 from titans.store.local import LocalStore
-root, number, links = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "links"
-if not links:
+
+base, number, links = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+if links == "no links":
     def refused(*_, **__): raise PermissionError(1, "Operation not permitted")
     os.link = refused
-store = LocalStore(root)
-print("ready", flush=True)
-sys.stdin.readline()
-"""
 
-CREATE = """
-won = []
-for turn in range(20):
-    try:
-        store.create(f"race/{turn}", b"%d" % number * 1000)
-        won.append(turn)
-    except AlreadyExists:
-        pass
-print(json.dumps(won))
-"""
-
-INCREMENT = """
-done = 0
-while done < 25:
-    blob = store.get("deep/counter")
-    try:
-        store.replace("deep/counter", b"%d" % (int(blob.data) + 1), blob.etag)
-        done += 1
-    except PreconditionFailed:
-        pass
-print(json.dumps(done))
-"""
-
-# A lock file that is removed while others queue for it would let two of them in at once.
-CREATE_AND_INCREMENT = """
-done = 0
-while done < 10:
-    try:
-        blob = store.get("deep/counter")
-    except NotFound:
+def create(store):
+    won = []
+    for turn in range(20):
         try:
-            store.create("deep/counter", b"1")
-            done += 1
+            store.create(f"race/{turn}", b"%d" % number * 1000)
+            won.append(turn)
         except AlreadyExists:
             pass
-        continue
-    try:
-        store.replace("deep/counter", b"%d" % (int(blob.data) + 1), blob.etag)
-        done += 1
-    except PreconditionFailed:
-        pass
-print(json.dumps(done))
-"""
+    return won
 
-COME_AND_GO = """
-mine = f"shared/folder/{number}"
-for turn in range(60):
-    store.create(mine, b"x")
-    assert store.get(mine).data == b"x"
-    store.delete(mine)
-print(json.dumps(turn))
-"""
+def increment(store):
+    done = 0
+    while done < 20:
+        blob = store.get("deep/counter")
+        try:
+            store.replace("deep/counter", b"%d" % (int(blob.data) + 1), blob.etag)
+            done += 1
+        except PreconditionFailed:
+            pass
+    return done
 
-# Whoever has taken the token has it alone: nobody else can delete it or put it back meanwhile.
-TAKE_AND_PUT = """
-taken = 0
-for turn in range(40):
-    try:
-        blob = store.get("token")
-        if blob.data != b"free":
+def create_and_increment(store):
+    for turn in range(8):  # each counter is made by whoever comes first, while others swap it already
+        done = False
+        while not done:
+            try:
+                blob = store.get(f"deep/{turn}")
+            except NotFound:
+                try:
+                    store.create(f"deep/{turn}", b"1")
+                    done = True
+                except AlreadyExists:
+                    pass
+                continue
+            try:
+                store.replace(f"deep/{turn}", b"%d" % (int(blob.data) + 1), blob.etag)
+                done = True
+            except PreconditionFailed:
+                pass
+    return turn
+
+def come_and_go(store):
+    mine = f"shared/folder/{number}"
+    for turn in range(40):
+        store.create(mine, b"x")
+        assert store.get(mine).data == b"x"
+        store.delete(mine)
+    return turn
+
+def take_and_put(store):
+    taken = 0  # whoever has taken the token has it alone: nobody else can delete it or put it back meanwhile
+    for turn in range(40):
+        try:
+            blob = store.get("token")
+            if blob.data != b"free":
+                continue
+            store.replace("token", b"taken by %d in turn %d" % (number, turn), blob.etag)
+        except (NotFound, PreconditionFailed):
             continue
-        store.replace("token", b"taken by %d in turn %d" % (number, turn), blob.etag)
-    except (NotFound, PreconditionFailed):
-        continue
-    taken += 1
-    store.delete("token")
-    store.create("token", b"free")
-print(json.dumps(taken))
+        taken += 1
+        store.delete("token")
+        store.create("token", b"free")
+    return taken
+
+print("ready", flush=True)
+for line in sys.stdin:
+    phase = line.strip()
+    try:
+        answer = {"done": globals()[phase](LocalStore(base / phase))}
+    except Exception:
+        answer = {"failed": traceback.format_exc()}
+    print(json.dumps(answer), flush=True)
 """
 
 
-def processes(root, code, links):
-    """What each of eight processes printed; all start when all are ready."""
-    with contextlib.ExitStack() as stack:
-        workers = [
-            stack.enter_context(
-                subprocess.Popen(
-                    [sys.executable, "-c", PREAMBLE + code, str(root), str(number), links],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    text=True,
-                )  # fmt: skip
-            )
-            for number in range(WORKERS)
-        ]
-        for worker in workers:
-            stack.callback(worker.kill)
-            assert worker.stdout.readline() == "ready\n", worker.stderr.read()
-        for worker in workers:
-            worker.stdin.write("go\n")
+class Processes:
+    """Eight processes that share folders below `base`."""
+
+    def __init__(self, base, workers):
+        self.base, self._workers = base, workers
+
+    def run(self, phase):
+        """The store of this phase, and what each process returned."""
+        for worker in self._workers:
+            worker.stdin.write(f"{phase}\n")
             worker.stdin.flush()
-        answers = [worker.communicate(timeout=120) for worker in workers]
-    assert [worker.returncode for worker in workers] == [0] * WORKERS, "\n".join(errors for _, errors in answers)
-    return [json.loads(out) for out, _ in answers]
+        answers = [json.loads(worker.stdout.readline()) for worker in self._workers]
+        failed = [answer["failed"] for answer in answers if "failed" in answer]
+        assert not failed, failed[0]
+        return self.store(phase), [answer["done"] for answer in answers]
+
+    def store(self, phase):
+        return LocalStore(self.base / phase)
+
+
+@pytest.fixture(scope="module", params=["links", "no links"])
+def processes(request, tmp_path_factory):
+    base = tmp_path_factory.mktemp("processes")
+    with contextlib.ExitStack() as stack:
+        workers = []
+        for number in range(WORKERS):
+            worker = subprocess.Popen(
+                [sys.executable, "-c", PROCESS, str(base), str(number), request.param],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            )  # fmt: skip
+            stack.enter_context(worker)
+            stack.callback(worker.kill)
+            workers.append(worker)
+        assert [worker.stdout.readline() for worker in workers] == ["ready\n"] * WORKERS
+        yield Processes(base, workers)
 
 
 def names_below(root):
     return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
 
 
-with_and_without_links = pytest.mark.parametrize("links", ["links", "no links"])
+one_worker = pytest.mark.xdist_group("store-processes")
 
 
-@with_and_without_links
-def test_of_many_processes_that_create_an_object_one_wins(tmp_path, links):
-    won = processes(tmp_path, CREATE, links)
+@one_worker
+def test_of_many_processes_that_create_an_object_one_wins(processes):
+    store, won = processes.run("create")
     assert sorted(turn for turns in won for turn in turns) == list(range(20))
-    store = LocalStore(tmp_path)
     for number, turns in enumerate(won):
         for turn in turns:
             assert store.get(f"race/{turn}").data == b"%d" % number * 1000
-    assert names_below(tmp_path) == sorted(["race", *(f"race/{turn}" for turn in range(20))])
+    assert names_below(store.root) == sorted(["race", *(f"race/{turn}" for turn in range(20))])
 
 
-def test_increments_by_many_processes_are_all_counted(tmp_path):
-    store = LocalStore(tmp_path)
-    store.create("deep/counter", b"0")
-    assert processes(tmp_path, INCREMENT, "links") == [25] * WORKERS
-    assert store.get("deep/counter").data == b"%d" % (25 * WORKERS)
+@one_worker
+def test_increments_by_many_processes_are_all_counted(processes):
+    processes.store("increment").create("deep/counter", b"0")
+    store, done = processes.run("increment")
+    assert done == [20] * WORKERS
+    assert store.get("deep/counter").data == b"%d" % (20 * WORKERS)
     assert [entry.key for entry in store.list()] == ["deep/counter"]
 
 
-@with_and_without_links
-def test_the_first_create_and_the_swaps_after_it_share_one_lock(tmp_path, links):
-    assert processes(tmp_path, CREATE_AND_INCREMENT, links) == [10] * WORKERS
-    assert LocalStore(tmp_path).get("deep/counter").data == b"%d" % (10 * WORKERS)
+@one_worker
+def test_creations_and_the_swaps_that_follow_at_once_are_all_counted(processes):
+    store, _ = processes.run("create_and_increment")
+    assert {entry.key: store.get(entry.key).data for entry in store.list()} == {
+        f"deep/{turn}": b"%d" % WORKERS for turn in range(8)
+    }
 
 
-@with_and_without_links
-def test_a_folder_that_is_removed_while_others_write_into_it_is_made_again(tmp_path, links):
-    processes(tmp_path / "root", COME_AND_GO, links)
-    assert names_below(tmp_path / "root") == []
+@one_worker
+def test_a_folder_that_is_removed_while_others_write_into_it_is_made_again(processes):
+    store, _ = processes.run("come_and_go")
+    assert names_below(store.root) == []
 
 
-@with_and_without_links
-def test_a_swap_and_a_deletion_at_the_same_time_do_not_bring_the_object_back(tmp_path, links):
-    LocalStore(tmp_path).create("token", b"free")
-    taken = processes(tmp_path, TAKE_AND_PUT, links)  # no create met an object, or its process would have failed
+@one_worker
+def test_a_swap_and_a_deletion_at_the_same_time_do_not_bring_the_object_back(processes):
+    processes.store("take_and_put").create("token", b"free")
+    store, taken = processes.run("take_and_put")  # no create met an object, or its process would have failed
     assert sum(taken) > 0
-    assert LocalStore(tmp_path).get("token").data == b"free"
+    assert store.get("token").data == b"free"
 
 
 # --- threads ----------------------------------------------------------------------------------------------------------

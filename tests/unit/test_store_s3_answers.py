@@ -10,6 +10,7 @@ import threading
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
+import fixtures_stores
 import pytest
 from botocore import exceptions as boto
 
@@ -447,3 +448,27 @@ def test_our_own_client_never_sends_a_request_twice(monkeypatch):
     open_store("s3://bucket")
     assert made["config"].retries["total_max_attempts"] == 1
     assert made["config"].connect_timeout <= 10
+
+
+# --- real refusals ----------------------------------------------------------------------------------------------------
+
+
+@fixtures_stores.SEAWEED
+@pytest.mark.parametrize("wrong", [{"aws_secret_access_key": "wrong"}, {"aws_access_key_id": "nobody"}], ids=str)
+def test_a_real_server_refuses_wrong_credentials_and_nothing_is_tried_again(seaweed, wrong):
+    waits = []
+    with contextlib.closing(seaweed.client(**wrong)) as client:
+        store = S3Store(fixtures_stores.SHARED, "wrong", client=client, wait=waits.append)
+        for name, call in CALLS.items():
+            with pytest.raises(StoreError, match="credentials") as caught:
+                call(store, '"1"')
+            assert not isinstance(caught.value, NotFound | RetryableError), name
+    assert waits == []
+
+
+def test_a_missing_bucket_is_named_by_every_call(moto_s3):
+    store = S3Store("no-such-bucket", client=moto_s3)
+    for name, call in CALLS.items():
+        with pytest.raises(StoreError, match="there is no bucket 'no-such-bucket'; create it") as caught:
+            call(store, '"1"')
+        assert not isinstance(caught.value, NotFound), name

@@ -13,7 +13,9 @@ from titans.store._protocol import ObjectStore
 
 __all__ = ["open_store"]
 
-_S3_OPTIONS = ("endpoint_url", "region", "expected_bucket_owner")
+_SCHEMES = ("s3:", "file:", "memory:")
+_IN_URL = ("endpoint_url", "region", "expected_bucket_owner")
+_OPTIONS = (*_IN_URL, "put_args", "wait")
 
 _memory: dict[str, ObjectStore] = {}
 _memory_lock = threading.Lock()
@@ -33,6 +35,10 @@ def open_store(where: ObjectStore | str | Path, *, s3_client: Any = None, **opti
         UnsupportedStoreError: no store of this scheme.
         InputError: the URL is incomplete, or has options that the store does not know.
     """
+    if isinstance(where, str) and where.lower().startswith("s3://"):
+        return _s3(where, s3_client, options)
+    if options:
+        raise InputError(f"{', '.join(sorted(options))}: options of s3://, which {where!r} does not have")
     if isinstance(where, Path):
         return _local(where)
     if not isinstance(where, str):
@@ -42,20 +48,22 @@ def open_store(where: ObjectStore | str | Path, *, s3_client: Any = None, **opti
     if "://" not in where:
         if not where:
             raise InputError("the store is an empty string; name a folder or a URL")
+        if where.lower().startswith(_SCHEMES):
+            raise InputError(
+                f"{where}: two slashes follow the scheme, like s3://bucket; a folder of this name is ./{where}"
+            )
         return _local(Path(where))
     url = urlsplit(where)
+    if url.scheme in ("file", "memory") and (url.query or url.fragment):
+        raise InputError(f"{where}: it has no options; write ? as %3F and # as %23 where they belong to its name")
     if url.scheme == "file":
         if url.netloc not in ("", "localhost"):
             raise InputError(f"{where}: a file URL has three slashes, like file:///data/archive")
-        if url.query or url.fragment:
-            raise InputError(
-                f"{where}: a folder has no options; write ? as %3F and # as %23 where they belong to its name"
-            )
+        if not url.path:
+            raise InputError(f"{where} names no folder; write file:///data/archive")
         return _local(Path(url2pathname(url.path)))
     if url.scheme == "memory":
         return _in_memory(url.netloc + url.path)
-    if url.scheme == "s3":
-        return _s3(where, s3_client, options)
     raise UnsupportedStoreError(f"no store for {url.scheme}:// ({where}); use a folder, file://, s3:// or memory://")
 
 
@@ -78,10 +86,16 @@ def _s3(where: str, client: Any, options: dict[str, Any]) -> ObjectStore:
     from titans.store.s3 import S3Store
 
     url = urlsplit(where)
+    asked = dict(parse_qsl(url.query, keep_blank_values=True))
+    if "@" in url.netloc or "@" in urlsplit(asked.get("endpoint_url", "")).netloc:
+        raise InputError(
+            "an S3 URL holds no credentials, for URLs are logged; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        )
     if not url.netloc:
         raise InputError(f"{where} names no bucket; write s3://bucket/prefix")
-    asked = dict(parse_qsl(url.query, keep_blank_values=True))
-    unknown = sorted(set(asked) - set(_S3_OPTIONS))
+    if url.fragment:
+        raise InputError(f"{where}: write # as %23 where it belongs to the prefix")
+    unknown = sorted(set(asked) - set(_IN_URL)) + sorted(set(options) - set(_OPTIONS))
     if unknown:
-        raise InputError(f"{where}: unknown option(s) {', '.join(unknown)}; there are {', '.join(_S3_OPTIONS)}")
+        raise InputError(f"{where}: unknown option(s) {', '.join(unknown)}; there are {', '.join(_OPTIONS)}")
     return S3Store(url.netloc, unquote(url.path).strip("/"), client=client, **{**asked, **options})

@@ -35,7 +35,8 @@ MARKER = "_titans/conditional-writes.json"
 
 _OWN = "_titans/"
 _ATTEMPTS = 6
-_HEADERS = ("ETag", "LastModified", "ContentLength")
+_FACTS = ("ETag", "LastModified")
+_LENGTH = {"content-length", "transfer-encoding"}
 _NOT_PUT = {"Bucket", "Key", "Body", "IfMatch", "IfNoneMatch"}
 
 T = TypeVar("T")
@@ -107,7 +108,9 @@ class S3Store:
     def head(self, key: str) -> Entry:
         place = {**self._place, "Key": self.prefix + check_key(key), **self._get_args}
         try:
-            answer = self._ask(f"read {key}", lambda: _complete(self._client.head_object(**place), *_HEADERS))
+            answer = self._ask(
+                f"read {key}", lambda: _complete(self._client.head_object(**place), *_FACTS, "ContentLength")
+            )
         except NotFound:
             self._see_bucket()
             raise
@@ -155,8 +158,11 @@ class S3Store:
         place = {**self._place, "Key": self.prefix + check_key(key), **self._get_args, **arguments}
 
         def attempt() -> tuple[Any, bytes]:
-            answer = _complete(self._client.get_object(**place), *_HEADERS)
-            return answer, answer["Body"].read()
+            answer = self._client.get_object(**place)
+            data = answer["Body"].read()
+            if _LENGTH.isdisjoint(answer.get("ResponseMetadata", {}).get("HTTPHeaders", _LENGTH)):
+                raise ConnectionError("an answer that does not say how long it is")
+            return _complete(answer, *_FACTS), data
 
         return self._ask(f"read {key}", attempt)
 

@@ -1,0 +1,150 @@
+"""What users do with an archive, as real callers do it: a failed call is made a few times again, then given up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from random import Random
+from typing import Protocol
+
+import polars as pl
+from attrs import frozen
+from oracle import at, changes, snapshot
+
+from simulation.book import Book, State
+from titans import Archive
+from titans.errors import FormatError, NotFound, SlotConflictError, TitansError
+from titans.slots import Slot
+
+__all__ = ["Compact", "Ingest", "Job", "Look", "Upload", "Vacuum", "attempt"]
+
+_TRIES = 4
+
+
+class Job(Protocol):
+    """One call of the archive, and what it means for the oracle."""
+
+    def __call__(self, archive: Archive, book: Book) -> str:
+        """What came of it, in a word or two. Raises `TitansError` where the caller may try again."""
+
+
+def attempt(job: Job, archive: Archive, book: Book, say: Callable[[str], None]) -> str:
+    """`job`, tried a few times; what came of it."""
+    for _ in range(_TRIES):
+        say(f"· {job}")
+        try:
+            done = job(archive, book)
+        except FormatError:
+            raise  # nothing in these worlds damages a file
+        except TitansError as error:
+            say(f"· {job} failed: {type(error).__name__}: {error}")
+            done = "given up" if not isinstance(error, NotFound) else "given up (NotFound)"
+        else:
+            say(f"· {job}: {done}")
+            return done
+    return done
+
+
+@frozen
+class Ingest:
+    """A full snapshot."""
+
+    time: datetime
+    state: State
+
+    def __call__(self, archive: Archive, book: Book) -> str:
+        book.trying_snapshot(self.time, self.state)
+        result = archive.ingest(snapshot(self.state), self.time, max_ceased=1.0)
+        if result.status != "skipped":
+            book.acknowledge_snapshot(self.time, self.state)
+        return result.status + (" with corrections" if result.corrections else "")
+
+    def __str__(self) -> str:
+        return f"ingest {self.time:%d %H:%M:%S} {self.state}"
+
+
+@frozen
+class Upload:
+    """Change points of one collection."""
+
+    time: datetime
+    rows: dict[str, tuple | None]
+    repeat: str | None = None
+    """A key whose row comes twice."""
+
+    def __call__(self, archive: Archive, book: Book) -> str:
+        points = book.trying_upload(self.time, self.rows)
+        frame = changes(self.rows)
+        repeated = frame.filter(pl.col("k").eq_missing(pl.lit(self.repeat)))
+        try:
+            archive.upload(pl.concat([frame, repeated]), self.time, on_conflict="error")
+        except SlotConflictError:
+            return "slot taken"
+        book.acknowledge_upload(self.time, points)
+        return "uploaded"
+
+    def __str__(self) -> str:
+        return f"upload {self.time:%d %H:%M:%S} {self.rows}"
+
+
+@frozen
+class Compact:
+    """Adopt, merge, remove what is due; of one slot's month, or everywhere."""
+
+    slot: datetime | None = None
+
+    def __call__(self, archive: Archive, book: Book) -> str:
+        try:
+            done = archive.compact(None if self.slot is None else archive.paths.hot_key(Slot.of(self.slot)))
+        except NotFound:
+            if self.slot is None:
+                raise
+            return "no such slot"
+        words = [
+            f"{n} {word}" for word, n in (("adopted", done.adopted), ("merged", done.merged), ("removed", done.removed))
+        ]
+        return ", ".join(words)
+
+    def __str__(self) -> str:
+        return "compact" if self.slot is None else f"compact {self.slot:%d %H:%M}"
+
+
+@frozen
+class Vacuum:
+    """Remove what nobody uses."""
+
+    grace: str
+
+    def __call__(self, archive: Archive, book: Book) -> str:
+        done = archive.vacuum(self.grace)
+        return ", ".join(word for word in ("removed", "listed") if getattr(done, word)) or "nothing to do"
+
+    def __str__(self) -> str:
+        return f"vacuum {self.grace}"
+
+
+@frozen
+class Look:
+    """A question, and whether its answer holds what had been acknowledged before it was asked."""
+
+    question: str
+    lagging: bool
+    random: Random
+
+    def __call__(self, archive: Archive, book: Book) -> str:
+        known = book.copy()
+        moment = self.random.choice([*known.acknowledged, at(self.random.randrange(8, 18), 5)])
+        if self.question == "state":
+            known.check_state(moment, archive.state(moment))
+        elif self.question == "changes":
+            known.check_changes(archive.changes(), lagging=self.lagging)
+        elif self.question == "range":
+            start, end = at(self.random.randrange(8, 13)), at(self.random.randrange(13, 18))
+            known.check_changes(archive.changes(start, end), start, end, lagging=self.lagging)
+        else:
+            key = self.random.choice("abc")
+            known.check_changes(archive.history(k=key), key=key, lagging=self.lagging)
+        return "right"
+
+    def __str__(self) -> str:
+        return f"read {self.question}"

@@ -1,0 +1,234 @@
+"""What must come out, kept in plain dicts, and the checks that compare an archive with it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+
+import polars as pl
+from attrs import define, field
+from oracle import as_dict, replayed
+
+from simulation.store import Disk
+from titans import Archive
+from titans.layout import Paths
+from titans.slots import Month, Slot, SlotSet
+
+__all__ = ["Book", "Structure", "Violation"]
+
+State = dict[str, tuple]
+Row = tuple
+"""(key, Time, v, w, Ceased)"""
+
+
+class Violation(AssertionError):
+    """The archive broke a promise."""
+
+
+@define
+class Book:
+    """What was attempted, and what was acknowledged."""
+
+    snapshots: dict[datetime, list[State]] = field(factory=dict)
+    """Time → every snapshot that somebody tried to ingest for it."""
+    uploads: dict[datetime, list[frozenset[Row]]] = field(factory=dict)
+    """Start of a slot → every set of rows that somebody tried to upload into it."""
+    acknowledged: dict[datetime, State] = field(factory=dict)
+    """Time → the snapshot whose ingest succeeded."""
+    kept: dict[datetime, frozenset[Row]] = field(factory=dict)
+    """Start of a slot → the rows whose upload succeeded."""
+
+    def trying_snapshot(self, time: datetime, state: State) -> None:
+        self.snapshots.setdefault(time, []).append(state)
+
+    def trying_upload(self, time: datetime, rows: Mapping[str, tuple | None]) -> frozenset[Row]:
+        points = frozenset((key, time, *(values or (None, None)), values is None) for key, values in rows.items())
+        self.uploads.setdefault(_start(time), []).append(points)
+        return points
+
+    def acknowledge_snapshot(self, time: datetime, state: State) -> None:
+        if self.acknowledged.setdefault(time, state) != state:
+            raise Violation(f"two different snapshots were acknowledged for {time}: {self.acknowledged[time]}, {state}")
+        others = [t for t in self.acknowledged if _start(t) == _start(time) and t != time]
+        if others or _start(time) in self.kept:
+            raise Violation(f"two observations were acknowledged for the slot {_start(time)}")
+
+    def acknowledge_upload(self, time: datetime, rows: frozenset[Row]) -> None:
+        if self.kept.setdefault(_start(time), rows) != rows:
+            raise Violation(f"two different uploads were acknowledged for the slot {_start(time)}")
+        if any(_start(t) == _start(time) for t in self.acknowledged):
+            raise Violation(f"an upload and a snapshot were acknowledged for the slot {_start(time)}")
+
+    def copy(self) -> Book:
+        """As it is now: what a reader that starts now must see."""
+        return Book(self.snapshots, self.uploads, dict(self.acknowledged), dict(self.kept))
+
+    # --- what a reader got --------------------------------------------------------------------------------------------
+
+    def check_state(self, at: datetime, got: pl.DataFrame) -> None:
+        """The state at the time of an acknowledged snapshot is that snapshot; elsewhere, values come from somebody."""
+        state = as_dict(got)
+        if len(state) != got.height:
+            raise Violation(f"state({_t(at)}) has a key twice: {got.rows()}")
+        if at in self.acknowledged and state != self.acknowledged[at]:
+            raise Violation(f"state({_t(at)}) is {state}, the acknowledged snapshot is {self.acknowledged[at]}")
+        for key, values in state.items():
+            seen = (tried.get(key) for time, all in self.snapshots.items() if time <= at for tried in all)
+            told = ((r[2], r[3]) for time, all in self.uploads.items() if time <= at for rows in all for r in rows)
+            if values not in seen and values not in told:
+                raise Violation(f"state({_t(at)}) has {key}={values}, which nobody ever stored")
+
+    def check_changes(
+        self,
+        points: pl.DataFrame,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        *,
+        key: str | None = None,
+        lagging: bool = False,
+    ) -> None:
+        """Every upload once, nothing twice, nothing invented; and, over the whole range, every snapshot replayed.
+
+        `lagging`: lists may not have shown what others have uploaded and nobody has adopted.
+        """
+        rows: list[Row] = points.rows()
+        twice = [at for at, n in Counter((row[0], row[1]) for row in rows).items() if n > 1]
+        if twice:
+            raise Violation(f"changes() has {twice[0]} more than once")
+        by_slot: dict[datetime, set[Row]] = {}
+        for row in rows:
+            by_slot.setdefault(_start(row[1]), set()).add(row)
+
+        def cut(wanted: Iterable[Row]) -> set[Row]:
+            return {
+                row for row in wanted
+                if (start is None or row[1] >= start) and (end is None or row[1] < end) and key in (None, row[0])
+            }  # fmt: skip
+
+        for slot, wanted in self.kept.items():
+            found = by_slot.get(slot, set())
+            if found != cut(wanted) and not (lagging and not found):
+                raise Violation(
+                    f"changes() has {_rows(found)} in the slot {_t(slot)}, uploaded was {_rows(cut(wanted))}"
+                )
+        snapshot_slots = {_start(time) for time in self.snapshots}
+        for slot, found in by_slot.items():
+            if slot not in snapshot_slots and found not in [cut(tried) for tried in self.uploads.get(slot, ())]:
+                raise Violation(f"changes() has {_rows(found)} in the slot {_t(slot)}: no upload was like that")
+        if start is None and end is None and key is None:
+            shown = {Month.of(row[1]) for row in rows}
+            for time, state in self.acknowledged.items():
+                if lagging and Month.of(time) not in shown:
+                    continue  # the month has just begun, and no list shows anything of it
+                if (got := replayed(points, time)) != state:
+                    raise Violation(f"changes() up to {_t(time)} lead to {got}, the acknowledged snapshot is {state}")
+
+    def check_everything(self, archive: Archive, times: Iterable[datetime]) -> None:
+        """With an archive that meets no faults: `changes`, and `state` at some of the times."""
+        reader = archive._reader()
+        points = reader.changes()
+        self.check_changes(points)
+        for time in times:
+            state = reader.state(time)
+            self.check_state(time, state)
+            if (got := replayed(points, time)) != as_dict(state):
+                raise Violation(f"state({_t(time)}) is {as_dict(state)}, but changes() lead to {got}")
+
+
+@define
+class Structure:
+    """What can be seen of manifests and files without reading a row. Looked at after every step."""
+
+    disk: Disk
+    book: Book
+    paths: Paths
+    grace: timedelta
+    """What has left the archive stays in the store for so long."""
+    _seen: int = -1
+    _manifests: dict[str, tuple[str, dict]] = field(factory=dict)
+    _written: dict[str, str] = field(factory=dict)
+    _left: dict[str, datetime] = field(factory=dict)
+    """File that was live once → when it left the archive."""
+
+    def check(self, *, anyway: bool = False) -> None:
+        if self._seen == self.disk.changes and not anyway:
+            return
+        self._seen = self.disk.changes
+        now = self.disk.scheduler.now
+        there = {entry.key: entry.etag for entry in self.disk.objects.list()}
+        before = self._live()
+        for key, etag in there.items():
+            if key.endswith("manifest.json") and self._manifests.get(key, ("", {}))[0] != etag:
+                found = json.loads(self.disk.objects.get(key).data)
+                self._newer(key, found)
+                self._manifests[key] = (etag, found)
+        live = self._live()
+        self._left |= dict.fromkeys(before - live, now)
+        if missing := live - set(there):
+            raise Violation(f"{min(missing)} is referenced, but missing in the store")
+        for key in set(self._written) - set(there):
+            if key in self._left and now - self._left[key] < self.grace:
+                raise Violation(
+                    f"{key} was removed {now - self._left[key]} after it had left the archive: no time for readers"
+                )
+        for key, etag in there.items():
+            if self._written.get(key, etag) != etag and key in live:
+                raise Violation(f"the data file {key} was written over")
+        self._written = there
+        self._acknowledged(there)
+
+    def _live(self) -> set[str]:
+        return {
+            entry["file"] if "/" in entry["file"] else key.replace("manifest.json", entry["file"])
+            for key, (_, manifest) in self._manifests.items()
+            for entries in manifest["levels"].values()
+            for entry in entries
+        }
+
+    def _newer(self, key: str, manifest: dict) -> None:
+        entries = [entry for level in manifest["levels"].values() for entry in level]
+        names = [entry["file"] for entry in entries]
+        slots = Counter(slot for entry in entries for slot in SlotSet.from_intervals(entry["slots"]))
+        adopted = set(SlotSet.from_intervals(manifest["adopted"]))
+        pending = {name for one in manifest["pending_deletions"] for name in one["files"]}
+        if len(set(names)) < len(names):
+            raise Violation(f"{key} lists a file twice: {names}")
+        if twice := [slot for slot, n in slots.items() if n > 1]:
+            raise Violation(f"{key}: slot {twice[0]} is in two live files")
+        if set(slots) != adopted:
+            raise Violation(f"{key}: adopted are {sorted(adopted)}, in live files are {sorted(slots)}")
+        if pending & set(names):
+            raise Violation(f"{key}: {sorted(pending & set(names))} are live and to be removed")
+        if key in self._manifests:
+            old = self._manifests[key][1]
+            if lost := set(SlotSet.from_intervals(old["adopted"])) - adopted:
+                raise Violation(f"{key}: slots {sorted(lost)} were adopted and are no longer")
+            if manifest["version"] <= old["version"]:
+                raise Violation(f"{key}: version {old['version']} became {manifest['version']}")
+
+    def _acknowledged(self, there: Mapping[str, str]) -> None:
+        for time in self.book.acknowledged:
+            if not self._adopted(time):
+                raise Violation(f"the snapshot of {_t(time)} was acknowledged, but its slot is not adopted")
+        for time in self.book.kept:
+            if self.paths.hot_key(Slot.of(time)) not in there and not self._adopted(time):
+                raise Violation(f"the upload of {_t(time)} was acknowledged, but it is neither adopted nor waiting")
+
+    def _adopted(self, time: datetime) -> bool:
+        slot = Slot.of(time)
+        _, manifest = self._manifests.get(self.paths.manifest_key(slot.month), ("", {"adopted": []}))
+        return slot.index in SlotSet.from_intervals(manifest["adopted"])
+
+
+def _start(time: datetime) -> datetime:
+    return Slot.of(time).start
+
+
+def _t(time: datetime) -> str:
+    return f"{time:%d %H:%M:%S}"
+
+
+def _rows(rows: Iterable[Row]) -> list[Row]:
+    return [(row[0], _t(row[1]), *row[2:]) for row in sorted(rows)]

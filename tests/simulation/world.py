@@ -1,0 +1,287 @@
+"""A run: from a seed, a world of collectors, compactors, vacuums and readers over one store, and what became of it."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from functools import partial
+from random import Random
+from unittest.mock import patch
+
+import polars as pl
+from attrs import define, evolve, field, frozen
+from oracle import PROVIDER, at
+
+from simulation.actors import Compact, Ingest, Job, Look, Upload, Vacuum, attempt
+from simulation.book import Book, Structure, Violation
+from simulation.scheduler import Process, Scheduler
+from simulation.store import FAULTS, Disk, SimulatedStore
+from titans import Archive
+from titans.slots import parse_duration
+from titans.tiers import files
+from titans.tiers.deletion import GRACE
+
+__all__ = ["Outcome", "Profile", "simulate"]
+
+KEYS = "abc"
+VALUES = [(v, w) for v in range(3) for w in (0.5, 1.5)]
+
+
+@frozen
+class Profile:
+    """What a kind of run consists of; the seed decides the rest."""
+
+    faults: Sequence[str] = tuple(FAULTS)
+    """Those that may be on. Each run takes some of them, and for each a rate."""
+    share: float = 0.35
+    """How many of them are on in a run."""
+    rates: Sequence[float] = (0.01, 0.03, 0.08)
+    """How often one that is on comes."""
+    jumps: Sequence[float] = (0.0, 0.0, 0.01, 0.04)
+    """How often hours pass between two steps."""
+    fanout: Sequence[int] = (2, 2, 3, 4)
+    uploads: float = 0.25
+    """Of the slots, those that hold changes instead of a snapshot."""
+    twice: float = 0.3
+    """Of the slots, those that two collectors compete for."""
+    late: float = 0.4
+    """Of the slots, those that come out of order."""
+    again: float = 0.3
+    """Of the writers, those that do one of their jobs once more."""
+    compactors: Sequence[int] = (1, 2)
+    vacuums: Sequence[int] = (0, 1, 2)
+    grace: Sequence[str] = ("1h", "1h", "20m", "0s")
+    readers: Sequence[int] = (0, 1, 2)
+
+
+@define
+class Outcome:
+    """What became of a run."""
+
+    seed: int
+    failure: str | None
+    trace: list[str]
+    fired: Counter[str]
+    """Fault → how often."""
+    done: Counter[str]
+    """Job and result → how often."""
+    steps: int
+
+    def __str__(self) -> str:
+        return "\n".join([*self.trace, f"seed {self.seed}: {self.failure or 'all promises kept'}"])
+
+
+def simulate(seed: int, profile: Profile | None = None) -> Outcome:
+    """The run of a seed; the same every time."""
+    run = _Run.of(seed, profile or Profile())
+    failure = None
+    with _reproducible(seed, run.fanout):
+        try:
+            run.live()
+            run.settle()
+        except Violation as error:
+            failure = str(error)
+        except Exception as error:  # noqa: BLE001 - whatever the archive raises here, it should not have
+            where = "".join(traceback.format_exception(error)[-6:])
+            failure = f"{type(error).__name__}: {error}\n{where}"
+    return Outcome(seed, failure, run.scheduler.trace, run.disk.fired, run.done, run.scheduler.steps)
+
+
+@define
+class _Run:
+    random: Random
+    scheduler: Scheduler
+    disk: Disk
+    fanout: int
+    work: dict[str, list[Job]]
+    every: int
+    """Look at everything after so many jobs."""
+    book: Book = field(factory=Book)
+    done: Counter[str] = field(factory=Counter)
+    structure: Structure = field(init=False)
+    plain: Archive = field(init=False)
+    """Meets no faults, takes no steps."""
+
+    def __attrs_post_init__(self) -> None:
+        self.plain = Archive(self.disk.objects, PROVIDER, wait=lambda attempt: None)
+        graces = [parse_duration(job.grace) for jobs in self.work.values() for job in jobs if isinstance(job, Vacuum)]
+        self.structure = Structure(self.disk, self.book, self.plain.paths, min([GRACE, *graces]))
+
+    @classmethod
+    def of(cls, seed: int, profile: Profile) -> _Run:
+        random = Random(seed)
+        rates = {
+            fault: random.choice([0.3, 0.6] if fault == "lagging list" else profile.rates)
+            for fault in profile.faults
+            if random.random() < profile.share
+        }
+        scheduler = Scheduler(random, jumps=random.choice(profile.jumps))
+        work = _work(random, profile, lagging="lagging list" in rates)
+        run = cls(
+            random,
+            scheduler,
+            Disk(scheduler, random, rates),
+            random.choice(profile.fanout),
+            work,
+            random.choice([3, 6]),
+        )
+        scheduler.say("", f"seed {seed}, merges of {run.fanout}, faults {rates}")
+        return run
+
+    # --- the busy part ------------------------------------------------------------------------------------------------
+
+    def live(self) -> None:
+        """Everybody works, at once, until all jobs are done or given up."""
+        for name, jobs in self.work.items():
+            self._start(name, jobs, self.random.randrange(0, 300 if name.startswith("vacuum") else 120))
+        self.scheduler.run(self._after_step, self._after_end)
+
+    def _start(self, name: str, jobs: list[Job], after: int) -> None:
+        self.scheduler.start(name, partial(self._life, jobs), after=after)
+
+    def _life(self, jobs: list[Job], process: Process) -> None:
+        store = SimulatedStore(self.disk, process)
+        archive = Archive(store, PROVIDER, wait=partial(self._pause, process))
+        while jobs:
+            self._pause(process)
+            result = attempt(jobs[0], archive, self.book, partial(self.scheduler.say, process.name))
+            job = jobs.pop(0)
+            self.done[f"{type(job).__name__.lower()}: {result}"] += 1
+            if sum(self.done.values()) % self.every == 0:
+                self._look()
+
+    def _pause(self, process: Process, attempt: int = 0) -> None:
+        for _ in range(self.random.choice([0, 1, 2, 5, 20])):
+            process.step()
+
+    def _after_step(self) -> None:
+        self.disk.land()
+        self.structure.check()
+
+    def _after_end(self, process: Process) -> None:
+        name, jobs = process.name.partition("'")[0], self.work[process.name.rstrip("'")]
+        if process.crashed:
+            self.done["process: crashed"] += 1
+            if jobs and self.random.random() < 0.3:
+                jobs.pop(0)  # what it was at is never tried again
+            self.scheduler.say(process.name, "is dead")
+        if jobs:
+            self._start(name + "'" * (process.name.count("'") + 1), jobs, self.random.choice([1, 10, 100]))
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Calm again: everything is right, before and after all is adopted, merged, and what nobody needs is gone."""
+        self.scheduler.say("(end)", "everybody has left")
+        self.disk.land(all=True)
+        self._look()
+        self.plain.compact()
+        if again := self.plain.compact().adopted:
+            raise Violation(f"a second compaction adopted {again} slots that the first did not")
+        self._look(thorough=True)
+        for _ in range(2):
+            self.scheduler.now += timedelta(hours=3)
+            self.plain.vacuum("1h")
+            self.structure.check(anyway=True)
+        found = self.plain.verify(deep=True)
+        for check in found.checks:
+            if not check.passed:
+                raise Violation(f"verify: {check.name}: {check.failures[0]}")
+
+    def _look(self, *, thorough: bool = False) -> None:
+        self.structure.check(anyway=True)
+        times = sorted(self.book.acknowledged)
+        if thorough:
+            self.book.check_everything(self.plain, [*times, at(self.random.randrange(8, 18), 5)])
+        elif times and self.random.random() < 0.5:
+            time = self.random.choice(times)
+            self.book.check_state(time, self.plain.state(time))
+        else:
+            self.book.check_changes(self.plain.changes())
+
+
+def _work(random: Random, profile: Profile, *, lagging: bool) -> dict[str, list[Job]]:
+    """Process → what it is to do, in this order."""
+    count = random.randrange(4, 9)
+    first = random.randrange(12 - count, 13)  # slot 12 begins a new month
+    work: dict[str, list[Job]] = {"collector-1": [], "collector-2": [], "uploader": []}
+    state: dict[str, tuple] = {}
+    for slot in range(first, first + count):
+        state = _next(random, state)
+        if random.random() < profile.uploads:
+            there = [state.get(key) for key in KEYS]  # what a snapshot would show, or anything else
+            rows = {
+                key: random.choice([value, random.choice([None, *VALUES])])
+                for key, value in zip(KEYS, there, strict=True)
+                if random.random() < 0.6
+            } or {"a": VALUES[0]}
+            work["uploader"].append(Upload(at(slot), rows, repeat=random.choice([None, *rows])))
+            if random.random() > profile.twice:
+                continue
+        job = Ingest(at(slot, random.choice([0, 0, 3.5])), state)
+        work[random.choice(["collector-1", "collector-2"])].append(job)
+        if random.random() < profile.twice:
+            other = random.choice([job, job, evolve(job, state=_next(random, state)), Ingest(at(slot, 7), state)])
+            work[random.choice(["collector-1", "collector-2"])].append(other)
+    for jobs in work.values():
+        if jobs and random.random() < profile.again:
+            jobs.append(random.choice(jobs))
+        for job in [job for job in jobs if random.random() < profile.late]:
+            jobs.remove(job)
+            jobs.insert(random.randrange(len(jobs) + 1), job)
+    for n in range(random.choice(profile.compactors)):
+        somewhere = [None, None, at(random.randrange(first, first + count))]
+        work[f"compactor-{n + 1}"] = [Compact(random.choice(somewhere)) for _ in range(random.randrange(2, 5))]
+    for n in range(random.choice(profile.vacuums)):
+        work[f"vacuum-{n + 1}"] = [Vacuum(random.choice(profile.grace)) for _ in range(random.randrange(1, 4))]
+    for n in range(random.choice(profile.readers)):
+        questions = [random.choice(["state", "changes", "range", "history"]) for _ in range(random.randrange(2, 5))]
+        work[f"reader-{n + 1}"] = [Look(question, lagging, random) for question in questions]
+    return {name: jobs for name, jobs in work.items() if jobs}
+
+
+def _next(random: Random, state: dict[str, tuple]) -> dict[str, tuple]:
+    """A market ten minutes later."""
+    return {
+        key: state[key] if key in state and random.random() < 0.5 else random.choice(VALUES)
+        for key in KEYS
+        if random.random() < 0.8
+    }
+
+
+@contextmanager
+def _reproducible(seed: int, fanout: int) -> Iterator[None]:
+    """Names from the seed, few files to a merge, no log; and the same bytes are parsed only once, which saves most of the time."""
+    names = Random(~seed)
+    parsed: dict[tuple, pl.DataFrame] = {}
+    described: dict[bytes, object] = {}
+    decode, describe = files.decode, files._described
+
+    def decode_once(source, provider, key, where=None, slot=None):
+        known = (source, slot)
+        if known not in parsed:
+            parsed[known] = decode(source, provider, key, None, slot)
+        return parsed[known] if where is None else parsed[known].filter(where)
+
+    def describe_once(source, key):
+        if len(source) > 8 and source not in described:
+            described[source] = describe(source, key)
+        return described[source]
+
+    logger = logging.getLogger("titans")
+    level = logger.level
+    with ExitStack() as stack:
+        enter: Callable = stack.enter_context
+        enter(patch("secrets.token_hex", lambda n=32: f"{names.getrandbits(8 * n):0{2 * n}x}"))
+        enter(patch("titans.tiers.merge.FANOUT", fanout))
+        enter(patch.object(files, "decode", decode_once))
+        enter(patch.object(files, "_described", describe_once))
+        logger.setLevel(logging.CRITICAL + 1)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
