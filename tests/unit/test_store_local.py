@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import fixtures_stores
@@ -294,15 +295,25 @@ def test_a_disk_that_is_full_is_one_clear_error_and_takes_writes_again_later(tin
     assert store.get("a/b/c").data == b"x" * 150_000
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_of_somebody_else_is_one_clear_error(local, root):
-    local.create("a", b"1")
-    root.chmod(0o500)
-    try:
-        with pytest.raises(StoreError, match="permission denied"):
-            local.create("b", b"1")
-    finally:
-        root.chmod(0o700)
+@pytest.fixture
+def folder_of_somebody_else():
+    """A folder in which this user may read, but not write. Root, who may write everywhere, is somebody else for a while."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, user = Path(name), os.geteuid()
+        folder.chmod(0o555)
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            yield folder
+        finally:
+            os.seteuid(user)
+            folder.chmod(0o755)
+
+
+def test_a_folder_of_somebody_else_is_one_clear_error(folder_of_somebody_else):
+    with pytest.raises(StoreError, match="permission denied") as caught:
+        LocalStore(folder_of_somebody_else).create("b", b"1")
+    assert str(folder_of_somebody_else) in str(caught.value)
 
 
 # --- the root ---------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from attrs import evolve
 
 from titans.errors import CorruptFileError, NotFound
-from titans.layout import Paths
+from titans.layout import Paths, WarmName
 from titans.provider import Provider
 from titans.slots import Slot, SlotSet
 from titans.store import ObjectStore
@@ -21,7 +21,7 @@ from titans.tiers.commit import Head
 from titans.tiers.files import read_info
 from titans.tiers.manifest import FileEntry, Manifest, Pending
 
-__all__ = ["GRACE", "due", "exists", "remove", "retire", "stamped"]
+__all__ = ["GRACE", "due", "exists", "listed", "remove", "retire", "stamped"]
 
 log = logging.getLogger("titans.deletion")
 
@@ -47,10 +47,22 @@ def retire(manifest: Manifest, entries: Iterable[FileEntry]) -> Manifest:
         files=tuple(e.file for e in gone if not e.is_hot),
         slots=SlotSet.of(e.first for e in gone if e.is_hot),
     )
+    return listed(evolve(manifest, files=tuple(f for f in manifest.files if f.file not in names)), pending)
+
+
+def listed(manifest: Manifest, pending: Pending) -> Manifest:
+    """`manifest` with files, of which it names none, listed for removal.
+
+    No later file may get one of their names, not even from a process that read the manifest long ago: a removal that is
+    repeated late would hit it.
+    """
+    ids = [parsed.id or 0 for name in pending.files if (parsed := WarmName.parse(name))]
+    least = max([manifest.least_file_id, *(number + 1 for number in ids)])
     return evolve(
         manifest,
-        files=tuple(f for f in manifest.files if f.file not in names),
         pending=(*manifest.pending, pending),
+        least_file_id=least,
+        next_file_id=max(manifest.next_file_id, least),
     )
 
 

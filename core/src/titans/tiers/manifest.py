@@ -117,6 +117,8 @@ class Manifest:
     files: tuple[FileEntry, ...] = ()
     """Live files in order of adoption within each level."""
     next_file_id: int = 1
+    least_file_id: int = 1
+    """No merge commits a file with a lower id any more: one of that name may have been removed, or is about to be."""
     adopted: SlotSet = NO_SLOTS
     observed: SlotSet = NO_SLOTS
     """Adopted slots of full snapshots."""
@@ -159,6 +161,7 @@ class Manifest:
             "pk_columns": self.key,
             "levels": {str(level): [f.to_json() for f in self.level(level)] for level in self.levels},
             "next_file_id": self.next_file_id,
+            "least_file_id": self.least_file_id,
             "last_hot_idx": -1 if self.adopted.last is None else self.adopted.last,
             "pending_deletions": [p.to_json() for p in self.pending],
             "version": self.version,
@@ -204,6 +207,7 @@ class Manifest:
             key=tuple(data["pk_columns"]),
             files=tuple(files),
             next_file_id=data["next_file_id"],
+            least_file_id=data.get("least_file_id", 1),
             adopted=SlotSet.from_intervals(data["adopted"]),
             observed=SlotSet.from_intervals(data["observed"]),
             full={int(slot): parse_iso(time) for slot, time in data["full"].items()},

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 
 from attrs import evolve, frozen
 
 from titans.changes.digest import add, digest
 from titans.changes.state import resolve
-from titans.errors import AlreadyExists, CorruptFileError, OutcomeUnknown, RetryableError
+from titans.errors import AlreadyExists, CorruptFileError, OutcomeUnknown
 from titans.layout import FANOUT, Paths
 from titans.provider import Provider
 from titans.slots import Month, Slot
 from titans.store import ObjectStore
 from titans.tiers.commit import Head, commit, pause
-from titans.tiers.deletion import exists, retire, stamped
+from titans.tiers.deletion import exists, listed, retire, stamped
 from titans.tiers.files import encode, read_file
 from titans.tiers.info import UNKNOWN, FileInfo, Source
-from titans.tiers.manifest import FileEntry, Manifest
+from titans.tiers.manifest import FileEntry, Manifest, Pending
 
 __all__ = ["Merge", "merge", "next_merge"]
 
@@ -59,14 +58,15 @@ def merge(
 ) -> tuple[Manifest, FileEntry | None]:
     """Write the merged file, then swap it for its inputs in one commit; the manifest after that, and the new entry.
 
-    The entry is `None` where another process has merged (some of) the inputs meanwhile: the output is removed again.
+    The entry is `None` where another process has merged (some of) the inputs meanwhile: the output is then listed for
+    removal, as everything is that nobody needs.
 
     Raises:
         CorruptFileError: an input does not hold what the manifest says; nothing changed.
     """
     entry = _write(store, paths, provider, manifest, plan)
     output = paths.file_key(manifest.month, entry.file)
-    names = {f.file for f in plan.inputs}
+    names, number = {f.file for f in plan.inputs}, int(entry.file.split("_")[1])
     committed = False
 
     def mutate(head: Head) -> Manifest | None:
@@ -74,21 +74,19 @@ def merge(
         now = stamped(head)
         live = {f.file for f in now.files}
         # The output may have been taken for an orphan while this process slept: listed for removal, or removed already. It
-        # is looked for after the manifest was read, and vacuum removes before it unlists, so one of the two tells.
-        committed = names <= live and entry.file not in live | now.pending_files and exists(store, output)
+        # is looked for after the manifest was read, and vacuum removes before it unlists, so one of the two tells. Below
+        # the least id, a file of this name may have been removed before, and that removal may be repeated late.
+        ours = entry.file not in live | now.pending_files and number >= now.least_file_id
+        committed = ours and names <= live and exists(store, output)
         if not committed:
-            return None
+            return listed(now, Pending(None, (entry.file,))) if ours else None
         retired = retire(now, (f for f in now.files if f.file in names))
-        number = int(entry.file.split("_")[1])
         return evolve(retired, files=(*retired.files, entry), next_file_id=max(now.next_file_id, number + 1))
 
     after = commit(store, paths, provider, manifest.month, mutate, wait=wait)
     if any(f.file == entry.file for f in after.files):
         return after, entry
     if not committed:
-        # A definite refusal: every attempt of ours was against an older manifest and can't land any more.
-        with suppress(RetryableError):  # else it is left to vacuum
-            store.delete(output)
         log.info("%s: another process merged the inputs of %s first", provider.name, entry.file)
         return after, None
     return after, entry  # committed, and already merged on by somebody else

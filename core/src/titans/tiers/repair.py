@@ -121,6 +121,7 @@ def _plan(
         # Older files have smaller ids: that is the order of adoption within a level.
         files=tuple(sorted(files, key=lambda f: (f.level, int(f.file.split("_")[1])))),
         next_file_id=max(ids, default=0) + 1,
+        least_file_id=max(ids, default=0) + 1,
         adopted=taken,
         observed=observed,
         full=full,

@@ -11,14 +11,14 @@ import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from titans.layout import Paths, WarmName
 from titans.provider import Provider
 from titans.slots import Month, Slot, SlotSet
 from titans.store import Entry, ObjectStore
 from titans.tiers.commit import Head, commit, pause, read_head
-from titans.tiers.deletion import GRACE, due, remove, stamped
+from titans.tiers.deletion import GRACE, due, listed, remove, stamped
 from titans.tiers.manifest import Manifest, Pending
 
 __all__ = ["Inventory", "Vacuumed", "inventory", "vacuum"]
@@ -128,18 +128,15 @@ def _month(
             _count(head, ready),
         )
 
-    def listed(now: Head) -> Manifest | None:
+    def found_now(now: Head) -> Manifest | None:
         # Against the manifest as it is now: what has become live or was listed meanwhile is no orphan.
         fresh = _orphans(found, now.manifest, grace)
         manifest = stamped(now)
         if fresh.files or fresh.slots:
-            # No later file may get a listed name: a removal that is repeated late would hit it.
-            ids = [parsed.id or 0 for name in fresh.files if (parsed := WarmName.parse(name))]
-            next_id = max([manifest.next_file_id, *(number + 1 for number in ids)])
-            manifest = evolve(manifest, pending=(*manifest.pending, fresh), next_file_id=next_id)
+            manifest = listed(manifest, fresh)
         return None if manifest == now.manifest else manifest
 
-    manifest = commit(store, paths, provider, month, listed, wait=wait)
+    manifest = commit(store, paths, provider, month, found_now, wait=wait)
     if not manifest.pending:
         return Vacuumed()
     # One more commit stamps the new list, and tells by its own time what the store's clock shows.
