@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROJECTS := pyproject.toml core/pyproject.toml $(wildcard plugins/*/pyproject.toml)
 
-.PHONY: setup demo test lint race simulation soak clean
+.PHONY: setup demo test lint race soak clean
 
 setup: $(STAMP)
 
@@ -35,12 +35,9 @@ lint: $(STAMP)
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --config pyproject.toml | tail -n 3
 
-# Not part of the tests: the same races with 200 slots a writer, and seeds of the simulation for as long as one likes.
+# More of what the tests do a little of: the races with 200 slots a writer, and seeds of the simulation for as long as one likes.
 race: $(STAMP)
-	@TITANS_RACE_SLOTS=200 TITANS_RACE_KILLS=60 $(BIN)/pytest -o addopts=--import-mode=importlib -q -s tests/integration/test_races.py
-
-simulation: $(STAMP)
-	@$(BIN)/pytest -o addopts=--import-mode=importlib -q -n 2 tests/simulation
+	@TITANS_RACE_SLOTS=200 TITANS_RACE_KILLS=60 $(BIN)/pytest -q -s tests/integration/test_races.py
 
 SECONDS ?= 600
 soak: $(STAMP)

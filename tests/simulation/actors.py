@@ -11,7 +11,7 @@ import polars as pl
 from attrs import frozen
 from oracle import at, changes, snapshot
 
-from simulation.book import Book, State
+from simulation.book import Book, State, Violation
 from titans import Archive
 from titans.errors import FormatError, NotFound, SlotConflictError, TitansError
 from titans.slots import Slot
@@ -100,10 +100,8 @@ class Compact:
             if self.slot is None:
                 raise
             return "no such slot"
-        words = [
-            f"{n} {word}" for word, n in (("adopted", done.adopted), ("merged", done.merged), ("removed", done.removed))
-        ]
-        return ", ".join(words)
+        words = {"adopted": done.adopted, "merged": done.merged, "removed": done.removed}
+        return ", ".join(word for word, number in words.items() if number) or "nothing to do"
 
     def __str__(self) -> str:
         return "compact" if self.slot is None else f"compact {self.slot:%d %H:%M}"
@@ -141,6 +139,10 @@ class Look:
         elif self.question == "range":
             start, end = at(self.random.randrange(8, 13)), at(self.random.randrange(13, 18))
             known.check_changes(archive.changes(start, end), start, end, lagging=self.lagging)
+        elif self.question == "verify":
+            for check in archive.verify(deep=True).checks:
+                if not check.passed:
+                    raise Violation(f"verify, beside writers: {check.name}: {check.failures[0]}")
         else:
             key = self.random.choice("abc")
             known.check_changes(archive.history(k=key), key=key, lagging=self.lagging)

@@ -14,10 +14,11 @@ from unittest.mock import patch
 import polars as pl
 from attrs import evolve, frozen
 
-from simulation.world import Profile
+from simulation.world import AGAIN, BUSY, LATE, READ, SWEPT, UNCLEAR, Profile, simulate
 from titans import Archive
 from titans.changes.state import last_rows
 from titans.errors import AlreadyExists, OutcomeUnknown
+from titans.layout import Paths
 from titans.results import IngestResult
 from titans.slots import SlotSet
 from titans.tiers.adopt import _Adopter
@@ -28,12 +29,12 @@ from titans.tiers.commit import read_head
 from titans.tiers.deletion import due as real_due
 from titans.tiers.hot import create_hot as real_create_hot
 from titans.tiers.hot import list_hot
-from titans.tiers.manifest import Manifest
+from titans.tiers.manifest import Manifest, Pending
 from titans.tiers.merge import _write as real_write
 from titans.tiers.merge import merge as real_merge
 from titans.tiers.view import MonthView
 
-__all__ = ["DEFECTS", "Defect"]
+__all__ = ["DEFECTS", "Defect", "noticed"]
 
 
 @frozen
@@ -47,17 +48,24 @@ class Defect:
     profile: Profile = Profile()
     """Runs in which such a mistake can show."""
 
+    @property
+    def id(self) -> str:
+        return self.plant.__name__.strip("_")
+
+
+def noticed(defect: Defect) -> tuple[int, str] | None:
+    """The first seed that notices the defect, and how; `None` if none of the first `within` does."""
+    with defect.plant():
+        for seed in range(defect.within):
+            failure = simulate(seed, defect.profile).failure
+            if failure is not None:
+                return seed, failure.splitlines()[0]
+    return None
+
 
 DEFECTS: list[Defect] = []
 
 _ANY = Profile()
-_BUSY = Profile(compactors=(2, 3), fanout=(2,), uploads=0.4)
-_UNCLEAR = evolve(_BUSY, faults=("own conflict", "lost answer"), share=1.0, rates=(0.1, 0.2), compactors=(3,))
-_SWEPT = Profile(
-    faults=("slow",), share=1.0, rates=(0.1, 0.2), compactors=(3,), vacuums=(3,), grace=("0s",), fanout=(2,), uploads=0.5
-)  # fmt: skip
-_AGAIN = evolve(_SWEPT, uploads=0.8, again=1.0, faults=("lost answer", "late landing", "slow", "crash after"))
-_LATE = Profile(late=0.9, uploads=0.4, readers=(0,))
 
 
 def defect(within: int, profile: Profile = _ANY) -> Callable[[Callable[[], Iterator[None]]], None]:
@@ -72,7 +80,7 @@ def defect(within: int, profile: Profile = _ANY) -> Callable[[Callable[[], Itera
 # --- commits ----------------------------------------------------------------------------------------------------------
 
 
-@defect(within=60, profile=_BUSY)
+@defect(within=60, profile=BUSY)
 def _no_rebase() -> Iterator[None]:
     """a lost race: the first result is sent again, not made anew from what is there now"""
 
@@ -90,14 +98,30 @@ def _no_rebase() -> Iterator[None]:
         yield
 
 
-@defect(within=100, profile=_UNCLEAR)
+@defect(within=300, profile=UNCLEAR)
 def _no_commit_id() -> Iterator[None]:
-    """no commit ids: a merge takes its own success for somebody else's and removes its output"""
+    """no commit ids: a merge takes its own success for a defeat, and rolls back what others build on"""
 
     def committed(self, commit_id):
         return evolve(self, version=self.version + 1)
 
-    with patch.object(Manifest, "committed", committed):
+    def write(store, paths, provider, manifest, plan):
+        entry = real_write(store, paths, provider, manifest, plan)
+        written[id(plan)] = paths.file_key(manifest.month, entry.file)
+        return entry
+
+    def merge(store, paths, provider, manifest, plan, wait):
+        after, entry = real_merge(store, paths, provider, manifest, plan, wait)
+        if entry is None:
+            store.delete(written[id(plan)])
+        return after, entry
+
+    written = {}
+    with (
+        patch.object(Manifest, "committed", committed),
+        patch("titans.tiers.merge._write", write),
+        patch("titans.tiers.compaction.merge", merge),
+    ):
         yield
 
 
@@ -115,7 +139,7 @@ def _unclear_is_done() -> Iterator[None]:
         yield
 
 
-@defect(within=20, profile=_UNCLEAR)
+@defect(within=20, profile=UNCLEAR)
 def _unclear_is_undone() -> Iterator[None]:
     """a merge whose commit had no clear outcome removes its output"""
     written = {}
@@ -172,14 +196,14 @@ def _adopted_is_live() -> Iterator[None]:
         yield
 
 
-@defect(within=300, profile=_AGAIN)
+@defect(within=300, profile=AGAIN)
 def _adopted_again() -> Iterator[None]:
     """a hot file that comes again after its slot was merged and removed is adopted once more"""
     with _forgetting(lambda head: SlotSet.of(slot for pending in head.manifest.pending for slot in pending.slots)):
         yield
 
 
-@defect(within=60, profile=_LATE)
+@defect(within=60, profile=LATE)
 def _no_restoring() -> Iterator[None]:
     """no restoring rows: a diff is applied to whatever came before it"""
     with patch(
@@ -189,14 +213,14 @@ def _no_restoring() -> Iterator[None]:
         yield
 
 
-@defect(within=60, profile=_LATE)
+@defect(within=60, profile=LATE)
 def _no_correcting() -> Iterator[None]:
     """no correcting rows: a late slot changes the snapshots after it"""
     with patch("titans.tiers.view.corrected", lambda after, between, held, at, provider: between.clear()):
         yield
 
 
-@defect(within=60, profile=_LATE)
+@defect(within=60, profile=LATE)
 def _unadopted_base() -> Iterator[None]:
     """the diff is taken against whatever a reader sees, not against the adopted snapshot it names as its base"""
     real = Archive._state_at
@@ -248,9 +272,9 @@ def _any_file_is_mine() -> Iterator[None]:
 # --- merging ----------------------------------------------------------------------------------------------------------
 
 
-@defect(within=50, profile=_BUSY)
+@defect(within=20, profile=BUSY)
 def _overwriting() -> Iterator[None]:
-    """merged files are written over: two mergers share a name, and the one that lost removes the file of the other"""
+    """merged files share a name, and are written over instead of created"""
 
     class Overwriting(_Through):
         def create(self, key, data):
@@ -262,7 +286,11 @@ def _overwriting() -> Iterator[None]:
     def write(store, *arguments):
         return real_write(Overwriting(store), *arguments)
 
-    with patch("titans.tiers.merge._write", write):
+    with (
+        patch("titans.tiers.merge._write", write),
+        patch.object(Paths, "merged_name", lambda level, *others: f"L{level}_0001_00000-00000.parquet"),
+        patch("titans.tiers.merge.listed", _listed),
+    ):
         yield
 
 
@@ -315,11 +343,13 @@ def _no_pending() -> Iterator[None]:
         yield
 
 
-@defect(within=300, profile=_SWEPT)
+@defect(within=300, profile=SWEPT)
 def _swept_output() -> Iterator[None]:
     """a merge commits an output that a vacuum has taken for an orphan meanwhile"""
     with (
         patch("titans.tiers.merge.exists", lambda store, key: True),
+        patch("titans.tiers.merge.listed", _listed),
+        patch("titans.tiers.vacuum.listed", _listed),
         patch.object(Manifest, "pending_files", property(lambda self: frozenset())),
     ):
         yield
@@ -328,7 +358,7 @@ def _swept_output() -> Iterator[None]:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-@defect(within=300, profile=evolve(_SWEPT, readers=(3,)))
+@defect(within=300, profile=READ)
 def _list_after_manifest() -> Iterator[None]:
     """readers list the hot files after they have read the manifest"""
     from titans.read.reader import Reader
@@ -385,6 +415,11 @@ class _Blunt(_Through):
             return self._store.replace(key, data, etag)
         except OutcomeUnknown as error:
             raise _Unclear(str(error)) from error
+
+
+def _listed(manifest: Manifest, pending: Pending) -> Manifest:
+    """As in the archive, but the names of what is to be removed stay free for others."""
+    return evolve(manifest, pending=(*manifest.pending, pending))
 
 
 @contextmanager

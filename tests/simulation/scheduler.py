@@ -30,7 +30,9 @@ class Process:
         self.error: BaseException | None = None
         self._work = work
         self._killed = self._started = self._ended = False
-        self._go, self._back = threading.Semaphore(0), threading.Semaphore(0)
+        self._go, self._back = threading.Lock(), threading.Lock()  # each is open for whoever is to run next
+        self._go.acquire()
+        self._back.acquire()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def step(self) -> None:

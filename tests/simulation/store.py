@@ -10,12 +10,12 @@ from typing import TypeVar
 
 from attrs import define, field, frozen
 
-from simulation.scheduler import Crash, Process, Scheduler
+from simulation.scheduler import Crash, Process, Scheduler, Stuck
 from titans.errors import AlreadyExists, NotFound, OutcomeUnknown, PreconditionFailed, StoreError, Unavailable
 from titans.store import Blob, Entry
 from titans.store.memory import MemoryStore
 
-__all__ = ["FAULTS", "Disk", "SimulatedStore"]
+__all__ = ["FAULTS", "Disk", "Objects", "SimulatedStore"]
 
 T = TypeVar("T")
 
@@ -39,8 +39,21 @@ _READ = ("crash before", "throttled", "slow")
 _DELETE = (*_READ, "crash in flight", "crash after", "lost answer", "late landing", "never landed", "repeated")
 _WRITE = (*_DELETE, "own conflict", "conflict 409")
 _PAGE = 3
+_PATIENCE = 5_000
 _RECENT = 80
 """Steps during which a list may lag."""
+
+
+class Objects(MemoryStore):
+    """Everything that is stored, with a limit to how often it may be asked, so that every run ends."""
+
+    asked = 0
+
+    def get(self, key: str) -> Blob:
+        self.asked += 1
+        if self.asked > _PATIENCE:
+            raise Stuck(f"objects were read {_PATIENCE} times, and there is no end to it")
+        return super().get(key)
 
 
 @frozen
@@ -58,7 +71,7 @@ class Disk:
     random: Random
     rates: dict[str, float]
     """Fault → how often it comes."""
-    objects: MemoryStore = field(init=False)
+    objects: Objects = field(init=False)
     creators: dict[str, tuple[str, int]] = field(factory=dict)
     """Key → who created it, and at which step."""
     fired: Counter[str] = field(factory=Counter)
@@ -67,7 +80,7 @@ class Disk:
     _later: list[_Later] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
-        self.objects = MemoryStore("simulated", clock=lambda: self.scheduler.now)
+        self.objects = Objects("simulated", clock=lambda: self.scheduler.now)
 
     def apply(self, who: str, verb: str, key: str, *arguments: object) -> object:
         """A request takes effect."""
@@ -213,7 +226,7 @@ class SimulatedStore:
         raise Crash
 
     def _wait(self) -> None:
-        for _ in range(self._random.choice([1, 3, 8, 25])):
+        for _ in range(self._random.choice([1, 3, 8, 25, 150])):
             self._process.step()
 
     def _page(self, prefix: str, start_after: str) -> list[Entry]:

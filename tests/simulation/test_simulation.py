@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import logging
+import os
+import subprocess
+import sys
+import threading
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from simulation.defects import DEFECTS, noticed
 from simulation.store import FAULTS
-from simulation.world import simulate
+from simulation.world import Profile, simulate
 
 BATCHES, RUNS = 24, 10
-
-
-@pytest.fixture(autouse=True)
-def quiet():
-    """What the archive logs about all these faults would drown what matters."""
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
+SITUATIONS = (
+    "lost race (AlreadyExists)", "lost race (PreconditionFailed)",
+    "process: crashed",
+    "ingest: ingested", "ingest: ingested with corrections", "ingest: unchanged", "ingest: already", "ingest: skipped",
+    "upload: uploaded", "upload: slot taken",
+    "compact: adopted", "compact: merged", "compact: adopted, merged", "compact: removed",
+    "vacuum: removed", "vacuum: removed, listed",
+    "look: right",
+)  # fmt: skip
+"""What must come about in some of the runs, or they test less than they seem to."""
 
 
 @pytest.mark.parametrize("batch", range(BATCHES))
@@ -28,20 +35,38 @@ def test_all_promises_are_kept_whatever_goes_wrong(batch):
         assert outcome.failure is None, f"{outcome}\nrerun it with: python tests/simulation/soak.py --seed {seed}"
 
 
-def test_every_kind_of_fault_happens():
+def test_every_kind_of_fault_happens(record_property):
     """A fault that never fires tests nothing."""
-    fired: Counter[str] = Counter()
-    for seed in range(9_000, 9_060):
-        fired += simulate(seed).fired
-        if set(FAULTS) <= set(fired):
+    seen: Counter[str] = Counter()
+    expected = {*FAULTS, *SITUATIONS}
+    everything = Profile(share=0.6, vacuums=(2, 3), late=0.6)
+    for seed in range(150):
+        outcome = simulate(seed, everything)
+        assert outcome.failure is None, str(outcome)
+        seen += outcome.fired + outcome.done
+        if expected <= set(seen):
             break
-    for fault, what in FAULTS.items():
-        print(f"{fired[fault]:6,}  {fault}: {what}")
-    assert [fault for fault in FAULTS if not fired[fault]] == []
+    rows = [f"{seen[name]:6,}  {name}: {FAULTS.get(name, '')}".rstrip(": ") for name in (*FAULTS, *SITUATIONS)]
+    record_property("table", (f"Faults and situations in {seed + 1} runs of the simulation", rows))
+    assert sorted(expected - set(seen)) == []
 
 
 def test_a_seed_decides_everything():
+    """In another process too, where sets have another order."""
     once, again = simulate(17), simulate(17)
     assert once.trace == again.trace
-    assert once.fired == again.fired
     assert simulate(18).trace != once.trace
+    soak = Path(__file__).with_name("soak.py")
+    environment = {**os.environ, "PYTHONHASHSEED": "17"}
+    alone = subprocess.run(
+        [sys.executable, soak, "--seed", "17"], capture_output=True, text=True, env=environment, check=True
+    )
+    assert alone.stdout == f"{once}\n"
+
+
+def test_no_process_outlives_its_run():
+    """Neither a run that ends well, nor one that is broken off in the middle."""
+    before = threading.active_count()
+    assert simulate(3).failure is None
+    assert noticed(DEFECTS[0]) is not None
+    assert threading.active_count() == before

@@ -25,7 +25,7 @@ from titans.slots import parse_duration
 from titans.tiers import files
 from titans.tiers.deletion import GRACE
 
-__all__ = ["Outcome", "Profile", "simulate"]
+__all__ = ["AGAIN", "BUSY", "LATE", "PROFILES", "READ", "SWEPT", "UNCLEAR", "Outcome", "Profile", "simulate"]
 
 KEYS = "abc"
 VALUES = [(v, w) for v in range(3) for w in (0.5, 1.5)]
@@ -43,6 +43,7 @@ class Profile:
     """How often one that is on comes."""
     jumps: Sequence[float] = (0.0, 0.0, 0.01, 0.04)
     """How often hours pass between two steps."""
+    slots: Sequence[int] = (3, 4, 5, 6, 7)
     fanout: Sequence[int] = (2, 2, 3, 4)
     uploads: float = 0.25
     """Of the slots, those that hold changes instead of a snapshot."""
@@ -56,6 +57,20 @@ class Profile:
     vacuums: Sequence[int] = (0, 1, 2)
     grace: Sequence[str] = ("1h", "1h", "20m", "0s")
     readers: Sequence[int] = (0, 1, 2)
+    questions: Sequence[str] = ("state", "state", "changes", "changes", "range", "history", "verify")
+
+
+BUSY = Profile(compactors=(2, 3), fanout=(2,), uploads=0.4)
+UNCLEAR = evolve(
+    BUSY, faults=("own conflict", "lost answer"), share=1.0, rates=(0.1, 0.2), compactors=(3,), slots=(7, 8)
+)
+LATE = Profile(late=0.9, uploads=0.4, readers=(0,))
+SWEPT = Profile(
+    faults=("slow",), share=1.0, rates=(0.1, 0.2), compactors=(3,), vacuums=(3,), grace=("0s",), fanout=(2,), uploads=0.5
+)  # fmt: skip
+AGAIN = evolve(SWEPT, uploads=0.8, again=1.0, faults=("lost answer", "late landing", "slow", "crash after", "repeated"))
+READ = evolve(SWEPT, readers=(4,), questions=("changes",), rates=(0.1, 0.2), jumps=(0.0,))
+PROFILES = (Profile(), Profile(), Profile(), BUSY, UNCLEAR, LATE, SWEPT, AGAIN, READ)
 
 
 @define
@@ -76,8 +91,8 @@ class Outcome:
 
 
 def simulate(seed: int, profile: Profile | None = None) -> Outcome:
-    """The run of a seed; the same every time."""
-    run = _Run.of(seed, profile or Profile())
+    """The run of a seed, the same every time; of the profiles, each has its turn."""
+    run = _Run.of(seed, profile or PROFILES[seed % len(PROFILES)])
     failure = None
     with _reproducible(seed, run.fanout):
         try:
@@ -137,7 +152,7 @@ class _Run:
     def live(self) -> None:
         """Everybody works, at once, until all jobs are done or given up."""
         for name, jobs in self.work.items():
-            self._start(name, jobs, self.random.randrange(0, 300 if name.startswith("vacuum") else 120))
+            self._start(name, jobs, self.random.randrange(0, 300 if name.startswith(("vacuum", "reader")) else 120))
         self.scheduler.run(self._after_step, self._after_end)
 
     def _start(self, name: str, jobs: list[Job], after: int) -> None:
@@ -206,7 +221,7 @@ class _Run:
 
 def _work(random: Random, profile: Profile, *, lagging: bool) -> dict[str, list[Job]]:
     """Process → what it is to do, in this order."""
-    count = random.randrange(4, 9)
+    count = random.choice(profile.slots)
     first = random.randrange(12 - count, 13)  # slot 12 begins a new month
     work: dict[str, list[Job]] = {"collector-1": [], "collector-2": [], "uploader": []}
     state: dict[str, tuple] = {}
@@ -239,7 +254,7 @@ def _work(random: Random, profile: Profile, *, lagging: bool) -> dict[str, list[
     for n in range(random.choice(profile.vacuums)):
         work[f"vacuum-{n + 1}"] = [Vacuum(random.choice(profile.grace)) for _ in range(random.randrange(1, 4))]
     for n in range(random.choice(profile.readers)):
-        questions = [random.choice(["state", "changes", "range", "history"]) for _ in range(random.randrange(2, 5))]
+        questions = [random.choice(profile.questions) for _ in range(random.randrange(2, 5))]
         work[f"reader-{n + 1}"] = [Look(question, lagging, random) for question in questions]
     return {name: jobs for name, jobs in work.items() if jobs}
 
