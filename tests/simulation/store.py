@@ -140,6 +140,8 @@ class SimulatedStore:
     def delete(self, key: str) -> None:
         self._write("delete", key, PreconditionFailed)
 
+    parallel = False
+
     def local_path(self, key: str) -> Path | None:
         return None
 

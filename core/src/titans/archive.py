@@ -25,15 +25,15 @@ from titans.errors import (
     TitansError,
 )
 from titans.events import Event, emit
-from titans.layout import Paths
 from titans.provider import Provider
-from titans.read.reader import Reader, retrying
-from titans.results import Compaction, IngestResult, MonthStatus
-from titans.slots import Slot, iso, parse_duration, to_utc
+from titans.read.api import ReadableArchive
+from titans.read.reader import retrying
+from titans.results import Compaction, IngestResult
+from titans.slots import Month, Slot, iso, parse_duration, to_utc
 from titans.store import ObjectStore
 from titans.tiers.adopt import Adoption
 from titans.tiers.commit import pause, read_head
-from titans.tiers.compaction import compact, compact_month
+from titans.tiers.compaction import compact, compact_month, seal, settle
 from titans.tiers.deletion import GRACE
 from titans.tiers.hot import HotFile, adopted_source, create_hot, list_hot
 from titans.tiers.info import FileInfo, Source
@@ -82,21 +82,13 @@ def open(
 
 
 @define(eq=False, repr=False)
-class Archive:
+class Archive(ReadableArchive):
     """A provider in a store. Cheap to make; safe to use from several processes and machines at once, not from threads."""
 
-    store: ObjectStore
-    provider: Provider
-    paths: Paths = field(init=False)
     wait: Callable[[int], None] = field(default=pause, kw_only=True, repr=False)
     """Called between attempts that lost a race, with the number of the attempt."""
     _tip: tuple[Slot, pl.DataFrame] | None = field(default=None, init=False, repr=False)
     """The last snapshot slot this object ingested, and the state there, which no later adoption changes."""
-
-    def __attrs_post_init__(self) -> None:
-        if not isinstance(self.store, ObjectStore) or not isinstance(self.provider, Provider):
-            raise InputError("Archive takes an ObjectStore and a Provider; titans.open takes URLs, folders and names")
-        self.paths = self.provider.paths()
 
     def __repr__(self) -> str:
         return f"Archive({self.provider.name!r} in {self.store.url})"
@@ -242,6 +234,24 @@ class Archive:
             done = compact(self.store, self.paths, self.provider, slot, notify=self._event, wait=self.wait)
         return evolve(done, seconds=time.monotonic() - started)
 
+    def seal(self, month: str) -> Compaction:
+        """Bring a month that is over to its final form: everything adopted and merged, every keyframe written.
+
+        Compaction does this by itself, step by step, once the archive has gone on for a day after the end of the month. What is
+        ingested into a sealed month later opens it again.
+
+        Args:
+            month: like `"2026-01"`.
+
+        Raises:
+            InputError: no such month, or there is nothing in it.
+            ConcurrencyConflictError: too many lost races; nothing is lost, seal again.
+        """
+        started = time.monotonic()
+        with self._noticed("seal"):
+            done = seal(self.store, self.paths, self.provider, Month.parse(month), notify=self._event, wait=self.wait)
+        return evolve(done, seconds=time.monotonic() - started)
+
     def vacuum(self, grace: timedelta | str = GRACE, *, dry_run: bool = False) -> Vacuumed:
         """Remove what has been out of the archive for `grace`, and list files that no manifest names, to be removed later.
 
@@ -281,48 +291,7 @@ class Archive:
                 self._event("repaired", month=str(repair.month), reason=repair.reason)
         return repairs
 
-    # --- reading ------------------------------------------------------------------------------------------------------
-
-    def state(self, at: datetime) -> pl.DataFrame:
-        """Every living key at `at` (change points at `at` included) with its values and the `Time` they hold since.
-
-        Columns: key, `Time`, values. Sorted by key.
-        """
-        moment = to_utc(at, "at")
-        return retrying(lambda: self._reader().state(moment))
-
-    def latest(self) -> pl.DataFrame:
-        """As `state`, after the last change point there is."""
-        return retrying(lambda: self._reader().latest())
-
-    def changes(self, start: datetime | None = None, end: datetime | None = None) -> pl.DataFrame:
-        """The change points with `start <= Time < end`, tombstones included.
-
-        Columns: key, `Time`, values, `Ceased`. Sorted by key and `Time`.
-        """
-        return retrying(lambda: self._reader().changes(start, end))
-
-    def history(self, start: datetime | None = None, end: datetime | None = None, **key: Any) -> pl.DataFrame:
-        """As `changes`, of the keys whose columns equal `key`: `history(InstanceType="m5.large", Region="us-east-1")`.
-
-        Raises:
-            InputError: a name that is no key column.
-        """
-        return retrying(lambda: self._reader().history(start, end, key))
-
-    def status(self) -> tuple[MonthStatus, ...]:
-        """What the archive consists of, month by month."""
-        reader, found = self._reader(), []
-        for month in reader.months():
-            keys, _ = list_hot(self.store, self.paths, month)
-            manifest = read_head(self.store, self.paths, self.provider, month).manifest
-            found.append(MonthStatus.of(manifest, len(set(keys) - set(manifest.adopted))))
-        return tuple(found)
-
     # --- inside -------------------------------------------------------------------------------------------------------
-
-    def _reader(self) -> Reader:
-        return Reader(self.store, self.paths, self.provider)
 
     @contextmanager
     def _noticed(self, operation: str) -> Iterator[None]:
@@ -387,10 +356,15 @@ class Archive:
         month = file.slot.month
         keys, seen = list_hot(self.store, self.paths, month)
         keys[file.slot.index] = file.key  # it has been seen there, though the store's list may lag
-        _, adoption = compact_month(
+        done, adoption = compact_month(
             self.store, self.paths, self.provider, month, keys, seen,
             notify=self._event, wait=self.wait, own=file if file.created else None,
         )  # fmt: skip
+        if done.merged:  # one slot in eight also looks after the month before
+            try:
+                settle(self.store, self.paths, self.provider, file.slot, notify=self._event, wait=self.wait)
+            except TitansError as error:
+                self._event("failed", operation="settle", error=type(error).__name__, reason=str(error))
         if file.slot.index in adoption.slots:
             return adoption, held
         return adoption, self._settled(file, adoption.manifest) or held

@@ -26,6 +26,7 @@ __all__ = [
     "RetryableError",
     "SchemaError",
     "SlotConflictError",
+    "SnapshotExpiredError",
     "StoreError",
     "SuspiciousSnapshotError",
     "TimestampError",
@@ -46,6 +47,10 @@ class RetryableError(TitansError):
 
 class ConcurrencyConflictError(RetryableError):
     """Other writers won every race for the manifest. What was uploaded stays; the next run adopts it."""
+
+
+class SnapshotExpiredError(RetryableError):
+    """Files were removed while they were being read, more often than a read starts again by itself."""
 
 
 # --- input ------------------------------------------------------------------------------------------------------------

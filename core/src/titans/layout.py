@@ -3,6 +3,7 @@
     [test/]parquet_cp_hot/aws/2026/01/23/14-20.parquet            one file per slot (hot tier)
     [test/]parquet_warm/aws/m8/2026/01/manifest.json              the month's manifest
     [test/]parquet_warm/aws/m8/2026/01/L1_0001_00000-00007.parquet  merged files (warm tier)
+    [test/]parquet_state/aws/m8/2026/01/K_00256_1f0c….parquet     keyframes: whole states at the start of a slot
 
 Every function that builds a key has an inverse that refuses what it could not have built: keys found in a manifest, in a
 listing or in a call are data, not trust.
@@ -19,7 +20,7 @@ from attrs import frozen
 from titans.errors import InputError, InvalidKeyError
 from titans.slots import DAY_MINUTES, Month, Slot
 
-__all__ = ["FANOUT", "PathLayout", "Paths", "WarmName"]
+__all__ = ["FANOUT", "KeyframeName", "PathLayout", "Paths", "WarmName"]
 
 FANOUT = 8
 """How many files of one level are merged into one of the next (`m8` in the paths)."""
@@ -29,6 +30,7 @@ _NAME = re.compile(_SEGMENT)
 _PREFIX = re.compile(rf"{_SEGMENT}(/{_SEGMENT})*")
 _WARM = re.compile(r"(?:L(?P<level>[1-9]\d*)_(?P<id>\d{4,})_(?P<first>\d{5})-(?P<last>\d{5})"
                    r"|C_(?P<slot>\d{5})_(?P<cid>[0-9a-f]{8,32}))\.parquet")  # fmt: skip
+_KEYFRAME = re.compile(r"K_(?P<slot>\d{5})_[0-9a-f]{8,32}\.parquet")
 
 
 @frozen
@@ -79,6 +81,19 @@ class WarmName:
         if match["slot"] is not None:
             return cls(0, int(match["slot"]), int(match["slot"]), None)
         return cls(int(match["level"]), int(match["first"]), int(match["last"]), int(match["id"]))
+
+
+@frozen
+class KeyframeName:
+    """A keyframe: `K_{slot}_{id}.parquet`, the state at the start of the slot."""
+
+    slot: int
+
+    @classmethod
+    def parse(cls, name: str) -> KeyframeName | None:
+        """`None` where `name` is no such name."""
+        match = _KEYFRAME.fullmatch(name)
+        return cls(int(match["slot"])) if match else None
 
 
 @frozen
@@ -167,19 +182,40 @@ class Paths:
     def correction_name(slot: int, id: str) -> str:
         return f"C_{slot:05d}_{id}.parquet"
 
+    # --- keyframes ----------------------------------------------------------------------------------------------------
+
+    def state_month(self, month: Month) -> str:
+        """The prefix of the keyframes of a month."""
+        return f"{self.state_prefix}/{month.path}/"
+
+    @staticmethod
+    def keyframe_name(slot: int, id: str) -> str:
+        return f"K_{slot:05d}_{id}.parquet"
+
+    def parse_keyframe_key(self, key: str) -> tuple[Month, str] | None:
+        """Month and name of a keyframe's key, `None` where `key` is none."""
+        match = re.fullmatch(rf"{re.escape(self.state_prefix)}/(\d{{4}})/(\d\d)/([^/]+)", key)
+        if match and 1 <= int(match[2]) <= 12 and 1 <= int(match[1]) <= 9998 and KeyframeName.parse(match[3]):
+            return Month(int(match[1]), int(match[2])), match[3]
+        return None
+
+    # --- any file of a manifest ---------------------------------------------------------------------------------------
+
     def file_key(self, month: Month, file: str) -> str:
-        """The key of a file as a manifest names it: a warm file by its bare name, a hot file by its full key.
+        """The key of a file as a manifest names it: warm files and keyframes by bare name, a hot file by its full key.
 
         Raises:
             InvalidKeyError: it names something that cannot belong to this provider and month.
         """
         if WarmName.parse(file) is not None:
             return self.warm_month(month) + file
+        if KeyframeName.parse(file) is not None:
+            return self.state_month(month) + file
         if "/" in file and self.parse_hot_key(file).month == month:
             return file
         raise InvalidKeyError(
-            f"{file!r} is not a file of provider {self.provider!r}, month {month}: neither a warm file name nor a hot "
-            f"key under {self.hot_month(month)}"
+            f"{file!r} is not a file of provider {self.provider!r}, month {month}: neither the name of a warm file "
+            f"or keyframe nor a hot key under {self.hot_month(month)}"
         )
 
 

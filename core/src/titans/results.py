@@ -54,6 +54,8 @@ class Compaction:
     merged: int = 0
     removed: int = 0
     """Objects removed from the store."""
+    keyframes: int = 0
+    """Written."""
     seconds: float = 0.0
 
     def __add__(self, other: Compaction) -> Compaction:
@@ -61,6 +63,7 @@ class Compaction:
             self.adopted + other.adopted,
             self.merged + other.merged,
             self.removed + other.removed,
+            self.keyframes + other.keyframes,
             self.seconds + other.seconds,
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise
 
 import polars as pl
 from attrs import frozen
@@ -15,7 +16,7 @@ from attrs import frozen
 from titans.provider import Provider
 from titans.schema import CEASED, TIME
 
-__all__ = ["Delta", "carried", "delta", "diff", "last_rows", "overlay", "resolve"]
+__all__ = ["Delta", "carried", "delta", "diff", "last_rows", "overlay", "resolve", "resolve_last"]
 
 _OLD = "\x00old"
 """Suffix of columns of the older state in a join; no user's column ends with it."""
@@ -73,33 +74,55 @@ def carried(old: pl.DataFrame, new: pl.DataFrame, provider: Provider) -> pl.Data
     return joined.select(*key, *(pl.coalesce(v, v + _OLD).alias(v) for v in values))
 
 
-def overlay(state: pl.DataFrame, rows: pl.DataFrame, provider: Provider) -> pl.DataFrame:
-    """The state after `rows` (one per key at most) happened to `state`; not sorted."""
+def overlay(state: pl.DataFrame | None, rows: pl.DataFrame, provider: Provider) -> pl.DataFrame:
+    """The state after `rows` (one per key at most) happened to `state` (`None`: to nothing); all three sorted by key."""
+    columns = [c for c in rows.columns if c != CEASED] if state is None else state.columns
+    if state is None or not state.height:
+        return rows.filter(~pl.col(CEASED)).select(columns)
     if not rows.height:
         return state
-    kept = state.join(rows.select(provider.key), on=list(provider.key), how="anti")
-    return pl.concat([kept, rows.filter(~pl.col(CEASED)).select(state.columns)])
+    both = pl.concat([state.with_columns(pl.lit(value=False).alias(CEASED)), rows.select(*columns, CEASED)])
+    last = _run_ends(both.sort(provider.key, maintain_order=True), provider)
+    return last.filter(~pl.col(CEASED)).drop(CEASED)
 
 
 def last_rows(rows: pl.DataFrame, provider: Provider) -> pl.DataFrame:
-    """The row with the greatest `Time` of every key, tombstones included; not sorted."""
-    key = list(provider.key)
-    if not rows.height:
-        return rows
-    last = rows.group_by(key).agg(pl.col(TIME).max())
-    if last.height == rows.height:
-        return rows
-    return rows.join(last, on=[*key, TIME], how="semi")
+    """The row with the greatest `Time` of every key, tombstones included, of rows sorted by key and `Time`."""
+    return _run_ends(rows, provider)
 
 
-def resolve(real: Sequence[pl.DataFrame], corrections: Sequence[pl.DataFrame], provider: Provider) -> pl.DataFrame:
+def resolve_last(real: Sequence[pl.DataFrame], corrections: Sequence[pl.DataFrame], provider: Provider) -> pl.DataFrame:
+    """`last_rows(resolve(…))`, without sorting all rows where the files follow each other in time; sorted by key."""
+    spans = [(f[TIME].min(), f[TIME].max(), f) for f in (*real, *corrections) if f.height]
+    spans.sort(key=lambda span: span[:2])
+    if any(a[1] >= b[0] for a, b in pairwise(spans)):  # type: ignore[operator]
+        return _run_ends(resolve(real, corrections, provider), provider)
+    frames = [_run_ends(frame, provider) for _, _, frame in spans]
+    if not frames:
+        return pl.DataFrame(schema=dict(provider.schema_dtypes))
+    if len(frames) == 1:
+        return frames[0]
+    return _run_ends(pl.concat(frames).sort(provider.key, maintain_order=True), provider)
+
+
+def _run_ends(rows: pl.DataFrame, provider: Provider) -> pl.DataFrame:
+    """The last row of every key, of rows in which those of a key stand together."""
+    if rows.height < 2:
+        return rows
+    differs = (pl.col(c) != pl.col(c).shift(-1) for c in reversed(provider.key))
+    return rows.filter(pl.any_horizontal(differs).fill_null(value=True))
+
+
+def resolve(
+    real: Sequence[pl.DataFrame], corrections: Sequence[pl.DataFrame], provider: Provider, *, repeated: bool = False
+) -> pl.DataFrame:
     """All rows of files given in order of their adoption, sorted by key and `Time`, one row per key and `Time`.
 
     Where several files have a row for the same key and `Time`, a real row beats a correcting one, then a live row beats a
-    tombstone, then the file adopted first wins.
+    tombstone, then the file adopted first wins. With `repeated`, a frame may itself come from several files.
     """
     by = [*provider.key, TIME]
-    rows = _first_wins(list(real), by)
+    rows = _first_wins(list(real), by, alone=not repeated)
     if corrections:
         correcting = _first_wins(list(corrections), by)
         if rows is None:
@@ -110,12 +133,12 @@ def resolve(real: Sequence[pl.DataFrame], corrections: Sequence[pl.DataFrame], p
     return rows if rows is not None else pl.DataFrame(schema=dict(provider.schema_dtypes))
 
 
-def _first_wins(frames: list[pl.DataFrame], by: list[str]) -> pl.DataFrame | None:
+def _first_wins(frames: list[pl.DataFrame], by: list[str], *, alone: bool = True) -> pl.DataFrame | None:
     if not frames:
         return None
-    if len(frames) == 1:
+    if len(frames) == 1 and alone:
         return frames[0]
-    rows = pl.concat(frames).sort(by, maintain_order=True)
+    rows = frames[0] if len(frames) == 1 else pl.concat(frames).sort(by, maintain_order=True)
     same = pl.all_horizontal(pl.col(c) == pl.col(c).shift(1) for c in by).fill_null(value=False)
     if rows.select(same.any()).item():
         rows = rows.sort([*by, CEASED], maintain_order=True)

@@ -2,153 +2,263 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import polars as pl
 from attrs import define, field
 
 from titans.changes.state import delta, last_rows, overlay
-from titans.errors import InputError, NotFound
+from titans.errors import InputError, NotFound, SnapshotExpiredError
 from titans.layout import Paths
 from titans.provider import Provider
 from titans.schema import CEASED, TIME
 from titans.slots import Month, to_utc
 from titans.store import ObjectStore
 from titans.tiers.adopt import unadopted
-from titans.tiers.commit import read_head
-from titans.tiers.hot import list_hot
+from titans.tiers.commit import Heads
+from titans.tiers.hot import list_all_hot
 from titans.tiers.manifest import Manifest
 from titans.tiers.view import MonthView
 
-__all__ = ["Reader", "retrying"]
+__all__ = ["TICK", "Reader", "bounds", "retrying"]
 
-_TICK = timedelta(microseconds=1)
+TICK = timedelta(microseconds=1)
 _RETRIES = 4
+_LAST = "~"
+"""After every name that an archive writes."""
 
 T = TypeVar("T")
 
 
 def retrying(attempt: Callable[[], T]) -> T:
-    """`attempt`, made again where it met a file that was merged and removed after it had read the manifest."""
+    """`attempt`, made again where it met a file that was merged and removed after it had read the manifest.
+
+    Raises:
+        SnapshotExpiredError: again and again.
+    """
     for _ in range(_RETRIES):
         try:
             return attempt()
         except NotFound:
             continue
-    return attempt()
+    try:
+        return attempt()
+    except NotFound as error:
+        raise SnapshotExpiredError(
+            f"files were removed {_RETRIES + 1} times while they were being read ({error}); reads take longer than the grace "
+            "period: vacuum with a longer one, such as grace='6h', or read a copy. If `titans verify` says that the file is "
+            "missing, it is lost: restore it"
+        ) from error
+
+
+def bounds(start: datetime | None, end: datetime | None) -> tuple[datetime | None, datetime | None]:
+    """A range in UTC. Raises `InputError` where it is upside down, `TimestampError` for naive times."""
+    since = None if start is None else to_utc(start, "start")
+    until = None if end is None else to_utc(end, "end")
+    if since is not None and until is not None and since > until:
+        raise InputError(f"start {since.isoformat()} lies after end {until.isoformat()}")
+    return since, until
 
 
 @define
 class Reader:
-    """One consistent look at an archive. Each month is opened once, when it is first needed."""
+    """One consistent look at an archive. The hot files are listed first; each month's manifest is read when it is needed."""
 
     store: ObjectStore
     paths: Paths
     provider: Provider
+    heads: Heads
+    _hot: dict[Month, dict[int, str]] | None = field(default=None, init=False)
+    _manifests: dict[Month, Manifest] = field(factory=dict, init=False)
     _views: dict[Month, MonthView] = field(factory=dict, init=False)
     _months: tuple[Month, ...] | None = field(default=None, init=False)
+
+    # --- what there is ------------------------------------------------------------------------------------------------
+
+    @property
+    def hot(self) -> dict[Month, dict[int, str]]:
+        """Hot files by month and slot. Listed before any manifest is read: what is gone by then has been adopted."""
+        if self._hot is None:
+            self._hot, _ = list_all_hot(self.store, self.paths)
+        return self._hot
 
     def months(self) -> tuple[Month, ...]:
         """The months that hold anything, ascending."""
         if self._months is None:
-            found: set[Month] = set()
-            for entry in self.store.list(self.paths.hot_prefix + "/"):
-                try:
-                    found.add(self.paths.parse_hot_key(entry.key).month)
-                except ValueError:
-                    continue
-            for entry in self.store.list(self.paths.warm_prefix + "/"):
-                month = self.paths.parse_manifest_key(entry.key)
-                if month is not None:
-                    found.add(month)
-            self._months = tuple(sorted(found))
+            self._months = tuple(sorted({*self.hot, *self._warm_months()}))
         return self._months
 
-    def view(self, month: Month) -> MonthView:
-        """The month with every hot file in it, adopted or not.
+    def newest(self) -> Month | None:
+        """The last month that holds anything. The whole archive is listed only where nothing recent is there."""
+        if self._months is not None:
+            return self._months[-1] if self._months else None
+        known = max(self.hot, default=None)
+        since = known or Month.of(datetime.now(UTC)).previous().previous()
+        later = [*self._warm_months(self.paths.warm_month(since) + _LAST), *([known] if known else ())]
+        if later:
+            return max(later)
+        return self.months()[-1] if self.months() else None
 
-        The hot files are listed before the manifest is read: what is not in the list any more has been adopted by then.
-        """
-        if self._months is not None and month not in self._months:
-            # It has begun since the months were listed: what follows from it must not be seen without it.
-            return MonthView.of(Manifest.empty(self.provider, month), self.store, self.paths, self.provider)
+    def _warm_months(self, start_after: str = "") -> Iterable[Month]:
+        for entry in self.store.list(self.paths.warm_prefix + "/", start_after):
+            month = self.paths.parse_manifest_key(entry.key)
+            if month is not None:
+                yield month
+
+    def manifest(self, month: Month) -> Manifest:
+        assert self.hot is not None  # listed before
+        if month not in self._manifests:
+            self._manifests[month] = self.heads.read(month).manifest
+        return self._manifests[month]
+
+    def view(self, month: Month) -> MonthView:
+        """The month with every hot file in it, adopted or not."""
         if month not in self._views:
-            keys, _ = list_hot(self.store, self.paths, month)
-            manifest = read_head(self.store, self.paths, self.provider, month).manifest
+            hot = self.hot.get(month, {})
+            begun_since = self._months is not None and month not in self._months
+            # What follows from a month that began after the months were listed must not be seen without it.
+            manifest = Manifest.empty(self.provider, month) if begun_since else self.manifest(month)
             view = MonthView.of(manifest, self.store, self.paths, self.provider)
-            for _, (info, load) in unadopted(self.store, self.paths, self.provider, month, keys, manifest):
-                view, _ = view.adopt(info, load)
+            for _, (info, data) in unadopted(self.store, self.paths, self.provider, month, hot, manifest):
+                view, _ = view.adopt(info, data)
+            if any(k.dependent for k in view.keyframes) and self._waiting_before(month):
+                view = view.standing_alone()
             self._views[month] = view
         return self._views[month]
 
-    # --- questions ----------------------------------------------------------------------------------------------------
+    def _waiting_before(self, month: Month) -> bool:
+        """Whether an earlier month has files that nobody has adopted yet."""
+        return any(set(self.hot[m]) - set(self.manifest(m).adopted) for m in self.hot if m < month)
 
-    def state(self, at: datetime, where: pl.Expr | None = None) -> pl.DataFrame:
+    # --- states -------------------------------------------------------------------------------------------------------
+
+    def state(self, at: datetime, where: pl.Expr | None = None, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """The living keys at `at`, change points at `at` included: key, `Time`, values; sorted by key."""
-        end = to_utc(at, "at") + _TICK
-        return self.state_before(end, where).sort(self.provider.key)
+        return self._chosen(self.state_before(to_utc(at, "at") + TICK, self._pushed(where)), where, columns)
 
-    def latest(self) -> pl.DataFrame:
+    def latest(self, where: pl.Expr | None = None, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """The living keys after the last change point there is."""
-        months = self.months()
-        if not months:
-            return self.empty_state()
-        return self.state_before(months[-1].end).sort(self.provider.key)
+        newest = self.newest()
+        state = self.empty_state() if newest is None else self.state_before(newest.end, self._pushed(where))
+        return self._chosen(state, where, columns)
 
     def state_before(self, end: datetime, where: pl.Expr | None = None) -> pl.DataFrame:
-        """The state after all change points before `end`, not sorted. Goes back month by month to the last full snapshot."""
-        month = Month.of(end - _TICK)
+        """The state after all change points before `end`. Goes back month by month as far as it must.
+
+        `where` is over key columns.
+        """
+        month = Month.of(end - TICK)
         chain = [month]
-        if self.view(month).last_full(end) is None:
+        if not self.view(month).stands_alone(end):
             for earlier in reversed([m for m in self.months() if m < month]):
                 chain.append(earlier)
-                if self.view(earlier).last_full(earlier.end) is not None:
+                if self.view(earlier).stands_alone(earlier.end):
                     break
         state: pl.DataFrame | None = None
         for link in reversed(chain):
             state = self.view(link).state(min(end, link.end), state, where)
         return self.empty_state() if state is None else state
 
+    def empty_state(self) -> pl.DataFrame:
+        """No key at all."""
+        dtypes = dict(self.provider.schema_dtypes)
+        dtypes.pop(CEASED)
+        return pl.DataFrame(schema=dtypes)
+
+    def _pushed(self, where: pl.Expr | None) -> pl.Expr | None:
+        """`where`, if it may be applied to change points before the last one of each key is known."""
+        if where is None or not set(where.meta.root_names()) <= set(self.provider.key):
+            return None
+        return where
+
+    def _chosen(self, state: pl.DataFrame, where: pl.Expr | None, columns: Sequence[str] | None) -> pl.DataFrame:
+        if where is not None and self._pushed(where) is None:
+            state = state.filter(where)
+        return state if columns is None else state.select(self.known(columns, state.columns))
+
+    def known(self, columns: Sequence[str], there: Sequence[str]) -> list[str]:
+        """`columns`. Raises `InputError` where one is not `there`."""
+        if isinstance(columns, str):
+            raise InputError(f"columns is a list of names, got the text {columns!r}")
+        if unknown := [c for c in columns if c not in there]:
+            raise InputError(f"no column {', '.join(map(repr, unknown))}; there are {', '.join(there)}")
+        return list(columns)
+
+    # --- change points ------------------------------------------------------------------------------------------------
+
     def changes(
-        self, start: datetime | None = None, end: datetime | None = None, where: pl.Expr | None = None
+        self,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        where: pl.Expr | None = None,
+        key: Mapping[str, str] | None = None,
     ) -> pl.DataFrame:
         """Change points with `start <= Time < end`: canonical columns, sorted by key and `Time`.
 
         Where a full snapshot restates what was there before, its rows do not count; for a key it no longer has, the tombstone
-        that follows from it does.
+        that follows from it does. `where` is over key columns, and says no less than `key`.
         """
-        since = None if start is None else to_utc(start, "start")
-        until = None if end is None else to_utc(end, "end")
-        if since is not None and until is not None and since > until:
-            raise InputError(f"start {since.isoformat()} lies after end {until.isoformat()}")
-        found: list[pl.DataFrame] = []
-        for month in self.months():
-            first = month.start if since is None else max(since, month.start)
-            last = month.end if until is None else min(until, month.end)
-            if first < last:
-                found.append(self._changes_of(month, first, last, where))
+        found = [
+            self.changes_of(month, first, last, where, key) for month, first, last in self.spans(*bounds(start, end))
+        ]
         if not found:
             return pl.DataFrame(schema=dict(self.provider.schema_dtypes))
-        return pl.concat(found).sort([*self.provider.key, TIME])
+        return found[0] if len(found) == 1 else pl.concat(found).sort([*self.provider.key, TIME])
+
+    def spans(self, start: datetime | None, end: datetime | None) -> list[tuple[Month, datetime, datetime]]:
+        """The parts of the range that lie in each month, ascending."""
+        months: Sequence[Month]
+        if start is not None and end is not None and end - start < timedelta(days=62):
+            months, month = [], Month.of(start)  # so few that listing the archive would cost more
+            while month.start < end:
+                months.append(month)
+                month = month.next()
+        else:
+            months = self.months()
+        spans = [
+            (m, m.start if start is None else max(start, m.start), m.end if end is None else min(end, m.end))
+            for m in months
+        ]
+        return [span for span in spans if span[1] < span[2]]
 
     def history(self, start: datetime | None, end: datetime | None, key: Mapping[str, Any]) -> pl.DataFrame:
         """`changes` of the keys that agree with `key` (some or all key columns)."""
-        unknown = [column for column in key if column not in self.provider.key]
-        if unknown:
+        self.known_key(key)
+        values = {column: str(value) for column, value in key.items()}
+        where = pl.all_horizontal(pl.col(c) == v for c, v in values.items()) if values else None
+        return self.changes(start, end, where, values)
+
+    def histories(self, start: datetime | None, end: datetime | None, keys: pl.DataFrame) -> pl.DataFrame:
+        """`changes` of the keys that agree with a row of `keys`."""
+        self.known_key(keys.columns)
+        if not keys.columns:
+            raise InputError(f"the frame of keys has no columns; the key is {', '.join(self.provider.key)}")
+        wanted = keys.select(pl.all().cast(pl.String)).unique()
+        where = pl.all_horizontal(pl.col(c).is_in(wanted[c].unique().implode()) for c in wanted.columns)
+        found = self.changes(start, end, where)
+        return found.join(wanted, on=wanted.columns, how="semi", maintain_order="left")
+
+    def known_key(self, names: Iterable[str]) -> None:
+        """Raises `InputError` where a name is no key column."""
+        if unknown := [column for column in names if column not in self.provider.key]:
             raise InputError(
                 f"{', '.join(unknown)} is no key column of provider {self.provider.name!r}; "
                 f"the key is {', '.join(self.provider.key)}"
             )
-        where = pl.all_horizontal(pl.col(column) == str(value) for column, value in key.items()) if key else None
-        return self.changes(start, end, where)
 
-    # --- inside -------------------------------------------------------------------------------------------------------
-
-    def _changes_of(self, month: Month, start: datetime, end: datetime, where: pl.Expr | None) -> pl.DataFrame:
+    def changes_of(
+        self,
+        month: Month,
+        start: datetime,
+        end: datetime,
+        where: pl.Expr | None = None,
+        key: Mapping[str, str] | None = None,
+    ) -> pl.DataFrame:
+        """`changes` of one month."""
         view, provider = self.view(month), self.provider
-        rows = view.rows(start, end, where)
+        rows = view.rows(start, end, where, key)
         fulls = sorted(time for time in view.full.values() if start <= time < end)
         if not fulls:
             return rows
@@ -163,10 +273,4 @@ class Reader:
             segment = segment.filter(~restated)
             found += [delta(state, living, full, provider).rows, segment]
             state = living
-        return pl.concat(found)
-
-    def empty_state(self) -> pl.DataFrame:
-        """No key at all."""
-        dtypes = dict(self.provider.schema_dtypes)
-        dtypes.pop(CEASED)
-        return pl.DataFrame(schema=dtypes)
+        return pl.concat(found).sort([*provider.key, TIME])

@@ -48,6 +48,10 @@ class ObjectStore(Protocol):
     def url(self) -> str:
         """Names the store for people and logs; no credentials."""
 
+    @property
+    def parallel(self) -> bool:
+        """Whether requests from several threads at once are safe, and faster than one after the other."""
+
     def get(self, key: str) -> Blob:
         """The object whole. Raises `NotFound`."""
 

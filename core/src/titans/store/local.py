@@ -76,6 +76,7 @@ class LocalStore:
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(os.path.abspath(os.fspath(root)))  # noqa: PTH100  resolve() would follow links
         self.url = self.root.as_uri()
+        self.parallel = False  # files are mapped, and read in parallel by who maps them
         self._links = True
         self._swept: set[str] = set()
         self._inside: set[Path] = set()

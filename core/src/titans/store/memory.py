@@ -28,6 +28,7 @@ class MemoryStore:
 
     def __init__(self, name: str = "", clock: Callable[[], datetime] = _now) -> None:
         self.url = f"memory://{name}"
+        self.parallel = False
         self._clock = clock
         self._objects: dict[str, Blob] = {}
         self._lock = threading.Lock()

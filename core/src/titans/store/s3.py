@@ -75,6 +75,7 @@ class S3Store:
         self.bucket = bucket
         self.prefix = f"{check_key(prefix)}/" if prefix else ""
         self.url = f"s3://{bucket}/{prefix}".rstrip("/")
+        self.parallel = True
         self._put_args = dict(put_args or {})
         if taken := sorted(_NOT_PUT & set(self._put_args)):
             raise InputError(f"put_args may not hold {', '.join(taken)}: the store sets them")

@@ -5,23 +5,31 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from contextlib import suppress
 
 import polars as pl
 from attrs import evolve, field, frozen
 
-from titans.errors import AlreadyExists, FormatError, NotFound, OutcomeUnknown
+from titans.errors import (
+    AlreadyExists,
+    ConcurrencyConflictError,
+    FormatError,
+    NotFound,
+    OutcomeUnknown,
+    RetryableError,
+)
 from titans.layout import Paths
 from titans.provider import Provider
 from titans.slots import Month, Slot
 from titans.store import ObjectStore
-from titans.tiers.commit import Head, commit, pause
+from titans.tiers.commit import ATTEMPTS, Head, commit, pause
 from titans.tiers.deletion import stamped
-from titans.tiers.files import encode, read_info, read_rows
+from titans.tiers.files import Source, encode, read_info
 from titans.tiers.hot import HotFile
 from titans.tiers.info import FileInfo
+from titans.tiers.late import Marks, without_keyframes
 from titans.tiers.manifest import FileEntry, Manifest, Pending
-from titans.tiers.view import Load, MonthView, in_memory
+from titans.tiers.view import MonthView
 
 __all__ = ["Adoption", "adopt", "unadopted"]
 
@@ -29,7 +37,7 @@ log = logging.getLogger("titans.adopt")
 
 _NAMES = 8
 
-Hot = tuple[FileInfo, Load]
+Hot = tuple[FileInfo, Source | pl.DataFrame]
 
 
 @frozen
@@ -60,7 +68,7 @@ def unadopted(
     for index in sorted(set(keys) - set(manifest.adopted)):
         slot = Slot(month, index, paths.minutes)
         info = read_info(store, keys[index], provider, slot)
-        found.append((index, (info, partial(read_rows, store, keys[index], provider, slot))))
+        found.append((index, (info, Source(keys[index], info.size, slot))))
     return found
 
 
@@ -86,7 +94,7 @@ class _Adopter:
                 # One bad object must not keep the others out; it stays where it is, and readers name it.
                 log.error("%s is not adopted: %s", key, error)
                 return None
-            self.known[index] = (info, partial(read_rows, self.store, key, self.provider, slot))
+            self.known[index] = (info, Source(key, info.size, slot))
         return self.known[index]
 
     def plan(self, head: Head) -> _Plan | None:
@@ -98,10 +106,13 @@ class _Adopter:
             hot = self.hot(index)
             if hot is None:
                 continue
-            info, load = hot
+            info, data = hot
             if view is None:
-                view = MonthView.of(manifest, self.store, self.paths, self.provider)
-            view, rows = view.adopt(info, load)
+                # All keyframes, trusted or not: those that stay must be right once they are trusted again.
+                view = evolve(
+                    MonthView.of(manifest, self.store, self.paths, self.provider), keyframes=manifest.keyframes
+                )
+            view, rows = view.adopt(info, data)
             entries = [FileEntry.of(self.keys[index], 0, index, index, info)]
             if rows is not None:
                 corrections += rows.height
@@ -114,8 +125,11 @@ class _Adopter:
                 adopted=view.adopted,
                 observed=view.observed,
                 full=view.full,
+                sealed=False,
                 data_version=manifest.data_version + len(slots),
             )
+            kept = view.keyframes
+            manifest = without_keyframes(manifest, lambda k: k not in kept)
         return None if manifest == head.manifest else _Plan(manifest, tuple(slots), corrections)
 
     def _write_corrections(self, index: int, rows: pl.DataFrame) -> FileEntry:
@@ -157,15 +171,41 @@ def adopt(
     written: neither is read again.
     """
     adopter = _Adopter(store, paths, provider, month, keys, frozenset(removed))
+    marks: Marks | None = None
     if own is not None:
-        adopter.known[own.slot.index] = (own.info, in_memory(own.rows))
+        adopter.known[own.slot.index] = (own.info, own.rows)
     done = _Plan(Manifest.empty(provider, month), (), 0)
 
     def mutate(head: Head) -> Manifest | None:
         nonlocal done
         plan = adopter.plan(head)
         done = plan or _Plan(head.manifest, (), 0)
+        if plan and plan.slots and _reaches_on(head) and (marks is None or marks.fence != head.manifest.fence):
+            raise _Unmarked(head.manifest.fence)
         return plan.manifest if plan else None
 
-    manifest = commit(store, paths, provider, month, mutate, head=head, wait=wait)
-    return Adoption(manifest, done.slots, done.corrections)
+    for _ in range(ATTEMPTS):
+        try:
+            manifest = commit(store, paths, provider, month, mutate, head=head, wait=wait)
+        except _Unmarked as found:
+            marks, head = Marks.set(store, paths, provider, month, found.fence, wait), None
+            continue
+        if marks is not None:
+            with suppress(RetryableError):  # else the marks stay, and what they are on is not trusted
+                marks.release(store, paths, provider, wait)
+        return Adoption(manifest, done.slots, done.corrections)
+    raise ConcurrencyConflictError(
+        f"provider {provider.name!r}, month {month}: its fence was raised {ATTEMPTS} times; nothing is lost, compact again"
+    )
+
+
+class _Unmarked(Exception):
+    """Later months may build on this one, and have to be marked first."""
+
+    def __init__(self, fence: int) -> None:
+        self.fence = fence
+
+
+def _reaches_on(head: Head) -> bool:
+    """Whether what is adopted here may change the keyframes of later months."""
+    return head.manifest.built_on or head.blob is None

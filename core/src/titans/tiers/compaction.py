@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
-from titans.errors import NotFound, TitansError
+from attrs import evolve
+
+from titans.errors import InputError, NotFound, TitansError
 from titans.layout import Paths
 from titans.provider import Provider
 from titans.results import Compaction
 from titans.slots import Month, Slot
 from titans.store import ObjectStore
 from titans.tiers.adopt import Adoption, adopt
-from titans.tiers.commit import pause, read_head
-from titans.tiers.deletion import due, remove
-from titans.tiers.hot import HotFile
+from titans.tiers.commit import Head, commit, pause, read_head
+from titans.tiers.deletion import due, remove, stamped
+from titans.tiers.hot import HotFile, list_all_hot, list_hot
+from titans.tiers.keyframes import build_keyframe, missing_keyframes, next_keyframe
 from titans.tiers.manifest import Manifest
-from titans.tiers.merge import merge, next_merge
+from titans.tiers.merge import Merge, final_merge, merge, next_merge
 
-__all__ = ["Notify", "compact", "compact_month"]
+__all__ = ["SEAL_DELAY", "Notify", "compact", "compact_month", "seal", "settle"]
+
+
+SEAL_DELAY = timedelta(days=1)
+"""How far the archive has to go on after the end of a month before compaction seals that month by itself."""
 
 
 class Notify(Protocol):
@@ -55,24 +62,130 @@ def compact(
                 f"{paths.hot_key(slot)} was not adopted: it is not there, or unreadable (see the log); upload it first"
             )
         result += done
+    newest = max((Slot(m, max(keys), paths.minutes).start for m, keys in months.items() if keys), default=None)
+    if newest is not None and slot is None:
+        months.setdefault(Month.of(newest).previous(), {})
+    for month in months:
+        if newest is not None and newest >= month.end + SEAL_DELAY:
+            result += _seal_further(store, paths, provider, month, notify, wait)
     return result
+
+
+def _seal_further(
+    store: ObjectStore, paths: Paths, provider: Provider, month: Month, notify: Notify, wait: Callable[[int], None]
+) -> Compaction:
+    """One step towards the sealed month: no single call pays for all of it."""
+    head = read_head(store, paths, provider, month)
+    if head.blob is None or head.manifest.sealed:
+        return Compaction()
+    return _seal_step(store, paths, provider, head.manifest, notify, wait)[1]
+
+
+def settle(
+    store: ObjectStore,
+    paths: Paths,
+    provider: Provider,
+    slot: Slot,
+    *,
+    notify: Notify,
+    wait: Callable[[int], None] = pause,
+) -> None:
+    """Adopt what is left in the month before that of `slot`, and go on sealing it; nothing where it is sealed."""
+    month = slot.month.previous()
+    head = read_head(store, paths, provider, month)
+    if head.blob is None or head.manifest.sealed:
+        return
+    keys, seen = list_hot(store, paths, month)
+    compact_month(store, paths, provider, month, keys, seen, notify=notify, wait=wait)
+    if slot.start >= month.end + SEAL_DELAY:
+        _seal_further(store, paths, provider, month, notify, wait)
+
+
+def seal(
+    store: ObjectStore,
+    paths: Paths,
+    provider: Provider,
+    month: Month,
+    *,
+    notify: Notify,
+    wait: Callable[[int], None] = pause,
+) -> Compaction:
+    """Bring everything in `month` to its final form: adopt, merge what is left of every level, write missing keyframes.
+
+    Raises:
+        InputError: there is nothing in the month.
+    """
+    keys, seen = list_hot(store, paths, month)
+    result, adoption = compact_month(store, paths, provider, month, keys, seen, notify=notify, wait=wait)
+    manifest = adoption.manifest
+    if not manifest.files:
+        raise InputError(f"provider {provider.name!r} has nothing in {month}: there is nothing to seal")
+    while not manifest.sealed:
+        manifest, done = _seal_step(store, paths, provider, manifest, notify, wait)
+        result += done
+    return result
+
+
+def _seal_step(
+    store: ObjectStore,
+    paths: Paths,
+    provider: Provider,
+    manifest: Manifest,
+    notify: Notify,
+    wait: Callable[[int], None],
+) -> tuple[Manifest, Compaction]:
+    """The next step on the way to the sealed month: a merge, a keyframe, or the seal itself."""
+    month = manifest.month
+    plan = next_merge(manifest) or final_merge(manifest)
+    if plan is not None:
+        manifest, merged = _merged(store, paths, provider, manifest, plan, notify, wait)
+        return manifest, Compaction(merged=merged)
+    if missing := missing_keyframes(manifest):
+        manifest, written = _keyframe(store, paths, provider, month, missing[0], notify, wait)
+        return manifest, Compaction(keyframes=written)
+    following = read_head(store, paths, provider, month.next())
+    if following.blob is not None and not following.manifest.full and 0 in missing_keyframes(following.manifest):
+        _keyframe(store, paths, provider, month.next(), 0, notify, wait)
+
+    def sealed(head: Head) -> Manifest | None:
+        now = head.manifest
+        if now.sealed or final_merge(now) or missing_keyframes(now):
+            return None
+        return evolve(stamped(head), sealed=True)
+
+    manifest = commit(store, paths, provider, month, sealed, wait=wait)
+    if manifest.sealed:
+        notify("month_sealed", month=str(month), files=len(manifest.files), keyframes=len(manifest.keyframes))
+    return manifest, Compaction()
+
+
+def _keyframe(
+    store: ObjectStore,
+    paths: Paths,
+    provider: Provider,
+    month: Month,
+    slot: int,
+    notify: Notify,
+    wait: Callable[[int], None],
+) -> tuple[Manifest, int]:
+    """Write a keyframe; how many this process did."""
+    started = time.monotonic()
+    manifest, entry = build_keyframe(store, paths, provider, month, slot, wait)
+    if entry is not None:
+        ms = round((time.monotonic() - started) * 1000)
+        notify(
+            "keyframe_written", month=str(month), slot=slot, file=entry.file, rows=entry.rows, bytes=entry.bytes, ms=ms
+        )
+    return manifest, int(entry is not None)
 
 
 def _listed(store: ObjectStore, paths: Paths, slot: Slot | None) -> tuple[dict[Month, dict[int, str]], datetime | None]:
     """Hot files by month, and when the youngest was written."""
-    found: dict[Month, dict[int, str]] = {} if slot is None else {slot.month: {}}
-    youngest: datetime | None = None
-    start_after = "" if slot is None else paths.hot_month(slot.month.previous())
-    for entry in store.list(paths.hot_prefix + "/", start_after):
-        youngest = entry.last_modified if youngest is None else max(youngest, entry.last_modified)
-        try:
-            hot = paths.parse_hot_key(entry.key)
-        except ValueError:
-            continue
-        if slot is not None and hot.month > slot.month:
-            break
-        found.setdefault(hot.month, {})[hot.index] = entry.key
-    return dict(sorted(found.items())), youngest
+    if slot is None:
+        return list_all_hot(store, paths)
+    found, youngest = list_all_hot(store, paths, paths.hot_month(slot.month.previous()))
+    wanted = {month: keys for month, keys in found.items() if month <= slot.month}
+    return {**wanted, slot.month: wanted.get(slot.month, {})}, youngest
 
 
 def compact_month(
@@ -99,14 +212,19 @@ def compact_month(
     adoption = adopt(store, paths, provider, month, keys, head=head, own=own, removed=ready, wait=wait)
     if adoption.slots:
         notify("slots_adopted", month=str(month), slots=len(adoption.slots), corrections=adoption.corrections)
+    done = Compaction(adopted=len(adoption.slots), removed=len(removed))
     try:
-        merges = _merge_due(store, paths, provider, adoption.manifest, notify, wait)
+        manifest, merges = _merge_due(store, paths, provider, adoption.manifest, notify, wait)
+        done = evolve(done, merged=merges)
+        slot = next_keyframe(manifest, adoption.slots)
+        if slot is not None:
+            manifest, written = _keyframe(store, paths, provider, month, slot, notify, wait)
+            done = evolve(done, keyframes=written)
     except TitansError as error:
         if own is None:
             raise
-        merges = 0
         notify("failed", operation="merge", error=type(error).__name__, reason=str(error))
-    return Compaction(adopted=len(adoption.slots), merged=merges, removed=len(removed)), adoption
+    return done, evolve(adoption, manifest=manifest) if done.merged or done.keyframes else adoption
 
 
 def _merge_due(
@@ -116,24 +234,38 @@ def _merge_due(
     manifest: Manifest,
     notify: Notify,
     wait: Callable[[int], None],
-) -> int:
-    """Every merge that is due; how many this process did."""
+) -> tuple[Manifest, int]:
+    """Every merge that is due; the manifest after that, and how many this process did."""
     merges = 0
     while plan := next_merge(manifest):
-        started = time.monotonic()
-        try:
-            manifest, entry = merge(store, paths, provider, manifest, plan, wait)
-        except NotFound:
-            newer = read_head(store, paths, provider, manifest.month).manifest
-            if newer.version == manifest.version:
-                raise
-            manifest = newer  # another process has merged these meanwhile
-            continue
-        if entry is not None:
-            merges += 1
-            ms = round((time.monotonic() - started) * 1000)
-            notify(
-                "files_merged", month=str(manifest.month), level=plan.level, file=entry.file, rows=entry.rows,
-                bytes=entry.bytes, ms=ms,
-            )  # fmt: skip
-    return merges
+        manifest, merged = _merged(store, paths, provider, manifest, plan, notify, wait)
+        merges += merged
+    return manifest, merges
+
+
+def _merged(
+    store: ObjectStore,
+    paths: Paths,
+    provider: Provider,
+    manifest: Manifest,
+    plan: Merge,
+    notify: Notify,
+    wait: Callable[[int], None],
+) -> tuple[Manifest, int]:
+    """One merge; the manifest after that, and 1 if this process did it."""
+    started = time.monotonic()
+    try:
+        manifest, entry = merge(store, paths, provider, manifest, plan, wait)
+    except NotFound:
+        newer = read_head(store, paths, provider, manifest.month).manifest
+        if newer.version == manifest.version:
+            raise
+        return newer, 0  # another process has merged these meanwhile
+    if entry is None:
+        return manifest, 0
+    ms = round((time.monotonic() - started) * 1000)
+    notify(
+        "files_merged", month=str(manifest.month), level=plan.level, file=entry.file, rows=entry.rows, bytes=entry.bytes,
+        ms=ms,
+    )  # fmt: skip
+    return manifest, 1

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from attrs import evolve
+from attrs import evolve, frozen
 
 from titans.changes.digest import digest
 from titans.errors import CorruptFileError, NotFound
@@ -17,19 +19,43 @@ from titans.provider import Provider
 from titans.schema import CEASED, TIME
 from titans.slots import Slot
 from titans.store import ObjectStore
-from titans.tiers.info import FileInfo, Source
+from titans.tiers.info import FileInfo
+from titans.tiers.info import Source as Origin
 
-__all__ = ["METADATA_KEY", "decode", "encode", "read_file", "read_info", "read_rows"]
+__all__ = [
+    "FINAL",
+    "METADATA_KEY",
+    "Source",
+    "decode",
+    "encode",
+    "read_file",
+    "read_info",
+    "read_sources",
+    "scan_files",
+]
 
 METADATA_KEY = "titans"
+FINAL = 12
+"""zstd level of what stays for ever; files that are soon merged take less time at `_PASSING`."""
+
+_PASSING = 3
+_ROW_GROUP = 40_000
 _TAIL = 1 << 16
+_REQUESTS = 16
 
 
-def encode(rows: pl.DataFrame, info: FileInfo, provider: Provider) -> bytes:
+def encode(rows: pl.DataFrame, info: FileInfo, provider: Provider, compression_level: int = _PASSING) -> bytes:
     """The file's bytes; the same for the same rows, info and polars version."""
     buffer = io.BytesIO()
     metadata = {METADATA_KEY: json.dumps(info.to_json(provider), separators=(",", ":"))}
-    rows.write_parquet(buffer, compression="zstd", statistics=True, row_group_size=1 << 17, metadata=metadata)
+    rows.write_parquet(
+        buffer,
+        compression="zstd",
+        compression_level=compression_level,
+        statistics=True,
+        row_group_size=_ROW_GROUP,
+        metadata=metadata,
+    )
     return buffer.getvalue()
 
 
@@ -87,12 +113,76 @@ def _in_slot(rows: pl.DataFrame, provider: Provider, slot: Slot) -> pl.DataFrame
     return rows.sort([*provider.key, TIME, CEASED]).unique([*provider.key, TIME], keep="first", maintain_order=True)
 
 
-def read_rows(
-    store: ObjectStore, key: str, provider: Provider, slot: Slot | None, where: pl.Expr | None = None
-) -> pl.DataFrame:
-    """As `decode`, of an object; a file on this machine is mapped, not copied. Raises `NotFound`."""
-    path = store.local_path(key)
-    return decode(store.get(key).data if path is None else path, provider, key, where, slot)
+@frozen
+class Source:
+    """A file to be read."""
+
+    key: str
+    size: int
+    """In bytes."""
+    slot: Slot | None
+    """That of a hot file, see `decode`."""
+
+
+def read_sources(
+    store: ObjectStore,
+    provider: Provider,
+    sources: Sequence[Source | pl.DataFrame],
+    wheres: Sequence[pl.Expr | None],
+    columns: Sequence[str] | None = None,
+) -> list[pl.DataFrame]:
+    """The rows of each source that satisfy its expression, in the source's order; `columns` of them (default: canonical).
+
+    Files on this machine are mapped and read in parallel; others are fetched at once. Raises `NotFound`, `CorruptFileError`.
+    """
+    bytes_of = _fetched(store, [s.key for s in sources if isinstance(s, Source)])
+    lazies = []
+    for source, where in zip(sources, wheres, strict=True):
+        if isinstance(source, pl.DataFrame):
+            lazy = source.lazy()
+        elif source.slot is not None:
+            lazy = decode(bytes_of[source.key], provider, source.key, slot=source.slot).lazy()
+        else:
+            readable = bytes_of[source.key]
+            lazy = scan_files([io.BytesIO(readable) if isinstance(readable, bytes) else readable], provider)
+        lazy = lazy if where is None else lazy.filter(where)
+        lazies.append(lazy if columns is None else lazy.select(columns))
+    try:
+        return [lazies[0].collect()] if len(lazies) == 1 else pl.collect_all(lazies)
+    except (pl.exceptions.PolarsError, OSError):
+        pass  # one by one: to say which file it was, or to read one of an earlier writer as what it means
+    frames = []
+    for source, where in zip(sources, wheres, strict=True):
+        if isinstance(source, pl.DataFrame):
+            frame = source if where is None else source.filter(where)
+        else:
+            frame = decode(bytes_of[source.key], provider, source.key, where, source.slot)
+        frames.append(frame if columns is None else frame.select(columns))
+    return frames
+
+
+def scan_files(sources: Sequence[Any], provider: Provider) -> pl.LazyFrame:
+    """Files in canonical columns (paths, or bytes to be read), not opened before the frame is collected."""
+    schema = dict(provider.schema_dtypes)
+    return pl.scan_parquet(list(sources), schema=schema, glob=False, hive_partitioning=False)
+
+
+def _fetched(store: ObjectStore, keys: Sequence[str]) -> dict[str, bytes | Path]:
+    """Key → the file's path on this machine, or its bytes."""
+    found: dict[str, bytes | Path] = {}
+    remote = []
+    for key in keys:
+        path = store.local_path(key)
+        if path is None:
+            remote.append(key)
+        else:
+            found[key] = path
+    if len(remote) > 1 and store.parallel:
+        with ThreadPoolExecutor(min(_REQUESTS, len(remote))) as pool:
+            found.update(zip(remote, pool.map(lambda key: store.get(key).data, remote), strict=True))
+    else:
+        found.update((key, store.get(key).data) for key in remote)
+    return found
 
 
 def read_info(store: ObjectStore, key: str, provider: Provider, slot: Slot, size: int | None = None) -> FileInfo:
@@ -142,7 +232,7 @@ def _info(source: bytes | Path, provider: Provider, key: str, slot: Slot) -> Fil
     if described is None:
         hot = WarmName.parse(key.rpartition("/")[2]) is None
         rows = decode(source, provider, key, slot=slot if hot else None).sort([*provider.key, TIME])
-        origin = Source(slot.index, "changes", digest(rows), slot.start)
+        origin = Origin(slot.index, "changes", digest(rows), slot.start)
         info = FileInfo.describe(rows, provider, "legacy", (origin,), hash=origin.hash)
     else:
         info = FileInfo.from_json(described, provider, slot.month.start, key)

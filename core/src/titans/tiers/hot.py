@@ -19,7 +19,7 @@ from titans.tiers.files import encode, read_info
 from titans.tiers.info import FileInfo, Source
 from titans.tiers.manifest import Manifest
 
-__all__ = ["HotFile", "adopted_source", "create_hot", "list_hot"]
+__all__ = ["HotFile", "adopted_source", "create_hot", "list_all_hot", "list_hot"]
 
 log = logging.getLogger("titans.hot")
 
@@ -52,6 +52,23 @@ def list_hot(store: ObjectStore, paths: Paths, month: Month) -> tuple[dict[int, 
         except ValueError:
             log.debug("%s is no hot file; left alone", entry.key)
     return found, youngest
+
+
+def list_all_hot(
+    store: ObjectStore, paths: Paths, start_after: str = ""
+) -> tuple[dict[Month, dict[int, str]], datetime | None]:
+    """As `list_hot` for every month with a hot file whose key is greater than `start_after`, ascending."""
+    found: dict[Month, dict[int, str]] = {}
+    youngest: datetime | None = None
+    for entry in store.list(paths.hot_prefix + "/", start_after):
+        youngest = entry.last_modified if youngest is None else max(youngest, entry.last_modified)
+        try:
+            slot = paths.parse_hot_key(entry.key)
+        except ValueError:
+            log.debug("%s is no hot file; left alone", entry.key)
+        else:
+            found.setdefault(slot.month, {})[slot.index] = entry.key
+    return dict(sorted(found.items())), youngest
 
 
 def create_hot(

@@ -11,15 +11,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from attrs import evolve, field, frozen
+from attrs import asdict, evolve, field, fields, frozen
 
 from titans.errors import FormatVersionError, InvalidKeyError, ManifestError
-from titans.layout import FANOUT, Paths, WarmName
+from titans.layout import FANOUT, KeyframeName, Paths, WarmName
 from titans.provider import Provider
 from titans.slots import NO_SLOTS, Month, SlotSet, iso, parse_iso
 from titans.tiers.info import FORMAT_VERSION, Contents, FileInfo
 
-__all__ = ["COMMIT_IDS", "FileEntry", "Manifest", "Pending", "load_json"]
+__all__ = ["COMMIT_IDS", "FileEntry", "Keyframe", "Manifest", "Pending", "load_json"]
 
 COMMIT_IDS = 64
 """How many of the latest commit ids a manifest keeps, for writers whose answer got lost."""
@@ -88,6 +88,27 @@ class FileEntry(Contents):
 
 
 @frozen
+class Keyframe:
+    """A file with the whole state at the start of a slot: every key alive just before it, with its last change point."""
+
+    file: str
+    slot: int
+    rows: int
+    bytes: int
+    hash: str
+    """Content hash over all columns (`titans.changes.digest`)."""
+    dependent: bool
+    """No full snapshot of the month comes before it: it holds what earlier months left."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Keyframe:
+        return cls(**{f.name: data[f.name] for f in fields(cls)})
+
+
+@frozen
 class Pending:
     """Files that no longer belong to the archive and may be removed once the grace period is over."""
 
@@ -124,6 +145,18 @@ class Manifest:
     """Adopted slots of full snapshots."""
     full: Mapping[int, datetime] = field(factory=dict)
     """Slots whose file holds every living key → the time from which nothing earlier counts."""
+    keyframes: tuple[Keyframe, ...] = ()
+    """Ascending by slot."""
+    sealed: bool = False
+    """The month is over, and everything in it has its final form."""
+    built_on: bool = False
+    """Keyframes of later months hold what this one left: who adopts here marks them first (`titans.tiers.late`)."""
+    dirty: tuple[str, ...] = ()
+    """Marks of late adoptions into earlier months that may be under way: dependent keyframes are not trusted."""
+    marks: int = 0
+    """Counts the marks ever set."""
+    fence: int = 0
+    """Raised to make a late adoption that seems to have died set its marks again, should it go on."""
     pending: tuple[Pending, ...] = ()
     version: int = 0
     """Counts commits."""
@@ -141,6 +174,11 @@ class Manifest:
     @property
     def levels(self) -> tuple[int, ...]:
         return tuple(sorted({f.level for f in self.files}))
+
+    @property
+    def live(self) -> frozenset[str]:
+        """Names of all files that belong to the month, keyframes included."""
+        return frozenset(f.file for f in self.files) | {k.file for k in self.keyframes}
 
     @property
     def pending_files(self) -> frozenset[str]:
@@ -170,6 +208,12 @@ class Manifest:
             "adopted": self.adopted.to_json(),
             "observed": self.observed.to_json(),
             "full": {str(slot): iso(time) for slot, time in sorted(self.full.items())},
+            "keyframes": [k.to_json() for k in self.keyframes],
+            "sealed": self.sealed,
+            "built_on": self.built_on,
+            "dirty": self.dirty,
+            "marks": self.marks,
+            "fence": self.fence,
         }
         return json.dumps(data, separators=(",", ":")).encode()
 
@@ -211,6 +255,12 @@ class Manifest:
             adopted=SlotSet.from_intervals(data["adopted"]),
             observed=SlotSet.from_intervals(data["observed"]),
             full={int(slot): parse_iso(time) for slot, time in data["full"].items()},
+            keyframes=tuple(Keyframe.from_json(k) for k in data.get("keyframes", ())),
+            sealed=bool(data.get("sealed", False)),
+            built_on=bool(data.get("built_on", False)),
+            dirty=tuple(data.get("dirty", ())),
+            marks=data.get("marks", 0),
+            fence=data.get("fence", 0),
             pending=tuple(Pending.from_json(p) for p in data["pending_deletions"]),
             version=data["version"],
             data_version=data["data_version"],
@@ -230,12 +280,18 @@ class Manifest:
             if numbers.last is not None and numbers.last >= slots:
                 raise ManifestError(f"{key} names slot {numbers.last}, but {month} has {slots}; it is left as it is")
         try:
-            names = [f.file for f in self.files]
+            names = [f.file for f in self.files] + [k.file for k in self.keyframes]
             for entry in self.files:
                 paths.file_key(month, entry.file)
+                if KeyframeName.parse(entry.file) is not None:
+                    raise InvalidKeyError(f"{entry.file!r} is a keyframe, not a file of change points")
+            for keyframe in self.keyframes:
+                parsed = KeyframeName.parse(keyframe.file)
+                if parsed is None or parsed.slot != keyframe.slot or keyframe.slot >= slots:
+                    raise InvalidKeyError(f"{keyframe.file!r} is no keyframe of slot {keyframe.slot} of {month}")
             for name in self.pending_files:
-                if WarmName.parse(name) is None:
-                    raise InvalidKeyError(f"{name!r} is no warm file")
+                if WarmName.parse(name) is None and KeyframeName.parse(name) is None:
+                    raise InvalidKeyError(f"{name!r} is neither a warm file nor a keyframe")
         except InvalidKeyError as error:
             raise ManifestError(f"{key} names a file that cannot be its own: {error}; nothing was read") from error
         if len(set(names)) != len(names):

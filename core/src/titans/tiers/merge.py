@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from math import prod
 
 from attrs import evolve, frozen
 
@@ -16,13 +17,19 @@ from titans.slots import Month, Slot
 from titans.store import ObjectStore
 from titans.tiers.commit import Head, commit, pause
 from titans.tiers.deletion import exists, listed, retire, stamped
-from titans.tiers.files import encode, read_file
+from titans.tiers.files import FINAL, encode, read_file
 from titans.tiers.info import UNKNOWN, FileInfo, Source
 from titans.tiers.manifest import FileEntry, Manifest, Pending
 
-__all__ = ["Merge", "merge", "next_merge"]
+__all__ = ["FANOUTS", "TOP", "Merge", "final_merge", "merge", "next_merge"]
 
 log = logging.getLogger("titans.merge")
+
+FANOUTS = (FANOUT, FANOUT, 2)
+"""How many files of level 0, 1, … become one of the next: 8, 64 and 128 slots (docs/format.md has the measurements)."""
+
+TOP = len(FANOUTS)
+"""The highest level; its files are final."""
 
 _NAMES = 64
 
@@ -39,13 +46,32 @@ def next_merge(manifest: Manifest) -> Merge | None:
     """The merge that is due, lowest level first; always the files adopted first, so that order is kept across levels."""
     for level in manifest.levels:
         files = manifest.level(level)
-        if len(files) < FANOUT:
+        if level >= TOP or len(files) < FANOUTS[level]:
             continue
-        count = FANOUT
+        count = FANOUTS[level]
         while count < len(files) and files[count].is_correction:
             count += 1  # the corrections that an adoption needed stay with the file that was adopted
         return Merge(level + 1, files[:count])
     return None
+
+
+def final_merge(manifest: Manifest) -> Merge | None:
+    """The merge that brings what is left of all levels to its final form; `None` where there is nothing left.
+
+    A final file that is smaller than it could be, of an earlier sealing, is taken in too.
+    """
+    rest = [f for f in manifest.files if f.level < TOP]
+    if not rest:
+        return None
+    most = prod(FANOUTS)
+    small = [f for f in manifest.level(TOP) if len(f.slots) < most]
+    count = sum(len(f.slots) for f in rest)
+    for entry in reversed(small):
+        if count + len(entry.slots) <= most:
+            rest.append(entry)
+            count += len(entry.slots)
+    # In order of adoption: higher levels first, within a level as the manifest has them.
+    return Merge(TOP, tuple(f for f in sorted(manifest.files, key=lambda f: -f.level) if f in rest))
 
 
 def merge(
@@ -133,7 +159,7 @@ def _write(store: ObjectStore, paths: Paths, provider: Provider, manifest: Manif
     info = FileInfo.describe(
         merged, provider, "merged", sources, rows_in=rows_in, hash=hash_out, corrections=tuple(sorted(corrections))
     )
-    data = encode(merged, info, provider)
+    data = encode(merged, info, provider, *([FINAL] if plan.level == TOP else []))
     for number in range(manifest.next_file_id, manifest.next_file_id + _NAMES):
         name = Paths.merged_name(plan.level, number, first, last)
         try:

@@ -1,7 +1,7 @@
 """Vacuum: find what no manifest names, list it for removal, and remove what has been listed for a grace period.
 
-Nothing is removed that was not listed by a commit before. Orphans are: warm files no manifest names (of merges that lost or
-crashed), and hot files of adopted slots that are neither live nor listed (a slot uploaded again). Hot files that nobody has
+Nothing is removed that was not listed by a commit before. Orphans are: warm files and keyframes no manifest names (of processes
+that lost a race or crashed), and hot files of adopted slots that are neither live nor listed (a slot uploaded again). Hot files that nobody has
 adopted are data.
 """
 
@@ -32,6 +32,8 @@ class Inventory:
 
     warm: Mapping[Month, Mapping[str, Entry]] = field(factory=dict)
     """File name → entry; manifests are not among them."""
+    keyframes: Mapping[Month, Mapping[str, Entry]] = field(factory=dict)
+    """File name → entry."""
     hot: Mapping[Month, Mapping[int, Entry]] = field(factory=dict)
     """Slot → entry."""
     manifests: frozenset[Month] = frozenset()
@@ -40,7 +42,7 @@ class Inventory:
 
     @property
     def months(self) -> tuple[Month, ...]:
-        return tuple(sorted({*self.warm, *self.hot, *self.manifests}))
+        return tuple(sorted({*self.warm, *self.keyframes, *self.hot, *self.manifests}))
 
 
 @frozen
@@ -61,6 +63,7 @@ class Vacuumed:
 def inventory(store: ObjectStore, paths: Paths) -> Inventory:
     """Every object below the prefixes of the provider. What does not look like one of its files is passed over."""
     warm: dict[Month, dict[str, Entry]] = {}
+    keyframes: dict[Month, dict[str, Entry]] = {}
     hot: dict[Month, dict[int, Entry]] = {}
     manifests: set[Month] = set()
     times: list[datetime] = []
@@ -72,6 +75,10 @@ def inventory(store: ObjectStore, paths: Paths) -> Inventory:
             manifests.add(month)
         elif month is not None and WarmName.parse(name) is not None:
             warm.setdefault(month, {})[name] = entry
+    for entry in store.list(paths.state_prefix + "/"):
+        times.append(entry.last_modified)
+        if (parsed := paths.parse_keyframe_key(entry.key)) is not None:
+            keyframes.setdefault(parsed[0], {})[parsed[1]] = entry
     for entry in store.list(paths.hot_prefix + "/"):
         times.append(entry.last_modified)
         try:
@@ -79,7 +86,7 @@ def inventory(store: ObjectStore, paths: Paths) -> Inventory:
         except ValueError:
             continue
         hot.setdefault(slot.month, {})[slot.index] = entry
-    return Inventory(warm, hot, frozenset(manifests), max(times, default=None))
+    return Inventory(warm, keyframes, hot, frozenset(manifests), max(times, default=None))
 
 
 def vacuum(
@@ -162,7 +169,7 @@ def _without(head: Head, gone: tuple[Pending, ...]) -> Manifest | None:
 def _orphans(found: Inventory, manifest: Manifest, grace: timedelta) -> Pending:
     """Objects that the manifest neither names nor lists, older than the grace period."""
     old = None if found.youngest is None else found.youngest - grace
-    live, listed = {f.file for f in manifest.files}, manifest.pending_files
+    live, listed = manifest.live, manifest.pending_files
     waiting = SlotSet()
     for pending in manifest.pending:
         waiting |= pending.slots
@@ -170,7 +177,8 @@ def _orphans(found: Inventory, manifest: Manifest, grace: timedelta) -> Pending:
     def aged(entry: Entry) -> bool:
         return old is not None and entry.last_modified <= old
 
-    warm, hot = found.warm.get(manifest.month, {}), found.hot.get(manifest.month, {})
+    hot = found.hot.get(manifest.month, {})
+    warm = {**found.warm.get(manifest.month, {}), **found.keyframes.get(manifest.month, {})}
     return Pending(
         since=None,
         files=tuple(name for name, e in warm.items() if name not in live and name not in listed and aged(e)),

@@ -9,20 +9,23 @@ from functools import partial
 from typing import TypeVar
 
 import polars as pl
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from titans.changes.digest import digest
 from titans.errors import FormatError, NotFound
 from titans.layout import Paths
 from titans.provider import Provider
-from titans.schema import TIME
+from titans.schema import CEASED, TIME
 from titans.slots import Month, Slot, SlotSet
 from titans.store import ObjectStore
 from titans.tiers.commit import read_head
+from titans.tiers.deletion import exists
 from titans.tiers.files import read_file, read_info
 from titans.tiers.info import FileInfo
+from titans.tiers.keyframes import state_left_before
 from titans.tiers.manifest import FileEntry, Manifest
 from titans.tiers.vacuum import Inventory, inventory
+from titans.tiers.view import MonthView
 
 __all__ = ["CHECKS", "Check", "Verification", "verify"]
 
@@ -38,12 +41,13 @@ CHECKS = {
     "schema": "in the provider's columns and dtypes",
     "order": "sorted by key and Time, within the bounds that the manifest names",
     "uniqueness": "and no key has two rows for the same Time, across all files of a month",
+    "keyframes": "every keyframe that may be used is the state that the change points lead to",
 }
-"""What is checked; the last four only with `deep`."""
+"""What is checked; the last five only with `deep`."""
 
 T = TypeVar("T")
 
-_DEEP = ("content", "schema", "order", "uniqueness")
+_DEEP = ("content", "schema", "order", "uniqueness", "keyframes")
 
 
 @frozen
@@ -157,6 +161,7 @@ def _month(
     if times:
         repeated = pl.concat(times).is_duplicated().sum() // 2
         notes.say("uniqueness", not repeated, f"{month}: {repeated} key(s) have several rows for the same Time")
+    _keyframes(store, paths, provider, manifest, found, notes, deep=deep)
     for index, hot in sorted(found.hot.get(month, {}).items()):
         if index not in manifest.adopted:
             slot = Slot(month, index, paths.minutes)
@@ -220,6 +225,44 @@ def _rows(rows: pl.DataFrame, provider: Provider, key: str, entry: FileEntry, no
     notes.say("order", is_sorted and inside, f"{key} is not sorted by key and Time, or leaves its bounds")
 
 
+def _keyframes(
+    store: ObjectStore,
+    paths: Paths,
+    provider: Provider,
+    manifest: Manifest,
+    found: Inventory,
+    notes: _Notes,
+    *,
+    deep: bool,
+) -> None:
+    month = manifest.month
+    for keyframe in manifest.keyframes:
+        key, there = paths.file_key(month, keyframe.file), found.keyframes.get(month, {}).get(keyframe.file)
+        if there is None and not exists(store, key):
+            notes.say("existence", False, f"{key} is missing")
+            return
+        notes.say("existence", True, "")
+        size = keyframe.bytes if there is None else there.size
+        notes.say("size", size == keyframe.bytes, f"{key} has {size} bytes, the manifest says {keyframe.bytes}")
+    if not deep or not manifest.keyframes or manifest.dirty:
+        return
+    replayed = evolve(MonthView.of(manifest, store, paths, provider), keyframes=())
+    earlier: pl.DataFrame | None = None
+    if any(k.dependent for k in manifest.keyframes):
+        earlier = state_left_before(store, paths, provider, month)
+    for keyframe in manifest.keyframes:
+        key = paths.file_key(month, keyframe.file)
+        read = _tried(
+            "keyframes", key, notes, partial(read_file, store, key, provider, Slot(month, 0, paths.minutes), hot=False)
+        )
+        if read is None:
+            continue
+        start = Slot(month, keyframe.slot, paths.minutes).start
+        state = replayed.state(start, earlier if keyframe.dependent else None)
+        same = read[0].drop(CEASED).equals(state)
+        notes.say("keyframes", same, f"{key} is not the state at the start of slot {keyframe.slot} of {month}")
+
+
 def _tried(check: str, key: str, notes: _Notes, read: Callable[[], T]) -> T | None:
     try:
         result = read()
@@ -238,11 +281,12 @@ def _gaps(manifest: Manifest) -> SlotSet:
 
 
 def _orphans(found: Inventory, manifest: Manifest) -> int:
-    live, listed = {f.file for f in manifest.files}, manifest.pending_files
+    live, listed = manifest.live, manifest.pending_files
     waiting = SlotSet()
     for pending in manifest.pending:
         waiting |= pending.slots
     hot = found.hot.get(manifest.month, {})
-    return sum(name not in live and name not in listed for name in found.warm.get(manifest.month, {})) + sum(
+    names = [*found.warm.get(manifest.month, {}), *found.keyframes.get(manifest.month, {})]
+    return sum(name not in live and name not in listed for name in names) + sum(
         i in manifest.adopted and e.key not in live and i not in waiting for i, e in hot.items()
     )

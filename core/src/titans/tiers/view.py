@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import partial
 
 import polars as pl
 from attrs import evolve, field, frozen
 
 from titans.changes.adoption import corrected, restored
-from titans.changes.state import last_rows, overlay, resolve
+from titans.changes.state import overlay, resolve, resolve_last
 from titans.layout import Paths
 from titans.provider import Provider
 from titans.schema import CEASED, TIME
 from titans.slots import Month, Slot, SlotSet
 from titans.store import ObjectStore
-from titans.tiers.files import read_rows
+from titans.tiers.files import Source, read_sources, scan_files
 from titans.tiers.info import FileInfo
-from titans.tiers.manifest import FileEntry, Manifest
+from titans.tiers.manifest import FileEntry, Keyframe, Manifest
 
 __all__ = ["Load", "MonthView", "Part", "in_memory"]
 
@@ -32,13 +31,31 @@ def in_memory(rows: pl.DataFrame) -> Load:
 
 @frozen
 class Part:
-    """Rows that a view is made of; loaded when they are needed."""
+    """Rows that a view is made of: a file, or a frame."""
 
-    load: Load
+    data: Source | pl.DataFrame
     min_time: datetime | None
     """`None` where there are no rows."""
     max_time: datetime | None
+    min_key: tuple[str, ...] | None = None
+    max_key: tuple[str, ...] | None = None
     is_correction: bool = False
+
+    @property
+    def is_merged(self) -> bool:
+        """A merged file: its rows may be scanned together with those of others."""
+        return isinstance(self.data, Source) and self.data.slot is None and not self.is_correction
+
+    def overlaps(self, start: datetime | None, end: datetime | None) -> bool:
+        if self.min_time is None or self.max_time is None:
+            return False
+        return (start is None or self.max_time >= start) and (end is None or self.min_time < end)
+
+    def within(self, start: datetime | None, end: datetime | None) -> bool:
+        """Whether all rows lie in the range. Asked of parts that overlap it."""
+        assert self.min_time is not None
+        assert self.max_time is not None
+        return (start is None or self.min_time >= start) and (end is None or self.max_time < end)
 
 
 @frozen
@@ -47,88 +64,170 @@ class MonthView:
 
     provider: Provider
     month: Month
+    store: ObjectStore
+    paths: Paths
     parts: tuple[Part, ...]
     """In order of adoption."""
     adopted: SlotSet
     observed: SlotSet
     full: Mapping[int, datetime] = field(hash=False)
+    keyframes: tuple[Keyframe, ...] = ()
+    """Those that may be used, ascending."""
 
     @classmethod
     def of(cls, manifest: Manifest, store: ObjectStore, paths: Paths, provider: Provider) -> MonthView:
         def part(entry: FileEntry) -> Part:
-            key = paths.file_key(manifest.month, entry.file)
             slot = Slot(manifest.month, entry.first, paths.minutes) if entry.is_hot else None
-            load = partial(read_rows, store, key, provider, slot)
-            return Part(load, entry.min_time, entry.max_time, entry.is_correction)
+            source = Source(paths.file_key(manifest.month, entry.file), entry.bytes, slot)
+            return Part(
+                source, entry.min_time, entry.max_time, entry.min_key, entry.max_key, is_correction=entry.is_correction
+            )
 
         # Higher levels were adopted earlier; within a level the manifest keeps the order.
         files = sorted(manifest.files, key=lambda f: -f.level)
-        parts = tuple(part(entry) for entry in files)
-        return cls(provider, manifest.month, parts, manifest.adopted, manifest.observed, manifest.full)
+        keyframes = tuple(k for k in manifest.keyframes if not (k.dependent and manifest.dirty))
+        return cls(
+            provider, manifest.month, store, paths, tuple(part(entry) for entry in files),
+            manifest.adopted, manifest.observed, manifest.full, keyframes,
+        )  # fmt: skip
+
+    def standing_alone(self) -> MonthView:
+        """Without keyframes that hold what earlier months left."""
+        return evolve(self, keyframes=tuple(k for k in self.keyframes if not k.dependent))
 
     def slot(self, index: int) -> Slot:
         return Slot(self.month, index, self.provider.layout.slot_minutes)
 
+    # --- rows ---------------------------------------------------------------------------------------------------------
+
+    def parts_in(
+        self, start: datetime | None = None, end: datetime | None = None, key: Mapping[str, str] | None = None
+    ) -> list[Part]:
+        """The parts that may have rows with `start <= Time < end`; with `key`, rows whose key columns have these values."""
+        lead = None if key is None else key.get(self.provider.key[0])
+        return [
+            p
+            for p in self.parts
+            if p.overlaps(start, end)
+            and (lead is None or p.min_key is None or p.max_key is None or p.min_key[0] <= lead <= p.max_key[0])
+        ]
+
+    def frames(
+        self,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        where: pl.Expr | None = None,
+        key: Mapping[str, str] | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> tuple[list[pl.DataFrame], list[pl.DataFrame]]:
+        """Rows of files, and of corrections: one frame for each part that may have some, in order of adoption."""
+        wanted = self.parts_in(start, end, key)
+        conditions = [_condition(p, start, end, where) for p in wanted]
+        frames = read_sources(self.store, self.provider, [p.data for p in wanted], conditions, columns)
+        real = [f for p, f in zip(wanted, frames, strict=True) if not p.is_correction and f.height]
+        return real, [f for p, f in zip(wanted, frames, strict=True) if p.is_correction and f.height]
+
     def rows(
-        self, start: datetime | None = None, end: datetime | None = None, where: pl.Expr | None = None
+        self,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        where: pl.Expr | None = None,
+        key: Mapping[str, str] | None = None,
     ) -> pl.DataFrame:
         """Change points with `start <= Time < end` that satisfy `where`, an expression over key columns.
 
         In canonical columns, sorted by key and `Time`, one row for each.
         """
-        real: list[pl.DataFrame] = []
-        corrections: list[pl.DataFrame] = []
-        for part in self.parts:
-            if part.min_time is None or part.max_time is None:
-                continue
-            if (start is not None and part.max_time < start) or (end is not None and part.min_time >= end):
-                continue
-            conditions = [] if where is None else [where]
-            if start is not None and part.min_time < start:
-                conditions.append(pl.col(TIME) >= start)
-            if end is not None and part.max_time >= end:
-                conditions.append(pl.col(TIME) < end)
-            frame = part.load(pl.all_horizontal(conditions) if conditions else None)
-            (corrections if part.is_correction else real).append(frame)
-        return resolve(real, corrections, self.provider)
+        wanted = self.parts_in(start, end, key)
+        plain = [p for p in wanted if p.is_merged and p.within(start, end)]
+        others = [p for p in wanted if p.is_merged and p not in plain]
+        entangled = any(p.overlaps(o.min_time, o.max_time) for p in plain for o in others)
+        if len(plain) < 2 or entangled or self.store.local_path(plain[0].data.key) is None:  # type: ignore[union-attr]
+            return resolve(*self.frames(start, end, where, key), self.provider)
+        # One scan of all files that need no other condition is faster than one of each.
+        rest = evolve(self, parts=tuple(p for p in wanted if p not in plain))
+        real, corrections = rest.frames(start, end, where)
+        paths = [self.store.local_path(p.data.key) for p in plain]  # type: ignore[union-attr]
+        lazy = scan_files(paths, self.provider)
+        try:
+            scanned = (lazy if where is None else lazy.filter(where)).collect()
+        except (pl.exceptions.PolarsError, OSError):
+            return resolve(*self.frames(start, end, where, key), self.provider)
+        by = [*self.provider.key, TIME]
+        return resolve([scanned.sort(by, maintain_order=True), *real], corrections, self.provider, repeated=True)
+
+    # --- states -------------------------------------------------------------------------------------------------------
 
     def last_full(self, end: datetime) -> datetime | None:
         """The latest time before `end` from which nothing earlier counts."""
         return max((time for time in self.full.values() if time < end), default=None)
 
+    def keyframe(self, end: datetime) -> Keyframe | None:
+        """The newest keyframe that may serve for the state after all change points before `end`, if that is worth it."""
+        full = self.last_full(end)
+        for keyframe in reversed(self.keyframes):
+            start = self.slot(keyframe.slot).start
+            if start <= end:
+                return keyframe if full is None or start > full else None
+        return None
+
+    def stands_alone(self, end: datetime) -> bool:
+        """Whether the state after all change points before `end` needs nothing of earlier months."""
+        return self.last_full(end) is not None or self.keyframe(end) is not None
+
     def state(self, end: datetime, earlier: pl.DataFrame | None = None, where: pl.Expr | None = None) -> pl.DataFrame:
-        """The living keys after all change points before `end`: key, `Time`, values; not sorted.
+        """The living keys after all change points before `end`: key, `Time`, values; sorted by key.
 
         `earlier` is the state at the start of the month, for months in which no full snapshot comes first.
         """
-        full = self.last_full(end)
-        last = last_rows(self.rows(full, end, where), self.provider)
-        living = last.filter(~pl.col(CEASED)).drop(CEASED)
-        if full is not None or earlier is None:
-            return living
-        return overlay(earlier, last, self.provider)
+        keyframe = self.keyframe(end)
+        if keyframe is None:
+            start = self.last_full(end)
+            base = None if start is not None else earlier
+            tail, corrections = self.frames(start, end, where)
+        else:
+            start = self.slot(keyframe.slot).start
+            wanted = self.parts_in(start, end)
+            source = Source(self.paths.file_key(self.month, keyframe.file), keyframe.bytes, None)
+            base, *frames = read_sources(
+                self.store,
+                self.provider,
+                [source, *(p.data for p in wanted)],
+                [where, *(_condition(p, start, end, where) for p in wanted)],
+            )
+            base = base.drop(CEASED)
+            tail = [f for p, f in zip(wanted, frames, strict=True) if not p.is_correction and f.height]
+            corrections = [f for p, f in zip(wanted, frames, strict=True) if p.is_correction and f.height]
+        return overlay(base, resolve_last(tail, corrections, self.provider), self.provider)
 
-    def adopt(self, info: FileInfo, load: Load) -> tuple[MonthView, pl.DataFrame | None]:
+    # --- adoption -----------------------------------------------------------------------------------------------------
+
+    def adopt(self, info: FileInfo, data: Source | pl.DataFrame) -> tuple[MonthView, pl.DataFrame | None]:
         """This view with a hot file more, and the restoring and correcting rows that its adoption needs, if any.
 
-        In the ordinary case, the newest slot with nothing unexpected before it, no row is read.
+        In the ordinary case, the newest slot with nothing unexpected before it, no row is read. Keyframes after a slot that
+        comes late are gone, save where a full snapshot lies in between: nothing reaches past that.
         """
         source = info.source
-        rows = self._corrections(info, load)
-        parts = [Part(load, info.min_time, info.max_time)]
+        rows = self._corrections(info, data)
+        parts = [Part(data, info.min_time, info.max_time, info.min_key, info.max_key)]
         if rows is not None:
             times = rows.select(pl.col(TIME).min().alias("min"), pl.col(TIME).max().alias("max")).row(0)
-            parts.append(Part(in_memory(rows), times[0], times[1], is_correction=True))
+            parts.append(Part(rows, times[0], times[1], is_correction=True))
+        barrier = min((f for f in self.full if f > source.slot), default=None)
         view = evolve(
             self,
             parts=(*self.parts, *parts),
             adopted=self.adopted.add(source.slot),
             observed=self.observed.add(source.slot) if source.is_snapshot else self.observed,
             full={**self.full, source.slot: source.time} if source.kind == "full" else self.full,
+            keyframes=tuple(
+                k for k in self.keyframes if k.slot <= source.slot or (barrier is not None and k.slot > barrier)
+            ),
         )
         return view, rows
 
-    def _corrections(self, info: FileInfo, load: Load) -> pl.DataFrame | None:
+    def _corrections(self, info: FileInfo, data: Source | pl.DataFrame) -> pl.DataFrame | None:
         source, provider = info.source, self.provider
         following = self.observed.after(source.slot)
         if following in self.full:
@@ -136,19 +235,31 @@ class MonthView:
         disturbed = source.kind == "diff" and self.adopted.before(source.slot) != info.base
         if following is None and not disturbed:
             return None
-        slot, rows = self.slot(source.slot), load(None)
-        before = self.state(slot.start)
+        alone = self.standing_alone()  # states are compared: either all of them know earlier months, or none does
+        slot, (rows,) = self.slot(source.slot), read_sources(self.store, provider, [data], [None])
+        before = alone.state(slot.start)
         found: list[pl.DataFrame] = []
         if source.kind == "full":
             after = rows.filter(~pl.col(CEASED)).drop(CEASED)
         elif disturbed and info.base is not None:
-            after, restoring = restored(before, self.state(self.slot(info.base).end), rows, source.time, provider)
+            after, restoring = restored(before, alone.state(self.slot(info.base).end), rows, source.time, provider)
             found.append(restoring)
         else:
-            after = overlay(before, last_rows(rows, provider), provider)
+            after = overlay(before, resolve_last([rows], [], provider), provider)
         if following is not None:
             later = self.slot(following)
-            between, held = self.rows(slot.end, later.end), self.state(later.end)
+            between, held = self.rows(slot.end, later.end), alone.state(later.end)
             found.append(corrected(after, between, held, later.start, provider))
         corrections = pl.concat(found).sort([*provider.key, TIME])
         return corrections if corrections.height else None
+
+
+def _condition(part: Part, start: datetime | None, end: datetime | None, where: pl.Expr | None) -> pl.Expr | None:
+    """What rows of `part` must satisfy, beyond what its bounds already say."""
+    conditions = [] if where is None else [where]
+    if not part.within(start, end):
+        if start is not None:
+            conditions.append(pl.col(TIME) >= start)
+        if end is not None:
+            conditions.append(pl.col(TIME) < end)
+    return pl.all_horizontal(conditions) if conditions else None
