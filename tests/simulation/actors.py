@@ -13,7 +13,7 @@ from oracle import at, changes, snapshot
 
 from simulation.book import Book, State, Violation
 from titans import Archive
-from titans.errors import FormatError, NotFound, SlotConflictError, TitansError
+from titans.errors import FormatError, InputError, NotFound, SlotConflictError, TitansError
 from titans.slots import Slot
 
 __all__ = ["Compact", "Ingest", "Job", "Look", "Upload", "Vacuum", "attempt"]
@@ -100,11 +100,28 @@ class Compact:
             if self.slot is None:
                 raise
             return "no such slot"
-        words = {"adopted": done.adopted, "merged": done.merged, "removed": done.removed}
+        words = {"adopted": done.adopted, "merged": done.merged, "keyframes": done.keyframes, "removed": done.removed}
         return ", ".join(word for word, number in words.items() if number) or "nothing to do"
 
     def __str__(self) -> str:
         return "compact" if self.slot is None else f"compact {self.slot:%d %H:%M}"
+
+
+@frozen
+class Seal:
+    """Bring a month to its final form."""
+
+    month: str
+
+    def __call__(self, archive: Archive, book: Book) -> str:
+        try:
+            done = archive.seal(self.month)
+        except InputError:
+            return "nothing there"
+        return "merged" if done.merged else "keyframes" if done.keyframes else "nothing to do"
+
+    def __str__(self) -> str:
+        return f"seal {self.month}"
 
 
 @frozen

@@ -185,11 +185,15 @@ class Structure:
             for key, (_, manifest) in self._manifests.items()
             for entries in manifest["levels"].values()
             for entry in entries
+        } | {
+            key.replace(self.paths.warm_prefix, self.paths.state_prefix).replace("manifest.json", keyframe["file"])
+            for key, (_, manifest) in self._manifests.items()
+            for keyframe in manifest["keyframes"]
         }
 
     def _newer(self, key: str, manifest: dict) -> None:
         entries = [entry for level in manifest["levels"].values() for entry in level]
-        names = [entry["file"] for entry in entries]
+        names = [entry["file"] for entry in (*entries, *manifest["keyframes"])]
         slots = Counter(slot for entry in entries for slot in SlotSet.from_intervals(entry["slots"]))
         adopted = set(SlotSet.from_intervals(manifest["adopted"]))
         pending = {name for one in manifest["pending_deletions"] for name in one["files"]}

@@ -16,7 +16,7 @@ import polars as pl
 from attrs import define, evolve, field, frozen
 from oracle import PROVIDER, at
 
-from simulation.actors import Compact, Ingest, Job, Look, Upload, Vacuum, attempt
+from simulation.actors import Compact, Ingest, Job, Look, Seal, Upload, Vacuum, attempt
 from simulation.book import Book, Structure, Violation
 from simulation.scheduler import Process, Scheduler
 from simulation.store import FAULTS, Disk, SimulatedStore
@@ -25,7 +25,7 @@ from titans.slots import parse_duration
 from titans.tiers import files
 from titans.tiers.deletion import GRACE
 
-__all__ = ["AGAIN", "BUSY", "LATE", "PROFILES", "READ", "SWEPT", "UNCLEAR", "Outcome", "Profile", "simulate"]
+__all__ = ["AGAIN", "BUSY", "CHANGES", "LATE", "PROFILES", "READ", "SWEPT", "UNCLEAR", "Outcome", "Profile", "simulate"]
 
 KEYS = "abc"
 VALUES = [(v, w) for v in range(3) for w in (0.5, 1.5)]
@@ -54,6 +54,7 @@ class Profile:
     again: float = 0.3
     """Of the writers, those that do one of their jobs once more."""
     compactors: Sequence[int] = (1, 2)
+    sealers: Sequence[int] = (0, 0, 1, 2)
     vacuums: Sequence[int] = (0, 1, 2)
     grace: Sequence[str] = ("1h", "1h", "20m", "0s")
     readers: Sequence[int] = (0, 1, 2)
@@ -70,7 +71,9 @@ SWEPT = Profile(
 )  # fmt: skip
 AGAIN = evolve(SWEPT, uploads=0.8, again=1.0, faults=("lost answer", "late landing", "slow", "crash after", "repeated"))
 READ = evolve(SWEPT, readers=(4,), questions=("changes",), rates=(0.1, 0.2), jumps=(0.0,))
-PROFILES = (Profile(), Profile(), Profile(), BUSY, UNCLEAR, LATE, SWEPT, AGAIN, READ)
+CHANGES = Profile(uploads=1.0, twice=0.0, late=0.6, sealers=(1, 2), slots=(6, 7, 8))
+"""No snapshot at all: a month builds on the one before."""
+PROFILES = (Profile(), Profile(), Profile(), BUSY, UNCLEAR, LATE, SWEPT, AGAIN, READ, CHANGES)
 
 
 @define
@@ -251,6 +254,8 @@ def _work(random: Random, profile: Profile, *, lagging: bool) -> dict[str, list[
     for n in range(random.choice(profile.compactors)):
         somewhere = [None, None, at(random.randrange(first, first + count))]
         work[f"compactor-{n + 1}"] = [Compact(random.choice(somewhere)) for _ in range(random.randrange(2, 5))]
+    for n in range(random.choice(profile.sealers)):
+        work[f"sealer-{n + 1}"] = [Seal(random.choice(["2026-01", "2026-02"])) for _ in range(random.randrange(1, 4))]
     for n in range(random.choice(profile.vacuums)):
         work[f"vacuum-{n + 1}"] = [Vacuum(random.choice(profile.grace)) for _ in range(random.randrange(1, 4))]
     for n in range(random.choice(profile.readers)):
@@ -292,7 +297,9 @@ def _reproducible(seed: int, fanout: int) -> Iterator[None]:
     with ExitStack() as stack:
         enter: Callable = stack.enter_context
         enter(patch("secrets.token_hex", lambda n=32: f"{names.getrandbits(8 * n):0{2 * n}x}"))
-        enter(patch("titans.tiers.merge.FANOUT", fanout))
+        enter(patch("titans.tiers.merge.FANOUTS", (fanout, fanout)))
+        enter(patch("titans.tiers.merge.TOP", 2))
+        enter(patch("titans.tiers.keyframes.SPACING", 2))
         enter(patch.object(files, "decode", decode_once))
         enter(patch.object(files, "_described", describe_once))
         logger.setLevel(logging.CRITICAL + 1)

@@ -87,6 +87,12 @@ class MonthStatus:
     """Files that wait for their removal."""
     version: int
     """Commits so far."""
+    sealed: bool
+    """The month is over and has its final form."""
+    keyframes: int
+    """Whole states that are stored."""
+    gaps: int
+    """Slots between the first and the last observed one for which nobody looked."""
 
     @classmethod
     def of(cls, manifest: Manifest, waiting: int) -> MonthStatus:
@@ -100,4 +106,7 @@ class MonthStatus:
             waiting=waiting,
             pending=sum(len(p.files) + len(p.slots) for p in manifest.pending),
             version=manifest.version,
+            sealed=manifest.sealed,
+            keyframes=len(manifest.keyframes),
+            gaps=len(manifest.gaps),
         )

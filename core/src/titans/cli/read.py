@@ -1,9 +1,10 @@
-"""Commands that ask: state, latest, history, changes, status."""
+"""Commands that ask: state, latest, history, changes, diff, grid, intervals, coverage, files, sql, status."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -47,7 +48,8 @@ def history(
 ) -> None:  # fmt: skip
     """The change points of one key, or of all keys that agree with it."""
     archive = open_archive(provider, store)
-    write(archive.history(start, end, **parse_pairs(pairs)), form, out)
+    key: dict[str, Any] = {**parse_pairs(pairs)}
+    write(archive.history(start, end, **key), form, out)
 
 
 @click.command()
@@ -62,6 +64,78 @@ def changes(
 
 
 @click.command()
+@click.option("--from", "first", type=MOMENT, required=True, help="The earlier moment.")
+@click.option("--to", "second", type=MOMENT, required=True, help="The later moment.")
+@on_archive
+@as_output
+def diff(
+    first: datetime, second: datetime, provider: str, store: str | None, form: str | None, out: Path | None
+) -> None:
+    """What is different between two moments: keys added, removed, changed, with old and new values."""
+    write(open_archive(provider, store).diff(first, second), form, out)
+
+
+@click.command()
+@click.option("--every", default="1h", show_default=True, help="Length of a step, like 10m, 1h, 1d.")
+@click.option("--column", "columns", multiple=True, metavar="NAME", help="Only these value columns.")
+@_range
+@on_archive
+@as_output
+def grid(
+    every: str, columns: tuple[str, ...], start: datetime | None, end: datetime | None, provider: str,
+    store: str | None, form: str | None, out: Path | None,
+) -> None:  # fmt: skip
+    """A regular series per key, each value as it holds at that time."""
+    write(open_archive(provider, store).grid(start, end, every, columns or None), form, out)
+
+
+@click.command()
+@_range
+@on_archive
+@as_output
+def intervals(
+    start: datetime | None, end: datetime | None, provider: str, store: str | None, form: str | None, out: Path | None
+) -> None:
+    """The periods in which values held, with valid_from and valid_to."""
+    write(open_archive(provider, store).intervals(start, end), form, out)
+
+
+@click.command()
+@_range
+@on_archive
+@as_output
+def coverage(
+    start: datetime | None, end: datetime | None, provider: str, store: str | None, form: str | None, out: Path | None
+) -> None:
+    """Slot by slot, whether somebody looked."""
+    write(open_archive(provider, store).coverage(start, end), form, out)
+
+
+@click.command()
+@_range
+@on_archive
+@as_output
+def files(
+    start: datetime | None, end: datetime | None, provider: str, store: str | None, form: str | None, out: Path | None
+) -> None:
+    """The objects that hold the change points of a range, for other engines."""
+    import polars as pl
+
+    found = open_archive(provider, store).files(start, end)
+    times = pl.col("full_snapshots").list.eval(pl.element().dt.to_string("iso:strict")).list.join(" ")
+    write(found.with_columns(times), form, out)
+
+
+@click.command()
+@click.argument("query")
+@on_archive
+@as_output
+def sql(query: str, provider: str, store: str | None, form: str | None, out: Path | None) -> None:
+    """Ask in SQL: tables changes, latest, intervals, and state(at := '2026-01-15T12:00Z')."""
+    write(open_archive(provider, store).sql(query), form, out)
+
+
+@click.command()
 @on_archive
 @as_output
 def status(provider: str, store: str | None, form: str | None, out: Path | None) -> None:
@@ -71,20 +145,22 @@ def status(provider: str, store: str | None, form: str | None, out: Path | None)
     rows = [
         {
             "Month": str(m.month),
+            "State": "sealed" if m.sealed else "open",
             "Files": " ".join(f"L{level}:{count}" for level, count in m.levels.items()),
             "Change points": m.rows,
             "KB": round(m.bytes / 1000),
             "Slots": m.adopted,
             "Snapshots": m.observed,
+            "Gaps": m.gaps,
+            "Keyframes": m.keyframes,
             "Waiting": m.waiting,
             "Pending": m.pending,
         }
         for m in open_archive(provider, store).status()
     ]
-    schema = dict.fromkeys(("Month", "Files"), pl.String) | dict.fromkeys(
-        ("Change points", "KB", "Slots", "Snapshots", "Waiting", "Pending"), pl.Int64
-    )
+    numbers = ("Change points", "KB", "Slots", "Snapshots", "Gaps", "Keyframes", "Waiting", "Pending")
+    schema = dict.fromkeys(("Month", "State", "Files"), pl.String) | dict.fromkeys(numbers, pl.Int64)
     write(pl.DataFrame(rows, schema=schema), form, out)
 
 
-COMMANDS = (state, latest, history, changes, status)
+COMMANDS = (state, latest, history, changes, diff, grid, intervals, coverage, files, sql, status)

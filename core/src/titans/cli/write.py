@@ -55,8 +55,18 @@ def compact(provider: str, store: str | None) -> None:
     """Adopt what was uploaded, merge what is due, remove what was replaced."""
     done = open_archive(provider, store).compact()
     click.echo(
-        f"{done.adopted} slot(s) adopted, {done.merged} merge(s), {done.removed} object(s) removed, {done.seconds:.1f} s"
+        f"{done.adopted} slot(s) adopted, {done.merged} merge(s), {done.keyframes} keyframe(s), "
+        f"{done.removed} object(s) removed, {done.seconds:.1f} s"
     )
+
+
+@click.command()
+@click.argument("month")
+@on_archive
+def seal(month: str, provider: str, store: str | None) -> None:
+    """Bring a month that is over (like 2026-01) to its final form."""
+    done = open_archive(provider, store).seal(month)
+    click.echo(f"{month} is sealed: {done.merged} merge(s), {done.keyframes} keyframe(s), {done.seconds:.1f} s")
 
 
 @click.command()
@@ -119,4 +129,4 @@ def repair(yes: bool, provider: str, store: str | None) -> None:
         click.echo("nothing was changed; run it again with --yes to do it")
 
 
-COMMANDS = (upload, compact, vacuum, verify, repair)
+COMMANDS = (upload, compact, seal, vacuum, verify, repair)

@@ -96,7 +96,7 @@ class Reader:
             return self._months[-1] if self._months else None
         known = max(self.hot, default=None)
         since = known or Month.of(datetime.now(UTC)).previous().previous()
-        later = [*self._warm_months(self.paths.warm_month(since) + _LAST), *([known] if known else ())]
+        later: list[Month] = [*self._warm_months(self.paths.warm_month(since) + _LAST), *([known] if known else ())]
         if later:
             return max(later)
         return self.months()[-1] if self.months() else None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
-from urllib.request import url2pathname
 
 from titans.errors import InputError, UnsupportedStoreError
 from titans.store._protocol import ObjectStore
@@ -61,10 +61,18 @@ def open_store(where: ObjectStore | str | Path, *, s3_client: Any = None, **opti
             raise InputError(f"{where}: a file URL has three slashes, like file:///data/archive")
         if not url.path:
             raise InputError(f"{where} names no folder; write file:///data/archive")
-        return _local(Path(url2pathname(url.path)))
+        return _local(Path(_path(url.path)))
     if url.scheme == "memory":
         return _in_memory(url.netloc + url.path)
     raise UnsupportedStoreError(f"no store for {url.scheme}:// ({where}); use a folder, file://, s3:// or memory://")
+
+
+def _path(path: str) -> str:
+    if os.name != "nt":
+        return unquote(path)
+    from urllib.request import url2pathname  # imports an HTTP client, for one function
+
+    return url2pathname(path)
 
 
 def _local(root: Path) -> ObjectStore:

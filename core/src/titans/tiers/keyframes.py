@@ -31,7 +31,7 @@ __all__ = ["SPACING", "build_keyframe", "missing_keyframes", "next_keyframe", "s
 
 log = logging.getLogger("titans.keyframes")
 
-SPACING = 256
+SPACING = 192
 """Slots between two keyframes (docs/format.md has the measurements)."""
 
 _NAMES = 8
@@ -62,12 +62,12 @@ def _wanted(manifest: Manifest) -> list[int]:
     last, first = manifest.adopted.last, min(manifest.full, default=None)
     if last is None:
         return []
-    found = [0] if first is None else []
-    for slot in range(SPACING, last + 1, SPACING):
-        before = manifest.adopted.before(slot)
-        if before is not None and before >= slot - SPACING and (first is None or slot > first):
-            found.append(slot)
-    return found
+    ends = {
+        number * SPACING
+        for low, high in manifest.adopted.intervals
+        for number in range(low // SPACING + 1, high // SPACING + 2)
+    }
+    return sorted(({0} if first is None else set()) | {s for s in ends if s <= last and (first is None or s > first)})
 
 
 def build_keyframe(

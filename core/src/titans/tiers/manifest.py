@@ -176,6 +176,12 @@ class Manifest:
         return tuple(sorted({f.level for f in self.files}))
 
     @property
+    def gaps(self) -> SlotSet:
+        """Slots between the first and the last observed one for which nobody looked."""
+        first, last = self.observed.first, self.observed.last
+        return NO_SLOTS if first is None or last is None else SlotSet(((first, last),)) - self.observed
+
+    @property
     def live(self) -> frozenset[str]:
         """Names of all files that belong to the month, keyframes included."""
         return frozenset(f.file for f in self.files) | {k.file for k in self.keyframes}

@@ -25,8 +25,8 @@ __all__ = ["FANOUTS", "TOP", "Merge", "final_merge", "merge", "next_merge"]
 
 log = logging.getLogger("titans.merge")
 
-FANOUTS = (FANOUT, FANOUT, 2)
-"""How many files of level 0, 1, … become one of the next: 8, 64 and 128 slots (docs/format.md has the measurements)."""
+FANOUTS = (FANOUT, FANOUT, 3)
+"""How many files of level 0, 1, … become one of the next: 8, 64 and 192 slots (docs/format.md has the measurements)."""
 
 TOP = len(FANOUTS)
 """The highest level; its files are final."""

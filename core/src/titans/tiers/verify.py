@@ -115,8 +115,8 @@ def verify(store: ObjectStore, paths: Paths, provider: Provider, *, deep: bool =
         notes.asked += attempt.asked
         for name, lines in attempt.failures.items():
             notes.failures.setdefault(name, []).extend(lines)
-        if (missing := _gaps(manifest)) and manifest.observed:
-            gaps[str(month)] = missing
+        if manifest.gaps:
+            gaps[str(month)] = manifest.gaps
         orphans += _orphans(found, manifest)
     names = [name for name in CHECKS if deep or name not in _DEEP]
     checks = tuple(Check(name, notes.asked[name], tuple(notes.failures.get(name, ()))) for name in names)
@@ -271,13 +271,6 @@ def _tried(check: str, key: str, notes: _Notes, read: Callable[[], T]) -> T | No
         return None
     notes.say(check, True, "")
     return result
-
-
-def _gaps(manifest: Manifest) -> SlotSet:
-    first, last = manifest.observed.first, manifest.observed.last
-    if first is None or last is None:
-        return SlotSet()
-    return SlotSet(((first, last),)) - manifest.observed
 
 
 def _orphans(found: Inventory, manifest: Manifest) -> int:

@@ -1,0 +1,117 @@
+"""SQL over an archive, through DuckDB in memory. The query sees frames that are made for it, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from attrs import frozen
+
+from titans.errors import InputError
+
+if TYPE_CHECKING:
+    from titans.read.api import ReadableArchive
+
+__all__ = ["TABLES", "ask"]
+
+TABLES = ("changes", "intervals", "latest")
+
+_LOCKED: dict[str, str | bool | int | float | list[str]] = {
+    "enable_external_access": "false",
+    "python_enable_replacements": "false",
+}
+_STATE = "state at "
+_MACRO = """CREATE MACRO state("at") AS TABLE SELECT * FROM query_table('state at ' || "at")"""
+
+
+@frozen
+class _Frame:
+    """Gives a frame to DuckDB by the Arrow PyCapsule interface alone; for polars' own type it would want pyarrow."""
+
+    frame: pl.DataFrame
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self.frame.__arrow_c_stream__(requested_schema)
+
+
+def ask(archive: ReadableArchive, query: str) -> pl.DataFrame:
+    """The answer to one SELECT. Times are UTC, without a timezone.
+
+    Raises:
+        InputError: it is no SELECT, or DuckDB does not accept it.
+    """
+    try:
+        import duckdb
+    except ImportError as error:
+        raise InputError("SQL needs DuckDB: pip install 'titans-core[sql]'") from error
+    with duckdb.connect(":memory:", config=_LOCKED) as connection:
+        tree = _parsed(connection, query)
+        for name in sorted(_tables(tree) & set(TABLES)):
+            connection.register(name, _Frame(_naive(getattr(archive, name)())))
+        for text in sorted(set(_moments(tree))):
+            connection.register(_STATE + text, _Frame(_naive(archive.state(_moment(text)))))
+        connection.execute(_MACRO)
+        connection.execute("SET lock_configuration = true")
+        try:
+            return pl.DataFrame(connection.sql(query))
+        except duckdb.Error as error:
+            raise InputError(f"DuckDB: {error}; there are {', '.join(TABLES)} and state(at := '…')") from error
+
+
+def _parsed(connection: Any, query: str) -> Any:
+    (text,) = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchone()
+    connection.execute("SELECT 1").fetchall()  # ends the result before
+    tree = json.loads(text)
+    if tree["error"]:
+        raise InputError(f"not a SELECT that DuckDB accepts: {tree['error_message']}")
+    if len(tree["statements"]) != 1:
+        raise InputError(f"one SELECT at a time, got {len(tree['statements'])} statements")
+    return tree
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(tree, dict):
+        yield tree
+        for value in tree.values():
+            yield from _nodes(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from _nodes(value)
+
+
+def _tables(tree: Any) -> set[str]:
+    names = set()
+    for node in _nodes(tree):
+        if node.get("type") == "BASE_TABLE":
+            path = node.get("qualified_name", {}).get("path") or [node.get("table_name", "")]
+            names.add(str(path[-1]).lower())
+    return names
+
+
+def _moments(tree: Any) -> Iterator[str]:
+    """The arguments of `state(…)`."""
+    for node in _nodes(tree):
+        function = node.get("function") if node.get("type") == "TABLE_FUNCTION" else None
+        if not isinstance(function, dict) or function.get("function_name", "").lower() != "state":
+            continue
+        found = [argument.get("expression", argument) for argument in function.get("arguments", ())]
+        literal = found[0].get("literal", {}) if len(found) == 1 else {}
+        if literal.get("kind") != "STRING":
+            raise InputError("state takes one time as text: state(at := '2026-01-15T12:00Z')")
+        yield str(literal["text"])
+
+
+def _moment(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InputError(f"{text!r} is no time; write it like 2026-01-15T12:00Z") from error
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _naive(frame: pl.DataFrame) -> pl.DataFrame:
+    """DuckDB needs an extension for time zones, which cannot be loaded here; all times of an archive are UTC."""
+    return frame.with_columns(pl.col(pl.Datetime("us", "UTC")).dt.replace_time_zone(None))
