@@ -156,6 +156,9 @@ class Look:
         elif self.question == "range":
             start, end = at(self.random.randrange(8, 13)), at(self.random.randrange(13, 18))
             known.check_changes(archive.changes(start, end), start, end, lagging=self.lagging)
+        elif self.question == "agree":
+            moment = at(self.random.randrange(7, 18), 5)
+            known.check_agreement(archive, moment)
         elif self.question == "verify":
             for check in archive.verify(deep=True).checks:
                 if not check.passed:

@@ -14,6 +14,7 @@ from oracle import as_dict, replayed
 from simulation.store import Disk
 from titans import Archive
 from titans.layout import Paths
+from titans.read.reader import Reader
 from titans.slots import Month, Slot, SlotSet
 
 __all__ = ["Book", "Structure", "Violation"]
@@ -133,8 +134,15 @@ class Book:
         for time in times:
             state = reader.state(time)
             self.check_state(time, state)
-            if (got := replayed(points, time)) != as_dict(state):
-                raise Violation(f"state({_t(time)}) is {as_dict(state)}, but changes() lead to {got}")
+            _agree(points, state, time)
+
+    def check_agreement(self, archive: Archive, time: datetime) -> None:
+        """One look, two questions: the state is what the change points lead to."""
+
+        def look(reader: Reader) -> tuple[pl.DataFrame, pl.DataFrame]:
+            return reader.changes(), reader.state(time)
+
+        _agree(*archive._ask(look), time)
 
 
 @define
@@ -224,6 +232,11 @@ class Structure:
         slot = Slot.of(time)
         _, manifest = self._manifests.get(self.paths.manifest_key(slot.month), ("", {"adopted": []}))
         return slot.index in SlotSet.from_intervals(manifest["adopted"])
+
+
+def _agree(points: pl.DataFrame, state: pl.DataFrame, time: datetime) -> None:
+    if (got := replayed(points, time)) != as_dict(state):
+        raise Violation(f"state({_t(time)}) is {as_dict(state)}, but changes() lead to {got}")
 
 
 def _start(time: datetime) -> datetime:

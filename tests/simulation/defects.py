@@ -14,7 +14,7 @@ from unittest.mock import patch
 import polars as pl
 from attrs import evolve, frozen
 
-from simulation.world import AGAIN, BUSY, LATE, READ, SWEPT, UNCLEAR, Profile, simulate
+from simulation.world import AGAIN, BUSY, CHANGES, LATE, READ, SWEPT, UNCLEAR, Profile, simulate
 from titans import Archive
 from titans.changes.state import last_rows
 from titans.errors import AlreadyExists, OutcomeUnknown
@@ -352,6 +352,52 @@ def _swept_output() -> Iterator[None]:
         patch("titans.tiers.vacuum.listed", _listed),
         patch.object(Manifest, "pending_files", property(lambda self: frozenset())),
     ):
+        yield
+
+
+# --- keyframes --------------------------------------------------------------------------------------------------------
+
+
+@defect(within=100, profile=LATE)
+def _stale_keyframes() -> Iterator[None]:
+    """a slot that is adopted late leaves the keyframes after it as they are"""
+    real = MonthView.adopt
+
+    def adopt(self, info, data):
+        view, rows = real(self, info, data)
+        return evolve(view, keyframes=self.keyframes), rows
+
+    with patch.object(MonthView, "adopt", adopt):
+        yield
+
+
+@defect(within=100, profile=LATE)
+def _unchecked_keyframe() -> Iterator[None]:
+    """a keyframe is committed though slots before it were adopted while it was written"""
+    with patch("titans.tiers.keyframes.SlotSet", lambda intervals=(): SlotSet()):
+        yield
+
+
+@defect(within=100, profile=CHANGES)
+def _no_marks() -> Iterator[None]:
+    """a late adoption does not mark the later months that build on its own"""
+    with patch("titans.tiers.adopt._reaches_on", lambda head: False):
+        yield
+
+
+@defect(within=100, profile=CHANGES)
+def _untold_keyframe() -> Iterator[None]:
+    """a month builds on an earlier one without telling it"""
+    with patch("titans.tiers.keyframes._built_on", lambda head: None):
+        yield
+
+
+@defect(within=100, profile=CHANGES)
+def _waiting_before() -> Iterator[None]:
+    """readers trust a month's keyframes though earlier months have files that nobody has adopted"""
+    from titans.read.reader import Reader
+
+    with patch.object(Reader, "_waiting_before", lambda self, month: False):
         yield
 
 

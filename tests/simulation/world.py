@@ -58,7 +58,7 @@ class Profile:
     vacuums: Sequence[int] = (0, 1, 2)
     grace: Sequence[str] = ("1h", "1h", "20m", "0s")
     readers: Sequence[int] = (0, 1, 2)
-    questions: Sequence[str] = ("state", "state", "changes", "changes", "range", "history", "verify")
+    questions: Sequence[str] = ("state", "state", "changes", "changes", "range", "history", "verify", "agree")
 
 
 BUSY = Profile(compactors=(2, 3), fanout=(2,), uploads=0.4)
@@ -71,7 +71,9 @@ SWEPT = Profile(
 )  # fmt: skip
 AGAIN = evolve(SWEPT, uploads=0.8, again=1.0, faults=("lost answer", "late landing", "slow", "crash after", "repeated"))
 READ = evolve(SWEPT, readers=(4,), questions=("changes",), rates=(0.1, 0.2), jumps=(0.0,))
-CHANGES = Profile(uploads=1.0, twice=0.0, late=0.6, sealers=(1, 2), slots=(6, 7, 8))
+CHANGES = Profile(
+    uploads=1.0, twice=0.0, late=0.6, sealers=(1, 2), slots=(6, 7, 8), readers=(2, 3), questions=("agree",)
+)
 """No snapshot at all: a month builds on the one before."""
 PROFILES = (Profile(), Profile(), Profile(), BUSY, UNCLEAR, LATE, SWEPT, AGAIN, READ, CHANGES)
 
@@ -214,7 +216,8 @@ class _Run:
         self.structure.check(anyway=True)
         times = sorted(self.book.acknowledged)
         if thorough:
-            self.book.check_everything(self.plain, [*times, at(self.random.randrange(8, 18), 5)])
+            between = [at(self.random.randrange(7, 20), 5) for _ in range(3)]
+            self.book.check_everything(self.plain, [*times, *between])
         elif times and self.random.random() < 0.5:
             time = self.random.choice(times)
             self.book.check_state(time, self.plain.state(time))
