@@ -59,6 +59,8 @@ class ReadableArchive:
     def state(self, at: datetime, where: pl.Expr | None = None, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Every living key at `at` (change points at `at` included) with its values and the `Time` they hold since.
 
+        `Time` is that of the last change point, or of a full snapshot (the first of a month) that restated the values since.
+
         Columns: key, `Time`, values; or those of `columns`. Sorted by key. `where` is a polars expression over these columns.
         """
         moment = to_utc(at, "at")
@@ -133,7 +135,8 @@ class ReadableArchive:
         """The range as periods in which values held (a type 2 slowly changing dimension).
 
         Columns: key, values, `valid_from`, `valid_to`, which is null where they still hold at `end`. What held at `start`
-        already is there with the `valid_from` it has. Sorted by key and `valid_from`.
+        already is there with the `Time` it has in the state there: its change point, or a full snapshot after that (the first
+        of a month), which restates it. Sorted by key and `valid_from`.
         """
         since, until = bounds(start, end)
 
