@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from titans.read.reader import Reader, bounds
+from titans.read.reader import TICK, Reader, bounds
 from titans.slots import Slot, iso
 from titans.tiers.files import Source, read_info
 from titans.tiers.view import MonthView
@@ -71,7 +71,7 @@ def files(reader: Reader, start: datetime | None, end: datetime | None) -> pl.Da
                     "min_time": part.min_time,
                     "max_time": part.max_time,
                     "filter": " AND ".join(conditions),
-                    "full_snapshots": [t for t in restated if part.overlaps(t, t)],
+                    "full_snapshots": [t for t in restated if part.overlaps(t, t + TICK)],
                 }
             )
     schema: dict[str, Any] = {

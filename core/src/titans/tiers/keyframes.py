@@ -43,7 +43,7 @@ def missing_keyframes(manifest: Manifest) -> list[int]:
     Every `SPACING` slots, if there is anything in the slots since the one before. Before the first full snapshot there are none;
     a month without any has one at its start, with what earlier months left, so that it stands alone.
     """
-    there = {k.slot for k in manifest.keyframes}
+    there = {k.slot for k in manifest.keyframes if not (k.dependent and manifest.dirty)}
     return [slot for slot in _wanted(manifest) if slot not in there]
 
 

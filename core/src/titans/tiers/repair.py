@@ -49,8 +49,8 @@ class Repair:
 def plan(store: ObjectStore, paths: Paths, provider: Provider) -> tuple[Repair, ...]:
     """What is wrong with the manifests, and how each would be made again. Changes nothing.
 
-    A month needs it where it has merged files and no manifest, a manifest that cannot be read, or one that names files that
-    are not there.
+    A month needs it where it has merged files and no manifest, a manifest that cannot be read, or one that names files or
+    keyframes that are not there. Keyframes are not made again here but by the next compaction or sealing.
 
     Raises:
         FormatVersionError: a manifest was written by a newer TITANS: it is not damaged.
@@ -74,6 +74,12 @@ def plan(store: ObjectStore, paths: Paths, provider: Provider) -> tuple[Repair, 
                     f"the manifest of {month} names {', '.join(missing[:3])}, which are not there",
                     head.blob,
                 )
+            elif lost := [k for k in head.manifest.keyframes if k.file not in found.keyframes.get(month, {})]:
+                kept = tuple(k for k in head.manifest.keyframes if k not in lost)
+                reason = f"the manifest of {month} names {lost[0].file}, a keyframe that is not there"
+                manifest = evolve(head.manifest, keyframes=kept, sealed=False)
+                repairs.append(Repair(month, reason, manifest, SlotSet(), (), head.blob))
+                continue
             else:
                 continue
         hot = {index: entry.key for index, entry in found.hot.get(month, {}).items()}

@@ -1,0 +1,243 @@
+"""Questions to an archive, one by one; that all of them are right for any history is in tests/property/test_reads.py."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+from oracle import PROVIDER, at, changes, snapshot
+
+from titans import Archive
+from titans.errors import InputError, SnapshotExpiredError, TimestampError
+from titans.store.memory import MemoryStore
+
+A, B, C = (1, 0.5), (2, 0.5), (3, 1.5)
+LONG_AGO, FAR_AHEAD = datetime(2001, 1, 1, tzinfo=UTC), datetime(2101, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def archive():
+    archive = Archive(MemoryStore(), PROVIDER)
+    archive.ingest(snapshot({"a": A, "b": B}), at(0))
+    archive.ingest(snapshot({"a": C, "b": B}), at(2))
+    archive.ingest(snapshot({"a": C, "c": A}), at(13))  # in the next month
+    return archive
+
+
+# --- where and columns ------------------------------------------------------------------------------------------------
+
+
+def test_a_state_with_conditions_on_values_looks_at_the_last_value_only(archive):
+    assert archive.state(at(2), where=pl.col("v") == 1).rows() == []
+    assert archive.state(at(2), where=pl.col("v") == 3)["k"].to_list() == ["a"]
+    assert archive.state(at(2), where=pl.col("k") == "b").rows() == [("b", at(0), 2, 0.5)]
+    assert archive.state(at(2), where=(pl.col("k") == "b") & (pl.col("v") == 2)).height == 1
+
+
+def test_only_the_columns_that_are_wanted(archive):
+    assert archive.state(at(2), columns=["v", "k"]).columns == ["v", "k"]
+    assert archive.latest(columns=["k"]).rows() == [("a",), ("c",)]
+    assert archive.scan(columns=["Time"]).collect().columns == ["Time"]
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda a: a.state(at(2), columns=["nope"]),
+        lambda a: a.latest(columns=["Ceased"]),
+        lambda a: a.scan(columns=["nope"]),
+        lambda a: a.grid(columns=["k"]),
+        lambda a: a.state(at(2), columns="v"),
+    ],
+)
+def test_a_column_that_is_not_there(archive, ask):
+    with pytest.raises(InputError, match=r"no column .*there are|list of names"):
+        ask(archive)
+
+
+# --- ranges -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["changes", "history", "scan", "intervals", "grid", "coverage", "files"])
+def test_a_range_upside_down_or_without_a_timezone(archive, name):
+    with pytest.raises(InputError, match="after end"):
+        getattr(archive, name)(at(2), at(1))
+    with pytest.raises(TimestampError, match="timezone-aware"):
+        getattr(archive, name)(datetime(2026, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("start", "end"), [(LONG_AGO, LONG_AGO), (LONG_AGO, LONG_AGO + timedelta(days=400)), (FAR_AHEAD, None)]
+)
+def test_ranges_in_which_nothing_is(archive, start, end):
+    assert archive.changes(start, end).rows() == []
+    assert archive.scan(start, end).collect().rows() == []
+    assert archive.history(start, end, k="a").rows() == []
+    assert archive.files(start, end).rows() == []
+
+
+def test_before_the_first_and_after_the_last_slot(archive):
+    assert archive.state(LONG_AGO).rows() == []
+    assert archive.state(FAR_AHEAD).equals(archive.latest())
+    assert archive.keys(LONG_AGO).columns == ["k"]
+    assert archive.diff(LONG_AGO, FAR_AHEAD)["change"].to_list() == ["added", "added"]
+    assert archive.intervals(FAR_AHEAD)["valid_to"].to_list() == [None, None]
+
+
+def test_an_empty_archive_answers_with_empty_frames():
+    empty = Archive(MemoryStore(), PROVIDER)
+    canonical = ["k", "Time", "v", "w", "Ceased"]
+    assert empty.latest().columns == empty.state(at(0)).columns == canonical[:-1]
+    assert empty.scan().collect().columns == empty.changes().columns == canonical
+    assert empty.grid().columns == ["k", "Time", "v", "w"]
+    assert empty.intervals().columns == ["k", "v", "w", "valid_from", "valid_to"]
+    assert empty.diff(at(0), at(1)).columns == ["k", "change", "v_old", "v_new", "w_old", "w_new"]
+    assert empty.coverage().rows() == empty.files().rows() == []
+    assert empty.status() == ()
+    assert empty.sql("select count(*) from latest").item() == 0
+
+
+# --- shapes -----------------------------------------------------------------------------------------------------------
+
+
+def test_intervals_are_half_open_and_end_where_the_next_begins(archive):
+    assert archive.intervals().rows() == [
+        ("a", 1, 0.5, at(0), at(2)),
+        ("a", 3, 1.5, at(2), None),
+        ("b", 2, 0.5, at(0), at(13)),
+        ("c", 1, 0.5, at(13), None),
+    ]
+    assert archive.intervals(at(1), at(2)).rows() == [("a", 1, 0.5, at(0), None), ("b", 2, 0.5, at(0), None)]
+
+
+def test_a_grid_is_null_where_a_key_is_not_there(archive):
+    found = archive.grid(at(0), at(14), every=timedelta(minutes=70), columns=["v"])
+    assert found.rows() == [
+        ("a", at(0), 1), ("a", at(7), 3),
+        ("b", at(0), 2), ("b", at(7), 2),
+        ("c", at(0), None), ("c", at(7), None),
+    ]  # fmt: skip
+    assert archive.grid(at(13), at(14), every="10m").rows() == [
+        ("a", at(13), 3, 1.5), ("b", at(13), None, None), ("c", at(13), 1, 0.5),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("every", ["0s", "soon", timedelta(0), timedelta(hours=-1)])
+def test_a_grid_needs_steps(archive, every):
+    with pytest.raises(InputError):
+        archive.grid(every=every)
+
+
+def test_coverage_tells_nobody_looked_from_nothing_changed(archive):
+    archive.ingest(snapshot({"a": C, "b": B}), at(3))
+    archive.upload(changes({"a": A}), at(5))
+    archive.compact()
+    found = archive.coverage(at(1), at(6))
+    assert found.rows() == [
+        (at(1), "missing"), (at(2), "observed"), (at(3), "observed"), (at(4), "missing"), (at(5), "changes"),
+    ]  # fmt: skip
+    assert archive.coverage()["slot"].to_list() == [at(n) for n in range(14)]
+    assert archive.status()[0].gaps == 1
+
+
+def test_files_name_what_is_there_and_what_is_left_to_do(archive):
+    archive.seal("2026-01")
+    found = archive.files(at(1), at(14)).to_dicts()
+    assert [(f["kind"], f["rows"], bool(f["filter"]), f["full_snapshots"]) for f in found] == [
+        ("merged", 3, True, []),
+        ("hot", 2, False, [at(13)]),
+    ]
+    assert found[0]["url"].startswith("memory://")
+    assert found[0]["filter"].startswith("Time >= TIMESTAMPTZ '2026-01-31T22:10:00Z' AND Time < ")
+
+
+# --- several keys -----------------------------------------------------------------------------------------------------
+
+
+def test_the_history_of_a_frame_of_keys(archive):
+    assert archive.history(keys=pl.DataFrame({"k": ["b", "b", "c"]}))["k"].to_list() == ["b", "b", "c"]
+    with pytest.raises(InputError, match="x is no key column"):
+        archive.history(keys=pl.DataFrame({"x": ["b"]}))
+    with pytest.raises(InputError, match="either"):
+        archive.history(keys=pl.DataFrame({"k": ["b"]}), k="a")
+    with pytest.raises(InputError, match="no columns"):
+        archive.history(keys=pl.DataFrame())
+
+
+# --- one look ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_read_that_loses_its_files_again_and_again_says_what_to_do(archive):
+    archive.compact()
+    key = archive.files()["url"][0].removeprefix("memory:///")
+    archive.store.delete(key)
+    with pytest.raises(SnapshotExpiredError, match=r"longer one.*titans verify"):
+        archive.changes()
+
+
+# --- SQL --------------------------------------------------------------------------------------------------------------
+
+
+def test_sql_sees_tables_and_states(archive):
+    assert archive.sql("select count(*) from changes").item() == archive.changes().height
+    assert archive.sql("from latest order by k")["k"].to_list() == ["a", "c"]
+    assert archive.sql("select k from intervals where valid_to is null order by 1")["k"].to_list() == ["a", "c"]
+    state = archive.sql("select k, v, Time from state(at := '2026-01-31T22:20Z') order by k")
+    assert state.rows() == [
+        ("a", 3, at(2).replace(tzinfo=None)),
+        ("b", 2, at(0).replace(tzinfo=None)),
+    ]
+
+
+def test_sql_compares_two_states(archive):
+    found = archive.sql(
+        """
+        with old as (select * from state('2026-01-31 22:00'))
+        select old.k, old.v as before, new.v as after
+        from old join state(at := '2026-01-31T23:20+01:00') new using (k) where old.v <> new.v
+        """
+    )
+    assert found.rows() == [("a", 1, 3)]
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("create table t as select 1", "SELECT"),
+        ("delete from latest", "SELECT"),
+        ("selec 1", "syntax error"),
+        ("select 1; select 2", "one SELECT at a time"),
+        ("", "one SELECT at a time"),
+        ("select * from nobody", "changes, intervals, latest and state"),
+        ("select * from state()", "state takes one time"),
+        ("select * from state(at := now())", "state takes one time"),
+        ("select * from state(at := 'yesterday')", "is no time"),
+    ],
+)
+def test_sql_that_is_not_accepted(archive, query, says):
+    with pytest.raises(InputError, match=says):
+        archive.sql(query)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select * from read_csv('/etc/passwd')",
+        "select * from '/etc/passwd'",
+        "select * from read_text('/etc/passwd')",
+        "select * from glob('/*')",
+        "select * from secret",
+    ],
+)
+def test_sql_reaches_neither_files_nor_python(archive, query):
+    secret = pl.DataFrame({"x": [1]})
+    with pytest.raises(InputError):
+        archive.sql(query)
+    assert secret.height == 1
+
+
+def test_without_duckdb_sql_says_what_to_install(archive, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "duckdb", None)
+    with pytest.raises(InputError, match=r"titans-core\[sql\]"):
+        archive.sql("select 1")
