@@ -40,6 +40,7 @@ def archive(hooks):
 
 def story(archive, monkeypatch):
     """Everything that can be told, once."""
+    monkeypatch.setattr("titans.tiers.keyframes.SPACING", 4)
     for n in range(8):
         archive.ingest(snapshot({"a": (n, 0.5), "b": (1, 0.5), "c": (1, 0.5)}), at(n))
     with pytest.raises(SuspiciousSnapshotError):
@@ -50,6 +51,7 @@ def story(archive, monkeypatch):
     archive.vacuum("0s")
     archive.store.delete("parquet_warm/small/m8/2026/01/manifest.json")
     archive.repair()
+    archive.seal("2026-01")
     with monkeypatch.context() as patched:
 
         def lost(key, data, etag):
@@ -65,7 +67,7 @@ def test_every_step_is_an_event(archive, hooks, monkeypatch):
     names = {event.name for event in hooks.events}
     assert names == {
         "snapshot_ingested", "snapshot_refused", "slots_adopted", "files_merged", "hot_created", "slot_conflict", "vacuumed",
-        "repaired", "failed",
+        "repaired", "failed", "keyframe_written", "month_sealed",
     }  # fmt: skip
     failed = next(e for e in hooks.events if e.name == "failed")
     assert failed.fields["operation"] == "compact"

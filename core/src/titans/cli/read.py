@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -133,6 +136,14 @@ def files(
 def sql(query: str, provider: str, store: str | None, form: str | None, out: Path | None) -> None:
     """Ask in SQL: tables changes, latest, intervals, and state(at := '2026-01-15T12:00Z')."""
     write(open_archive(provider, store).sql(query), form, out)
+    atexit.register(_quiet)
+
+
+def _quiet() -> None:
+    """DuckDB 2.0 calls its own objects leaked when the process ends, on thirty lines of stderr."""
+    sys.stderr.flush()
+    with Path(os.devnull).open("w") as nothing:
+        os.dup2(nothing.fileno(), 2)
 
 
 @click.command()
