@@ -98,6 +98,7 @@ def test_put_arguments_reach_the_store():
 def test_a_store_is_returned_as_it_is():
     class Mine:
         url = "mine://"
+        parallel = False
         get = get_range = head = list = create = replace = delete = local_path = print
 
     for store in (MemoryStore(), Mine()):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import lru_cache
 from itertools import permutations
 
 from attrs import frozen
@@ -30,6 +31,7 @@ _NAME = re.compile(_SEGMENT)
 _PREFIX = re.compile(rf"{_SEGMENT}(/{_SEGMENT})*")
 _WARM = re.compile(r"(?:L(?P<level>[1-9]\d*)_(?P<id>\d{4,})_(?P<first>\d{5})-(?P<last>\d{5})"
                    r"|C_(?P<slot>\d{5})_(?P<cid>[0-9a-f]{8,32}))\.parquet")  # fmt: skip
+_HOT = re.compile(r"/(\d{4})/(\d\d)/(\d\d)/(\d\d)-(\d\d)\.parquet")
 _KEYFRAME = re.compile(r"K_(?P<slot>\d{5})_[0-9a-f]{8,32}\.parquet")
 
 
@@ -144,15 +146,9 @@ class Paths:
         Raises:
             InvalidKeyError: the key is not one that this provider and environment would write.
         """
-        match = re.fullmatch(r"/(\d{4})/(\d\d)/(\d\d)/(\d\d)-(\d\d)\.parquet", key.removeprefix(self.hot_prefix))
-        if match and key.startswith(self.hot_prefix):
-            year, month, day, hour, minute = map(int, match.groups())
-            of_day = hour * 60 + minute
-            if 1 <= month <= 12 and 1 <= year <= 9998 and minute < 60 and of_day < DAY_MINUTES and day >= 1:
-                found = Month(year, month)
-                index, rest = divmod((day - 1) * DAY_MINUTES + of_day, self.minutes)
-                if rest == 0 and index < found.slots(self.minutes):
-                    return Slot(found, index, self.minutes)
+        slot = _hot_slot(key.removeprefix(self.hot_prefix), self.minutes) if key.startswith(self.hot_prefix) else None
+        if slot is not None:
+            return slot
         raise InvalidKeyError(
             f"not a hot key of provider {self.provider!r}: {key!r}; "
             f"expected {self.hot_prefix}/YYYY/MM/DD/HH-MM.parquet as upload_hot_tier returns it"
@@ -217,6 +213,21 @@ class Paths:
             f"{file!r} is not a file of provider {self.provider!r}, month {month}: neither the name of a warm file "
             f"or keyframe nor a hot key under {self.hot_month(month)}"
         )
+
+
+@lru_cache(maxsize=1 << 14)
+def _hot_slot(path: str, minutes: int) -> Slot | None:
+    """The slot of a hot key without its prefix; the same keys are listed again and again."""
+    match = _HOT.fullmatch(path)
+    if match:
+        year, month, day, hour, minute = map(int, match.groups())
+        of_day = hour * 60 + minute
+        if 1 <= month <= 12 and 1 <= year <= 9998 and minute < 60 and of_day < DAY_MINUTES and day >= 1:
+            found = Month(year, month)
+            index, rest = divmod((day - 1) * DAY_MINUTES + of_day, minutes)
+            if rest == 0 and index < found.slots(minutes):
+                return Slot(found, index, minutes)
+    return None
 
 
 def check_name(name: str) -> str:

@@ -24,7 +24,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import BinaryIO, NoReturn
 
 from titans.errors import (
     AlreadyExists,
@@ -353,16 +353,13 @@ class LocalStore:
                 if reachable and (name > start_after or start_after.startswith(name)):
                     yield from self._walk(name[:-1], prefix, start_after)
             elif name.startswith(prefix) and name > start_after:
-                yield from self._listed(name, entry)
-
-    def _listed(self, key: str, entry: Any) -> Iterator[Entry]:
-        try:
-            info = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            return
-        if stat.S_ISREG(info.st_mode) and _is_key(key):
-            # Hashing every file for a listing would be dear; who needs an etag asks head.
-            yield Entry(key, info.st_size, "", _time(info.st_mtime))
+                try:
+                    info = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                if stat.S_ISREG(info.st_mode) and _is_key(name):
+                    # Hashing every file for a listing would be dear; who needs an etag asks head.
+                    yield Entry(name, info.st_size, "", _time(info.st_mtime))
 
 
 def _etag(data: bytes) -> str:
