@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import polars as pl
@@ -30,6 +31,9 @@ _LAST = "~"
 """After every name that an archive writes."""
 
 T = TypeVar("T")
+
+State = Callable[[], pl.DataFrame]
+"""Gives a state when it is needed."""
 
 
 def retrying(attempt: Callable[[], T]) -> T:
@@ -200,9 +204,11 @@ class Reader:
         Where a full snapshot restates what was there before, its rows do not count; for a key it no longer has, the tombstone
         that follows from it does. `where` is over key columns, and says no less than `key`.
         """
-        found = [
-            self.changes_of(month, first, last, where, key) for month, first, last in self.spans(*bounds(start, end))
-        ]
+        found: list[pl.DataFrame] = []
+        before: State | None = None
+        for month, first, last in self.spans(*bounds(start, end)):
+            rows, before = self._changes_of(month, first, last, where, key, before)
+            found.append(rows)
         if not found:
             return pl.DataFrame(schema=dict(self.provider.schema_dtypes))
         return found[0] if len(found) == 1 else pl.concat(found).sort([*self.provider.key, TIME])
@@ -248,21 +254,27 @@ class Reader:
                 f"the key is {', '.join(self.provider.key)}"
             )
 
-    def changes_of(
+    def changes_of(self, month: Month, start: datetime, end: datetime) -> pl.DataFrame:
+        """`changes` of one month."""
+        return self._changes_of(month, start, end)[0]
+
+    def _changes_of(
         self,
         month: Month,
         start: datetime,
         end: datetime,
         where: pl.Expr | None = None,
         key: Mapping[str, str] | None = None,
-    ) -> pl.DataFrame:
-        """`changes` of one month."""
+        before: State | None = None,
+    ) -> tuple[pl.DataFrame, State]:
+        """`changes` of one month, and how to get the state at `end`. `before` gives that at `start`; it is asked only if needed."""
         view, provider = self.view(month), self.provider
+        before = before or (lambda: self.state_before(start, where))
         rows = view.rows(start, end, where, key)
         fulls = sorted(time for time in view.full.values() if start <= time < end)
         if not fulls:
-            return rows
-        state = self.state_before(start, where)
+            return rows, partial(_overlaid, before, rows, provider)
+        state = before()
         segment = rows.filter(pl.col(TIME) < fulls[0])
         found = [segment]
         for full, until in zip(fulls, [*fulls[1:], end], strict=True):
@@ -273,4 +285,8 @@ class Reader:
             segment = segment.filter(~restated)
             found += [delta(state, living, full, provider).rows, segment]
             state = living
-        return pl.concat(found).sort([*provider.key, TIME])
+        return pl.concat(found).sort([*provider.key, TIME]), partial(_overlaid, lambda: state, segment, provider)
+
+
+def _overlaid(before: State, rows: pl.DataFrame, provider: Provider) -> pl.DataFrame:
+    return overlay(before(), last_rows(rows, provider), provider)
