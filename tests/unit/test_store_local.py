@@ -429,3 +429,41 @@ def test_a_writer_whose_folder_is_removed_again_and_again_gives_up(local, root, 
     with pytest.raises(Unavailable, match="removed again and again"):
         local.create("a/b", b"1")
     assert everything(root) == []
+
+
+def test_what_was_seen_in_a_folder_is_remembered_only_until_it_changes(tmp_path):
+    store, other = LocalStore(tmp_path), LocalStore(tmp_path)
+    etag = other.create("d/a", b"1")
+    other.create("d/sub/x", b"1")
+
+    def listed():
+        return [(entry.key, entry.size) for entry in store.list("d/")]
+
+    ages = iter(range(1_000_000_000, 1_000_000_100))
+
+    def settle():
+        for folder in (tmp_path / "d", tmp_path / "d/sub"):
+            age = next(ages)
+            os.utime(folder, (age, age))
+
+    settle()
+    assert listed() == listed() == [("d/a", 1), ("d/sub/x", 1)]
+    assert len(store._folders) == 2
+    other.create("d/b", b"22")
+    assert listed() == [("d/a", 1), ("d/b", 2), ("d/sub/x", 1)]
+    settle()
+    assert len(listed()) == 3
+    other.replace("d/a", b"333", etag)
+    assert listed()[0] == ("d/a", 3)
+    settle()
+    assert len(listed()) == 3
+    other.create("d/sub/y", b"")
+    other.delete("d/b")
+    assert listed() == [("d/a", 3), ("d/sub/x", 1), ("d/sub/y", 0)]
+
+
+def test_a_folder_that_has_just_changed_is_not_remembered(tmp_path):
+    store = LocalStore(tmp_path)
+    store.create("d/a", b"1")
+    assert [entry.key for entry in store.list("d/")] == ["d/a"]
+    assert "d" not in store._folders
