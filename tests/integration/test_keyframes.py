@@ -10,7 +10,7 @@ import pytest
 from oracle import PROVIDER, as_dict, changes, snapshot
 
 from titans import Archive
-from titans.errors import InputError, SnapshotExpiredError, Unavailable
+from titans.errors import InputError, NotFound, SnapshotExpiredError, Unavailable
 from titans.slots import Month
 from titans.store.memory import MemoryStore
 from titans.tiers.commit import read_head
@@ -283,3 +283,16 @@ def test_a_lost_keyframe_is_named_and_nothing_else_depends_on_it(archive):
 
 def test_keyframes_are_closer_than_a_day_and_a_half():
     assert 64 <= SPACING <= 216
+
+
+def test_a_file_that_took_the_name_of_a_removed_one_is_not_read_in_its_place(archive):
+    archive.upload(changes({"a": (1, 0.5)}), at(0))
+    archive.compact()
+    reader = archive._reader()
+    reader.view(Month.parse("2026-01"))
+    other = Archive(MemoryStore(), PROVIDER)
+    key = other.upload(changes({"a": (2, 0.5)}), at(0))
+    archive.store.delete(key)
+    archive.store.create(key, other.store.get(key).data)
+    with pytest.raises(NotFound, match="another file by now"):
+        reader.changes()

@@ -16,6 +16,9 @@ from simulation.store import FAULTS
 from simulation.world import Profile, simulate
 
 BATCHES, RUNS = 24, 10
+ONCE_FAILED = (3507,)
+"""Seeds that a soak has found: a merge by an old manifest met a file that had taken the name of a removed one."""
+
 SITUATIONS = (
     "lost race (AlreadyExists)", "lost race (PreconditionFailed)",
     "process: crashed",
@@ -33,6 +36,12 @@ def test_all_promises_are_kept_whatever_goes_wrong(batch):
     for seed in range(batch * RUNS, (batch + 1) * RUNS):
         outcome = simulate(seed)
         assert outcome.failure is None, f"{outcome}\nrerun it with: python tests/simulation/soak.py --seed {seed}"
+
+
+@pytest.mark.parametrize("seed", ONCE_FAILED)
+def test_what_once_went_wrong_does_not_again(seed):
+    outcome = simulate(seed)
+    assert outcome.failure is None, str(outcome)
 
 
 def test_every_kind_of_fault_happens(record_property):

@@ -68,7 +68,7 @@ def unadopted(
     for index in sorted(set(keys) - set(manifest.adopted)):
         slot = Slot(month, index, paths.minutes)
         info = read_info(store, keys[index], provider, slot)
-        found.append((index, (info, Source(keys[index], info.size, slot))))
+        found.append((index, (info, Source(keys[index], info.size, slot, info.hash))))
     return found
 
 
@@ -94,7 +94,7 @@ class _Adopter:
                 # One bad object must not keep the others out; it stays where it is, and readers name it.
                 log.error("%s is not adopted: %s", key, error)
                 return None
-            self.known[index] = (info, Source(key, info.size, slot))
+            self.known[index] = (info, Source(key, info.size, slot, info.hash))
         return self.known[index]
 
     def plan(self, head: Head) -> _Plan | None:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from attrs import evolve
 
-from titans.errors import InputError, NotFound, TitansError
+from titans.errors import CorruptFileError, InputError, NotFound, TitansError
 from titans.layout import Paths
 from titans.provider import Provider
 from titans.results import Compaction
@@ -256,11 +256,11 @@ def _merged(
     started = time.monotonic()
     try:
         manifest, entry = merge(store, paths, provider, manifest, plan, wait)
-    except NotFound:
+    except (NotFound, CorruptFileError):
         newer = read_head(store, paths, provider, manifest.month).manifest
-        if newer.version == manifest.version:
+        if {f.file for f in plan.inputs} <= newer.live:
             raise
-        return newer, 0  # another process has merged these meanwhile
+        return newer, 0  # another process has merged these meanwhile; a slot's name may even be taken again since
     if entry is None:
         return manifest, 0
     ms = round((time.monotonic() - started) * 1000)

@@ -122,6 +122,8 @@ class Source:
     """In bytes."""
     slot: Slot | None
     """That of a hot file, see `decode`."""
+    hash: str = ""
+    """Of a hot file's rows. Once it was merged and removed, another file may come under its name, to be taken back."""
 
 
 def read_sources(
@@ -141,6 +143,9 @@ def read_sources(
         if isinstance(source, pl.DataFrame):
             lazy = source.lazy()
         elif source.slot is not None:
+            described = _described(bytes_of[source.key], source.key)
+            if described is not None and source.hash and described.get("hash") != source.hash:
+                raise NotFound(f"{source.key} is another file by now")
             lazy = decode(bytes_of[source.key], provider, source.key, slot=source.slot).lazy()
         else:
             readable = bytes_of[source.key]

@@ -78,7 +78,7 @@ class MonthView:
     def of(cls, manifest: Manifest, store: ObjectStore, paths: Paths, provider: Provider) -> MonthView:
         def part(entry: FileEntry) -> Part:
             slot = Slot(manifest.month, entry.first, paths.minutes) if entry.is_hot else None
-            source = Source(paths.file_key(manifest.month, entry.file), entry.bytes, slot)
+            source = Source(paths.file_key(manifest.month, entry.file), entry.bytes, slot, entry.hash)
             return Part(
                 source, entry.min_time, entry.max_time, entry.min_key, entry.max_key, is_correction=entry.is_correction
             )
