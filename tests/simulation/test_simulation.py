@@ -25,6 +25,7 @@ SITUATIONS = (
     "ingest: ingested", "ingest: ingested with corrections", "ingest: unchanged", "ingest: already", "ingest: skipped",
     "upload: uploaded", "upload: slot taken",
     "compact: adopted", "compact: merged", "compact: adopted, merged", "compact: removed",
+    "compact: keyframes", "seal: merged", "seal: keyframes",
     "vacuum: removed", "vacuum: removed, listed",
     "look: right",
 )  # fmt: skip
