@@ -448,7 +448,7 @@ def test_what_was_seen_in_a_folder_is_remembered_only_until_it_changes(tmp_path)
 
     settle()
     assert listed() == listed() == [("d/a", 1), ("d/sub/x", 1)]
-    assert len(store._folders) == 2
+    assert len(store._folders.known) == 2
     other.create("d/b", b"22")
     assert listed() == [("d/a", 1), ("d/b", 2), ("d/sub/x", 1)]
     settle()
@@ -466,4 +466,4 @@ def test_a_folder_that_has_just_changed_is_not_remembered(tmp_path):
     store = LocalStore(tmp_path)
     store.create("d/a", b"1")
     assert [entry.key for entry in store.list("d/")] == ["d/a"]
-    assert "d" not in store._folders
+    assert "d" not in store._folders.known

@@ -23,7 +23,6 @@ import stat
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
@@ -36,6 +35,7 @@ from titans.errors import (
     StoreError,
     Unavailable,
 )
+from titans.store._folders import Folders
 from titans.store._locks import exclusive
 from titans.store._protocol import Blob, Entry, check_key, check_prefix
 
@@ -47,9 +47,6 @@ _NO_LINK = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXD
 _TEMPORARY = ".tmp-"
 _STALE = 86_400
 _RETRIES = 16
-_FOLDERS = 4096
-_SETTLED = 2_000_000_000
-"""How old, in nanoseconds, a folder's last change must be before what was seen in it is remembered."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _UNCLEAR = (errno.EIO, errno.ETIMEDOUT, errno.ESTALE)
@@ -74,10 +71,6 @@ _ADVICE = {
 }
 
 
-Listing = list[tuple[str, Entry | None]]
-"""Full keys in order; folders end with a slash and have no entry."""
-
-
 class LocalStore:
     """Objects as files below `root`, which is created by the first write. Etags are content hashes."""
 
@@ -88,7 +81,7 @@ class LocalStore:
         self._links = True
         self._swept: set[str] = set()
         self._inside: set[Path] = set()
-        self._folders: dict[str, tuple[tuple[int, int], Listing]] = {}
+        self._folders = Folders(self.root)
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -347,58 +340,19 @@ class LocalStore:
 
     def _walk(self, folder: str, prefix: str, start_after: str) -> Iterator[Entry]:
         """The objects below `folder` in order of their keys."""
-        for name, entry in self._folder(folder):
+        try:
+            found = self._folders.listing(folder)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR) and not self._blocked(error):
+                return
+            raise self._failed("list", folder or "the root", error) from error
+        for name, entry in found:
             if entry is None:
                 reachable = name.startswith(prefix) or prefix.startswith(name)
                 if reachable and (name > start_after or start_after.startswith(name)):
                     yield from self._walk(name[:-1], prefix, start_after)
             elif name.startswith(prefix) and name > start_after:
                 yield entry
-
-    def _folder(self, folder: str) -> Listing:
-        """What lies in a folder.
-
-        A folder's own time changes with every file that comes, goes or is replaced. As long as it has not, and was not so young
-        when it was looked at that something could have followed within a tick of its clock, the answer is the same.
-        """
-        path, base = self.root / folder, f"{folder}/" if folder else ""
-        try:
-            info = path.stat()
-            changed = (info.st_mtime_ns, info.st_ctime_ns)
-            known = self._folders.get(folder)
-            if known is not None and known[0] == changed:
-                return known[1]
-            with os.scandir(path) as scan:
-                # With the slash, "a/…" sorts among "a-b" and "a.b" as the full keys do.
-                found = [
-                    (f"{base}{e.name}/", None) if e.is_dir(follow_symlinks=False) else (base + e.name, _entry(base, e))
-                    for e in scan
-                    if not e.name.startswith(".")
-                ]
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR) and not self._blocked(error):
-                return []
-            raise self._failed("list", folder or "the root", error) from error
-        listed = sorted(
-            ((name, entry) for name, entry in found if entry is not None or name.endswith("/")), key=itemgetter(0)
-        )
-        if time.time_ns() - info.st_mtime_ns > _SETTLED:
-            if len(self._folders) >= _FOLDERS:
-                self._folders.clear()
-            self._folders[folder] = (changed, listed)
-        return listed
-
-
-def _entry(base: str, found: os.DirEntry[str]) -> Entry | None:
-    """`None` for what is no object."""
-    try:
-        info = found.stat(follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-    if not stat.S_ISREG(info.st_mode) or not _is_key(base + found.name):
-        return None
-    # Hashing every file for a listing would be dear; who needs an etag asks head.
-    return Entry(base + found.name, info.st_size, "", _time(info.st_mtime))
 
 
 def _etag(data: bytes) -> str:
@@ -424,17 +378,6 @@ def _is_file(path: Path) -> bool:
         if error.errno in _NOTHING:
             return False
         raise
-
-
-def _is_key(name: str) -> bool:
-    """Whether a file that was found is an object; others may keep files of their own beside us."""
-    if len(name) <= 256 and name.isprintable() and "\\" not in name:
-        return True  # what `check_key` would say at ten times the price, for a name that came from a folder
-    try:
-        check_key(name)
-    except InvalidKeyError:
-        return False
-    return True
 
 
 def _sync(folder: Path) -> None:

@@ -1,0 +1,84 @@
+"""What lies in the folders of a local store."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from datetime import UTC, datetime
+from operator import itemgetter
+from pathlib import Path
+
+from attrs import define, field
+
+from titans.errors import InvalidKeyError
+from titans.store._protocol import Entry, check_key
+
+__all__ = ["Folders", "Listing"]
+
+_MOST = 4096
+_SETTLED = 2_000_000_000
+"""How old, in nanoseconds, a folder's last change must be before what was seen in it is remembered."""
+
+Listing = list[tuple[str, Entry | None]]
+"""Full keys in order; folders end with a slash and have no entry."""
+
+
+@define
+class Folders:
+    """Looks through folders, and not again through one that has not changed.
+
+    A folder's own time changes with every file that comes, goes or is replaced. As long as it has not, and was not so young
+    when it was looked at that something could have followed within a tick of its clock, the answer is the same.
+    """
+
+    root: Path
+    known: dict[str, tuple[tuple[int, int], Listing]] = field(factory=dict)
+
+    def listing(self, folder: str) -> Listing:
+        """The objects and folders in `folder`, a key prefix without its slash; `""` is the root. Raises `OSError`."""
+        path, base = self.root / folder, f"{folder}/" if folder else ""
+        info = path.stat()
+        changed = (info.st_mtime_ns, info.st_ctime_ns)
+        known = self.known.get(folder)
+        if known is not None and known[0] == changed:
+            return known[1]
+        found: Listing = []
+        with os.scandir(path) as scan:
+            for entry in scan:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    # With the slash, "a/…" sorts among "a-b" and "a.b" as the full keys do.
+                    found.append((f"{base}{entry.name}/", None))
+                elif (there := _entry(base, entry)) is not None:
+                    found.append((there.key, there))
+        found.sort(key=itemgetter(0))
+        if time.time_ns() - info.st_mtime_ns > _SETTLED:
+            if len(self.known) >= _MOST:
+                self.known.clear()
+            self.known[folder] = (changed, found)
+        return found
+
+
+def _entry(base: str, found: os.DirEntry[str]) -> Entry | None:
+    """`None` for what is no object."""
+    try:
+        info = found.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(info.st_mode) or not _is_key(base + found.name):
+        return None
+    # Hashing every file for a listing would be dear; who needs an etag asks head.
+    return Entry(base + found.name, info.st_size, "", datetime.fromtimestamp(info.st_mtime, UTC))
+
+
+def _is_key(name: str) -> bool:
+    """Whether a file that was found is an object; others may keep files of their own beside us."""
+    if len(name) <= 256 and name.isprintable() and "\\" not in name:
+        return True  # what `check_key` would say at ten times the price, for a name that came from a folder
+    try:
+        check_key(name)
+    except InvalidKeyError:
+        return False
+    return True
