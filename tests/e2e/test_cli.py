@@ -76,6 +76,41 @@ def test_latest_history_changes_and_status_answer(cli, archive):
     assert "2026-01" in out
 
 
+def test_the_other_questions_answer_as_the_archive_does(cli, archive):
+    span = ("--from", "2026-01-31T22:00Z", "--to", "2026-01-31T22:30Z")
+    place = (*where(archive), "--format", "json")
+
+    def asked(*arguments):
+        code, out, err = cli(*arguments, *place)
+        assert code == 0, err
+        return json.loads(out)
+
+    (moved,) = asked("diff", "--from", "2026-01-31T22:00Z", "--to", "2026-01-31T22:20Z")
+    assert (moved["change"], moved["SpotPrice_old"], moved["SpotPrice_new"]) == ("changed", 0.5, 2.5)
+    grid = asked("grid", *span, "--every", "10m", "--column", "SpotPrice")
+    assert [row["SpotPrice"] for row in grid] == [0.5, 1.5, 2.5, 0.25, 0.25, 0.25]
+    assert [row["valid_to"] is None for row in asked("intervals")] == [False, False, True, True]
+    assert [row["status"] for row in asked("coverage", *span)] == ["observed"] * 3
+    assert sum(row["rows"] for row in asked("files")) == 4
+    assert asked("sql", "select max(SpotPrice) as top from state(at := '2026-01-31T22:10Z')") == [{"top": 1.5}]
+
+
+def test_a_diff_on_a_terminal_shows_what_differs(cli, archive):
+    _, out, _ = cli("diff", "--from", "2026-01-31T22:00Z", "--to", "2026-01-31T22:20Z", *where(archive))
+    assert "SpotPrice_new" in out
+    assert "OndemandPrice" not in out
+
+
+def test_a_month_is_sealed(cli, archive):
+    code, out, _ = cli("seal", "2026-01", *where(archive))
+    assert (code, out.split(":")[0]) == (0, "2026-01 is sealed")
+    _, out, _ = cli("status", *where(archive))
+    assert "sealed" in out
+    code, _, err = cli("seal", "2026-13", *where(archive))
+    assert code == 1
+    assert "no such month" in err
+
+
 def test_upload_and_compact(cli, tmp_path):
     pl.DataFrame(ROWS).write_csv(tmp_path / "changed.csv")
     pl.DataFrame({"InstanceType": ["n9"], "Region": ["r1"]}).write_parquet(tmp_path / "removed.parquet")

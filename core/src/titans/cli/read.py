@@ -75,7 +75,12 @@ def diff(
     first: datetime, second: datetime, provider: str, store: str | None, form: str | None, out: Path | None
 ) -> None:
     """What is different between two moments: keys added, removed, changed, with old and new values."""
-    write(open_archive(provider, store).diff(first, second), form, out)
+    found = open_archive(provider, store).diff(first, second)
+    if form is None and out is None:  # a terminal has no room for columns in which nothing differs
+        values = [c.removesuffix("_old") for c in found.columns if c.endswith("_old")]
+        same = [v for v in values if found[f"{v}_old"].equals(found[f"{v}_new"], check_names=False)]
+        found = found.drop([f"{v}_{side}" for v in same for side in ("old", "new")])
+    write(found, form, out)
 
 
 @click.command()

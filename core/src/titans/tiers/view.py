@@ -257,9 +257,8 @@ class MonthView:
 def _condition(part: Part, start: datetime | None, end: datetime | None, where: pl.Expr | None) -> pl.Expr | None:
     """What rows of `part` must satisfy, beyond what its bounds already say."""
     conditions = [] if where is None else [where]
-    if not part.within(start, end):
-        if start is not None:
-            conditions.append(pl.col(TIME) >= start)
-        if end is not None:
-            conditions.append(pl.col(TIME) < end)
+    if start is not None and not part.within(start, None):
+        conditions.append(pl.col(TIME) >= start)
+    if end is not None and not part.within(None, end):
+        conditions.append(pl.col(TIME) < end)
     return pl.all_horizontal(conditions) if conditions else None
