@@ -393,6 +393,18 @@ def test_a_damaged_manifest_stops_everything_and_stays_as_it_is(archive, damage,
             "nothing was read",
         ),
         ('"adopted":[[4452,4452]]', '"adopted":[[4452,9999]]', "slot 9999"),
+        (
+            '"keyframes":[]',
+            '"keyframes":[{"file":"../../x.parquet","slot":192,"rows":1,"bytes":1,"hash":"0","dependent":false}]',
+            "is no keyframe",
+        ),
+        (
+            '"keyframes":[]',
+            '"keyframes":[{"file":"K_00192_0123456789abcdef.parquet","slot":384,"rows":1,"bytes":1,"hash":"0","dependent":false}]',
+            "is no keyframe of slot 384",
+        ),
+        ('"dirty":[]', '"dirty":["2026-01/0123456789abcdef"]', "no earlier month sets"),
+        ('"dirty":[]', '"dirty":["../x"]', "no earlier month sets"),
     ],
 )
 def test_a_forged_manifest_is_refused_before_anything_is_read_or_deleted(in_memory, old, new, message):

@@ -151,6 +151,15 @@ def test_compact_seals_step_by_step(archive):
     assert keyframes(archive, "2026-02") == [0]
 
 
+def test_a_collector_that_compacts_its_own_slots_seals_the_month_before(archive):
+    upload(archive, range(9))
+    archive.vacuum("0s")
+    for slot in range(144, 144 + 48):
+        archive.compact(archive.upload(changes({"a": (slot, 0.5)}), at(slot, FEBRUARY)))
+    assert manifest(archive).sealed
+    assert archive.verify(deep=True).passed
+
+
 class TestWithoutSnapshots:
     """Archives that hold only changes: a month builds on the one before."""
 

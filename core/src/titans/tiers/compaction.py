@@ -63,7 +63,9 @@ def compact(
             )
         result += done
     newest = max((Slot(m, max(keys), paths.minutes).start for m, keys in months.items() if keys), default=None)
-    if newest is not None and slot is None:
+    if newest is not None and (
+        slot is None or result.merged
+    ):  # a collector looks at the month before in one slot of eight
         months.setdefault(Month.of(newest).previous(), {})
     for month in months:
         if newest is not None and newest >= month.end + SEAL_DELAY:

@@ -7,6 +7,7 @@ It keeps the fields of the original layout (`m`, `provider`, `year`, `month`, `p
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -23,6 +24,9 @@ __all__ = ["COMMIT_IDS", "FileEntry", "Keyframe", "Manifest", "Pending", "load_j
 
 COMMIT_IDS = 64
 """How many of the latest commit ids a manifest keeps, for writers whose answer got lost."""
+
+
+_MARK = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])/[0-9a-f]{8,32}")
 
 
 def load_json(data: bytes, key: str) -> dict[str, Any]:
@@ -285,6 +289,9 @@ class Manifest:
         for numbers in (self.adopted, self.observed, *(f.slots for f in self.files), *(p.slots for p in self.pending)):
             if numbers.last is not None and numbers.last >= slots:
                 raise ManifestError(f"{key} names slot {numbers.last}, but {month} has {slots}; it is left as it is")
+        for mark in self.dirty:
+            if not _MARK.fullmatch(mark) or mark[:7] >= str(month):
+                raise ManifestError(f"{key} has the mark {mark!r}, which no earlier month sets; it is left as it is")
         try:
             names = [f.file for f in self.files] + [k.file for k in self.keyframes]
             for entry in self.files:
