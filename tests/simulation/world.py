@@ -28,6 +28,9 @@ from titans.tiers.deletion import GRACE
 __all__ = ["AGAIN", "BUSY", "CHANGES", "LATE", "PROFILES", "READ", "SWEPT", "UNCLEAR", "Outcome", "Profile", "simulate"]
 
 KEYS = "abc"
+_LIVES = 6
+"""How often a process that keeps dying at the same job takes it up again; some would for ever."""
+
 VALUES = [(v, w) for v in range(3) for w in (0.5, 1.5)]
 
 
@@ -186,7 +189,8 @@ class _Run:
         name, jobs = process.name.partition("'")[0], self.work[process.name.rstrip("'")]
         if process.crashed:
             self.done["process: crashed"] += 1
-            if jobs and self.random.random() < 0.3:
+            gives_up = self.random.random() < 0.3 or process.name.count("'") >= _LIVES
+            if jobs and gives_up:
                 jobs.pop(0)  # what it was at is never tried again
             self.scheduler.say(process.name, "is dead")
         if jobs:
