@@ -199,3 +199,27 @@ def test_a_merge_that_slept_through_the_removal_of_its_output_fails_cleanly(cloc
 def test_a_grace_period_is_a_duration(archive, grace):
     with pytest.raises(InputError, match="a duration is written like"):
         archive.vacuum(grace)
+
+
+def test_a_removal_that_fails_stops_nothing_and_is_made_up_for(archive, clock, monkeypatch):
+    real, refused = archive.store.delete, []
+
+    def delete(key):
+        if "22-2" in key:
+            refused.append(key)
+            raise Unavailable("slow down")
+        real(key)
+
+    clock.later(hours=2)
+    with monkeypatch.context() as patched:
+        patched.setattr(archive.store, "delete", delete)
+        archive.upload(changes({"a": (100, 0.5)}), at(20))
+        done = archive.compact()
+        assert done.adopted == 1
+        archive.vacuum()
+    assert refused
+    assert len(keys(archive, "parquet_cp_hot/small/2026/01/31/22-2")) == 1
+    clock.later(hours=2)
+    archive.vacuum()
+    assert keys(archive, "parquet_cp_hot/small/2026/01/31/22-2") == []
+    assert archive.verify(deep=True).passed

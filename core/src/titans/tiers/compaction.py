@@ -208,13 +208,13 @@ def compact_month(
     """
     head = read_head(store, paths, provider, month)
     ready = due(head, seen)
-    removed = remove(store, paths, provider, head.manifest, ready)
-    if removed:
-        notify("files_removed", month=str(month), files=len(removed))
-    adoption = adopt(store, paths, provider, month, keys, head=head, own=own, removed=ready, wait=wait)
+    removal = remove(store, paths, provider, head.manifest, ready)
+    if removal.keys:
+        notify("files_removed", month=str(month), files=len(removal.keys))
+    adoption = adopt(store, paths, provider, month, keys, head=head, own=own, removed=removal.done, wait=wait)
     if adoption.slots:
         notify("slots_adopted", month=str(month), slots=len(adoption.slots), corrections=adoption.corrections)
-    done = Compaction(adopted=len(adoption.slots), removed=len(removed))
+    done = Compaction(adopted=len(adoption.slots), removed=len(removal.keys))
     try:
         manifest, merges = _merge_due(store, paths, provider, adoption.manifest, notify, wait)
         done = evolve(done, merged=merges)

@@ -10,9 +10,9 @@ import logging
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from attrs import evolve
+from attrs import evolve, frozen
 
-from titans.errors import CorruptFileError, NotFound
+from titans.errors import CorruptFileError, NotFound, RetryableError
 from titans.layout import Paths, WarmName
 from titans.provider import Provider
 from titans.slots import Slot, SlotSet
@@ -21,7 +21,7 @@ from titans.tiers.commit import Head
 from titans.tiers.files import read_info
 from titans.tiers.manifest import FileEntry, Manifest, Pending
 
-__all__ = ["GRACE", "due", "exists", "listed", "remove", "retire", "stamped"]
+__all__ = ["GRACE", "Removal", "due", "exists", "listed", "remove", "retire", "stamped"]
 
 log = logging.getLogger("titans.deletion")
 
@@ -88,32 +88,56 @@ def due(head: Head, seen: datetime | None, grace: timedelta = GRACE) -> tuple[Pe
     return tuple(p for p in head.manifest.pending if p.since is not None and now - p.since >= grace)
 
 
+@frozen
+class Removal:
+    """What became of lists of files that were due."""
+
+    keys: tuple[str, ...] = ()
+    """Objects that are gone."""
+    done: tuple[Pending, ...] = ()
+    """Lists of which nothing is left to do."""
+
+
 def remove(
     store: ObjectStore, paths: Paths, provider: Provider, manifest: Manifest, lists: Iterable[Pending]
-) -> tuple[str, ...]:
-    """Delete the objects of `lists`, by their keys, and return these.
+) -> Removal:
+    """Delete the objects of `lists`, by their keys. Where the store does not answer, the list stays for the next time.
 
     What the manifest still (or again) names as live stays. A hot file goes only if its slot was adopted and a live file that
     is there says in its own metadata that it holds the slot.
     """
     chosen = tuple(lists)
     if not chosen:
-        return ()
+        return Removal()
     month, live = manifest.month, {f.file for f in manifest.files}
     slots = SlotSet()
     for pending in chosen:
         slots |= pending.slots
     proven = _proven(store, paths, provider, manifest, slots)
-    keys = [paths.file_key(month, name) for pending in chosen for name in pending.files if name not in live]
-    for index in slots:
-        key = paths.hot_key(Slot(month, index, paths.minutes))
-        if key in live or index not in proven or index not in manifest.adopted:
-            log.error("%s was to be removed, but no merged file holds its rows; it stays", key)
-        else:
-            keys.append(key)
-    for key in keys:
+    gone: list[str] = []
+    done: list[Pending] = []
+    for pending in chosen:
+        keys = [paths.file_key(month, name) for name in pending.files if name not in live]
+        for index in pending.slots:
+            key = paths.hot_key(Slot(month, index, paths.minutes))
+            if key in live or index not in proven or index not in manifest.adopted:
+                log.error("%s was to be removed, but no merged file holds its rows; it stays", key)
+            else:
+                keys.append(key)
+        removed = [key for key in keys if _deleted(store, key)]
+        gone += removed
+        if len(removed) == len(keys):
+            done.append(pending)
+    return Removal(tuple(gone), tuple(done))
+
+
+def _deleted(store: ObjectStore, key: str) -> bool:
+    try:
         store.delete(key)
-    return tuple(keys)
+    except RetryableError as error:  # nothing waits for it: adopting and merging go on
+        log.warning("%s is not removed this time: %s", key, error)
+        return False
+    return True
 
 
 def _proven(store: ObjectStore, paths: Paths, provider: Provider, manifest: Manifest, slots: SlotSet) -> SlotSet:

@@ -152,13 +152,13 @@ def _month(
     ready = due(now, found.youngest, grace)
     if not ready:
         return Vacuumed((), tuple(_keys(paths, month, orphans)), _count(now, ready))
-    removed = remove(store, paths, provider, now.manifest, ready)
-    commit(store, paths, provider, month, lambda h: _without(h, ready), wait=wait)
+    removal = remove(store, paths, provider, now.manifest, ready)
+    commit(store, paths, provider, month, lambda h: _without(h, removal.done), wait=wait)
     log.info(
-        "%s %s: removed %d object(s)", provider.name, month, len(removed),
-        extra={"provider": provider.name, "month": str(month), "files": len(removed), "version": touch.version},
+        "%s %s: removed %d object(s)", provider.name, month, len(removal.keys),
+        extra={"provider": provider.name, "month": str(month), "files": len(removal.keys), "version": touch.version},
     )  # fmt: skip
-    return Vacuumed(removed, tuple(_keys(paths, month, orphans)), _count(now, ready))
+    return Vacuumed(removal.keys, tuple(_keys(paths, month, orphans)), _count(now, removal.done))
 
 
 def _without(head: Head, gone: tuple[Pending, ...]) -> Manifest | None:
