@@ -160,6 +160,10 @@ class Paths:
         """The prefix of the warm files of a month."""
         return f"{self.warm_prefix}/{month.path}/"
 
+    def after_warm_month(self, month: Month) -> str:
+        """Greater than every key of the month's warm tier, and less than those of later months."""
+        return self.warm_month(month) + "~"
+
     def manifest_key(self, month: Month) -> str:
         return self.warm_month(month) + "manifest.json"
 

@@ -82,13 +82,16 @@ def overlay(state: pl.DataFrame | None, rows: pl.DataFrame, provider: Provider) 
     if not rows.height:
         return state
     both = pl.concat([state.with_columns(pl.lit(value=False).alias(CEASED)), rows.select(*columns, CEASED)])
-    last = _run_ends(both.sort(provider.key, maintain_order=True), provider)
+    last = last_rows(both.sort(provider.key, maintain_order=True), provider)
     return last.filter(~pl.col(CEASED)).drop(CEASED)
 
 
 def last_rows(rows: pl.DataFrame, provider: Provider) -> pl.DataFrame:
-    """The row with the greatest `Time` of every key, tombstones included, of rows sorted by key and `Time`."""
-    return _run_ends(rows, provider)
+    """The last row of every key, tombstones included, of rows in which those of a key stand together, by `Time`."""
+    if rows.height < 2:
+        return rows
+    differs = (pl.col(c) != pl.col(c).shift(-1) for c in reversed(provider.key))
+    return rows.filter(pl.any_horizontal(differs).fill_null(value=True))
 
 
 def resolve_last(real: Sequence[pl.DataFrame], corrections: Sequence[pl.DataFrame], provider: Provider) -> pl.DataFrame:
@@ -96,21 +99,13 @@ def resolve_last(real: Sequence[pl.DataFrame], corrections: Sequence[pl.DataFram
     spans = [(f[TIME].min(), f[TIME].max(), f) for f in (*real, *corrections) if f.height]
     spans.sort(key=lambda span: span[:2])
     if any(a[1] >= b[0] for a, b in pairwise(spans)):  # type: ignore[operator]
-        return _run_ends(resolve(real, corrections, provider), provider)
-    frames = [_run_ends(frame, provider) for _, _, frame in spans]
+        return last_rows(resolve(real, corrections, provider), provider)
+    frames = [last_rows(frame, provider) for _, _, frame in spans]
     if not frames:
         return pl.DataFrame(schema=dict(provider.schema_dtypes))
     if len(frames) == 1:
         return frames[0]
-    return _run_ends(pl.concat(frames).sort(provider.key, maintain_order=True), provider)
-
-
-def _run_ends(rows: pl.DataFrame, provider: Provider) -> pl.DataFrame:
-    """The last row of every key, of rows in which those of a key stand together."""
-    if rows.height < 2:
-        return rows
-    differs = (pl.col(c) != pl.col(c).shift(-1) for c in reversed(provider.key))
-    return rows.filter(pl.any_horizontal(differs).fill_null(value=True))
+    return last_rows(pl.concat(frames).sort(provider.key, maintain_order=True), provider)
 
 
 def resolve(

@@ -27,8 +27,6 @@ __all__ = ["TICK", "Reader", "bounds", "retrying"]
 
 TICK = timedelta(microseconds=1)
 _RETRIES = 4
-_LAST = "~"
-"""After every name that an archive writes."""
 
 T = TypeVar("T")
 
@@ -100,7 +98,7 @@ class Reader:
             return self._months[-1] if self._months else None
         known = max(self.hot, default=None)
         since = known or Month.of(datetime.now(UTC)).previous().previous()
-        later: list[Month] = [*self._warm_months(self.paths.warm_month(since) + _LAST), *([known] if known else ())]
+        later: list[Month] = [*self._warm_months(self.paths.after_warm_month(since)), *([known] if known else ())]
         if later:
             return max(later)
         return self.months()[-1] if self.months() else None

@@ -67,9 +67,13 @@ def unadopted(
     found: list[tuple[int, Hot]] = []
     for index in sorted(set(keys) - set(manifest.adopted)):
         slot = Slot(month, index, paths.minutes)
-        info = read_info(store, keys[index], provider, slot)
-        found.append((index, (info, Source(keys[index], info.size, slot, info.hash))))
+        found.append((index, _hot(store, keys[index], provider, slot)))
     return found
+
+
+def _hot(store: ObjectStore, key: str, provider: Provider, slot: Slot) -> Hot:
+    info = read_info(store, key, provider, slot)
+    return info, Source(key, info.size, slot, info.hash)
 
 
 @frozen
@@ -86,7 +90,7 @@ class _Adopter:
         if index not in self.known:
             slot, key = Slot(self.month, index, self.paths.minutes), self.keys[index]
             try:
-                info = read_info(self.store, key, self.provider, slot)
+                self.known[index] = _hot(self.store, key, self.provider, slot)
             except NotFound:
                 log.warning("%s vanished before it was adopted", key)
                 return None
@@ -94,7 +98,6 @@ class _Adopter:
                 # One bad object must not keep the others out; it stays where it is, and readers name it.
                 log.error("%s is not adopted: %s", key, error)
                 return None
-            self.known[index] = (info, Source(key, info.size, slot, info.hash))
         return self.known[index]
 
     def plan(self, head: Head) -> _Plan | None:

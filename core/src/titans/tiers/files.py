@@ -131,9 +131,8 @@ def read_sources(
     provider: Provider,
     sources: Sequence[Source | pl.DataFrame],
     wheres: Sequence[pl.Expr | None],
-    columns: Sequence[str] | None = None,
 ) -> list[pl.DataFrame]:
-    """The rows of each source that satisfy its expression, in the source's order; `columns` of them (default: canonical).
+    """The rows of each source that satisfy its expression, in the source's order and canonical columns.
 
     Files on this machine are mapped and read in parallel; others are fetched at once. Raises `NotFound`, `CorruptFileError`.
     """
@@ -150,8 +149,7 @@ def read_sources(
         else:
             readable = bytes_of[source.key]
             lazy = scan_files([io.BytesIO(readable) if isinstance(readable, bytes) else readable], provider)
-        lazy = lazy if where is None else lazy.filter(where)
-        lazies.append(lazy if columns is None else lazy.select(columns))
+        lazies.append(lazy if where is None else lazy.filter(where))
     try:
         return [lazies[0].collect()] if len(lazies) == 1 else pl.collect_all(lazies)
     except (pl.exceptions.PolarsError, OSError):
@@ -162,7 +160,7 @@ def read_sources(
             frame = source if where is None else source.filter(where)
         else:
             frame = decode(bytes_of[source.key], provider, source.key, where, source.slot)
-        frames.append(frame if columns is None else frame.select(columns))
+        frames.append(frame)
     return frames
 
 

@@ -24,9 +24,6 @@ from titans.tiers.manifest import Keyframe, Manifest, Pending
 
 __all__ = ["Marks", "clear", "later_months", "without_keyframes"]
 
-_LAST = "~"
-"""After every name that an archive writes."""
-
 
 def without_keyframes(manifest: Manifest, gone: Callable[[Keyframe], bool]) -> Manifest:
     """`manifest` without some keyframes, which are to be removed after the grace period."""
@@ -40,7 +37,7 @@ def without_keyframes(manifest: Manifest, gone: Callable[[Keyframe], bool]) -> M
 def later_months(store: ObjectStore, paths: Paths, month: Month) -> list[Month]:
     """Months after `month` that may have a manifest, ascending; the next one even if the store's list lags."""
     listed_ = (
-        paths.parse_manifest_key(e.key) for e in store.list(paths.warm_prefix + "/", paths.warm_month(month) + _LAST)
+        paths.parse_manifest_key(e.key) for e in store.list(paths.warm_prefix + "/", paths.after_warm_month(month))
     )
     return sorted({m for m in listed_ if m is not None} | {month.next()})
 

@@ -240,7 +240,7 @@ def _keyframes(
         key, there = paths.file_key(month, keyframe.file), found.keyframes.get(month, {}).get(keyframe.file)
         if there is None and not exists(store, key):
             notes.say("existence", False, f"{key} is missing")
-            return
+            continue
         notes.say("existence", True, "")
         size = keyframe.bytes if there is None else there.size
         notes.say("size", size == keyframe.bytes, f"{key} has {size} bytes, the manifest says {keyframe.bytes}")

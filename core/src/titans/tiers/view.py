@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import polars as pl
@@ -19,14 +19,7 @@ from titans.tiers.files import Source, read_sources, scan_files
 from titans.tiers.info import FileInfo
 from titans.tiers.manifest import FileEntry, Keyframe, Manifest
 
-__all__ = ["Load", "MonthView", "Part", "in_memory"]
-
-Load = Callable[[pl.Expr | None], pl.DataFrame]
-"""Reads the rows of a file that satisfy an expression (all without one)."""
-
-
-def in_memory(rows: pl.DataFrame) -> Load:
-    return lambda where: rows if where is None else rows.filter(where)
+__all__ = ["MonthView", "Part"]
 
 
 @frozen
@@ -118,14 +111,11 @@ class MonthView:
         end: datetime | None = None,
         where: pl.Expr | None = None,
         key: Mapping[str, str] | None = None,
-        columns: Sequence[str] | None = None,
     ) -> tuple[list[pl.DataFrame], list[pl.DataFrame]]:
         """Rows of files, and of corrections: one frame for each part that may have some, in order of adoption."""
         wanted = self.parts_in(start, end, key)
         conditions = [_condition(p, start, end, where) for p in wanted]
-        frames = read_sources(self.store, self.provider, [p.data for p in wanted], conditions, columns)
-        real = [f for p, f in zip(wanted, frames, strict=True) if not p.is_correction and f.height]
-        return real, [f for p, f in zip(wanted, frames, strict=True) if p.is_correction and f.height]
+        return _divided(wanted, read_sources(self.store, self.provider, [p.data for p in wanted], conditions))
 
     def rows(
         self,
@@ -196,8 +186,7 @@ class MonthView:
                 [where, *(_condition(p, start, end, where) for p in wanted)],
             )
             base = base.drop(CEASED)
-            tail = [f for p, f in zip(wanted, frames, strict=True) if not p.is_correction and f.height]
-            corrections = [f for p, f in zip(wanted, frames, strict=True) if p.is_correction and f.height]
+            tail, corrections = _divided(wanted, frames)
         return overlay(base, resolve_last(tail, corrections, self.provider), self.provider)
 
     # --- adoption -----------------------------------------------------------------------------------------------------
@@ -252,6 +241,15 @@ class MonthView:
             found.append(corrected(after, between, held, later.start, provider))
         corrections = pl.concat(found).sort([*provider.key, TIME])
         return corrections if corrections.height else None
+
+
+def _divided(parts: Sequence[Part], frames: Sequence[pl.DataFrame]) -> tuple[list[pl.DataFrame], list[pl.DataFrame]]:
+    """The frames of files, and those of corrections; without empty ones."""
+    found: tuple[list[pl.DataFrame], list[pl.DataFrame]] = ([], [])
+    for part, frame in zip(parts, frames, strict=True):
+        if frame.height:
+            found[part.is_correction].append(frame)
+    return found
 
 
 def _condition(part: Part, start: datetime | None, end: datetime | None, where: pl.Expr | None) -> pl.Expr | None:
