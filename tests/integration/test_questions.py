@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -9,7 +10,7 @@ import pytest
 from oracle import PROVIDER, at, changes, snapshot
 
 from titans import Archive
-from titans.errors import InputError, SnapshotExpiredError, TimestampError
+from titans.errors import InputError, NotFound, SnapshotExpiredError, TimestampError
 from titans.store.memory import MemoryStore
 
 A, B, C = (1, 0.5), (2, 0.5), (3, 1.5)
@@ -174,6 +175,37 @@ def test_a_read_that_loses_its_files_again_and_again_says_what_to_do(archive):
     archive.store.delete(key)
     with pytest.raises(SnapshotExpiredError, match=r"longer one.*titans verify"):
         archive.changes()
+
+
+def test_a_scan_chooses_its_files_when_it_is_collected(archive):
+    expected = archive.changes()
+    lazy = archive.scan()
+    archive.seal("2026-01")
+    archive.vacuum("0s")  # the files that were there when the scan was made are gone
+    assert lazy.collect().sort("k", "Time").equals(expected)
+    assert lazy.head(1).collect().height == 1
+
+
+@pytest.mark.parametrize(("failing", "outcome"), [({1}, "rows"), ({2}, "expired"), ({1, 3}, "expired")])
+def test_a_scan_starts_again_until_it_has_given_out_rows(archive, monkeypatch, failing, outcome):
+    monkeypatch.setattr("titans.read.scan._FETCHED", 1)
+    for minute in range(3):
+        archive.upload(changes({"d": (minute, 0.0)}), at(20 + minute))
+    archive.compact()
+    expected, reads, get = archive.changes(), itertools.count(1), archive.store.get
+
+    def flaky(key):
+        if key.endswith(".parquet") and next(reads) in failing:
+            raise NotFound(f"no object {key}")
+        return get(key)
+
+    monkeypatch.setattr(MemoryStore, "get", lambda _, key: flaky(key))
+    lazy = archive.scan(at(20), at(23))
+    if outcome == "rows":
+        assert lazy.collect().sort("k", "Time").equals(expected.filter(pl.col("Time") >= at(20)))
+    else:
+        with pytest.raises(SnapshotExpiredError, match="longer one"):
+            lazy.collect()
 
 
 # --- SQL --------------------------------------------------------------------------------------------------------------

@@ -82,16 +82,21 @@ def overlay(state: pl.DataFrame | None, rows: pl.DataFrame, provider: Provider) 
     if not rows.height:
         return state
     both = pl.concat([state.with_columns(pl.lit(value=False).alias(CEASED)), rows.select(*columns, CEASED)])
-    last = last_rows(both.sort(provider.key, maintain_order=True), provider)
-    return last.filter(~pl.col(CEASED)).drop(CEASED)
+    both = both.sort(provider.key, maintain_order=True)
+    return both.filter(_is_last(provider) & ~pl.col(CEASED)).drop(CEASED)
 
 
 def last_rows(rows: pl.DataFrame, provider: Provider) -> pl.DataFrame:
     """The last row of every key, tombstones included, of rows in which those of a key stand together, by `Time`."""
     if rows.height < 2:
         return rows
+    return rows.filter(_is_last(provider))
+
+
+def _is_last(provider: Provider) -> pl.Expr:
+    """Whether the next row is of another key. The columns that differ most often are compared first."""
     differs = (pl.col(c) != pl.col(c).shift(-1) for c in reversed(provider.key))
-    return rows.filter(pl.any_horizontal(differs).fill_null(value=True))
+    return pl.any_horizontal(differs).fill_null(value=True)
 
 
 def resolve_last(real: Sequence[pl.DataFrame], corrections: Sequence[pl.DataFrame], provider: Provider) -> pl.DataFrame:

@@ -124,10 +124,10 @@ class ReadableArchive:
     ) -> pl.LazyFrame:
         """The rows of `changes` as a LazyFrame, in no order that may be relied upon.
 
-        Predicates and columns reach the files and their row groups. The files are chosen now and read when the frame is
-        collected: within the grace period, or `collect` fails.
+        Predicates and columns reach the files and their row groups. The files are chosen when the frame is collected, each
+        time anew; one collection is one snapshot. It raises `SnapshotExpiredError` where it takes longer than the grace period.
         """
-        lazy = self._ask(lambda reader: scan(reader, start, end))
+        lazy = scan(self._reader, self.provider, start, end)
         lazy = lazy if where is None else lazy.filter(where)
         return lazy if columns is None else lazy.select(self._reader().known(columns, self.provider.canonical_columns))
 

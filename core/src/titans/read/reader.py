@@ -23,7 +23,7 @@ from titans.tiers.hot import list_all_hot
 from titans.tiers.manifest import Manifest
 from titans.tiers.view import MonthView
 
-__all__ = ["TICK", "Reader", "bounds", "retrying"]
+__all__ = ["TICK", "Reader", "bounds", "expired", "retrying"]
 
 TICK = timedelta(microseconds=1)
 _RETRIES = 4
@@ -48,11 +48,15 @@ def retrying(attempt: Callable[[], T]) -> T:
     try:
         return attempt()
     except NotFound as error:
-        raise SnapshotExpiredError(
-            f"files were removed {_RETRIES + 1} times while they were being read ({error}); reads take longer than the grace "
-            "period: vacuum with a longer one, such as grace='6h', or read a copy. If `titans verify` says that the file is "
-            "missing, it is lost: restore it"
-        ) from error
+        raise expired(error) from error
+
+
+def expired(error: NotFound) -> SnapshotExpiredError:
+    """What to say of a file that was removed while it was being read."""
+    return SnapshotExpiredError(
+        f"files were removed while they were being read ({error}); reads take longer than the grace period: vacuum with a "
+        "longer one, such as grace='6h', or read a copy. If `titans verify` says that the file is missing, it is lost: restore it"
+    )
 
 
 def bounds(start: datetime | None, end: datetime | None) -> tuple[datetime | None, datetime | None]:

@@ -1,7 +1,7 @@
-"""Change points as a LazyFrame: predicates and columns reach the files.
+"""Change points as a LazyFrame: predicates and columns reach the files, which are chosen when the frame is collected.
 
 Files that are alone in their time are scanned as they are. Where files overlap in time (late slots), or a full snapshot restates
-what was there before, the reader answers, when the frame is collected.
+what was there before, the reader answers.
 """
 
 from __future__ import annotations
@@ -10,41 +10,129 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 
 import polars as pl
+from attrs import frozen
 from polars.io.plugins import register_io_source
 
-from titans.read.reader import TICK, Reader, bounds
+from titans.errors import NotFound
+from titans.provider import Provider
+from titans.read.reader import TICK, Reader, bounds, expired, retrying
 from titans.schema import TIME
 from titans.tiers.files import Source, read_sources, scan_files
 from titans.tiers.view import MonthView, Part
 
 __all__ = ["scan"]
 
+_FETCHED = 8
+"""Files of a remote store that are in memory at once."""
+
 Range = tuple[datetime, datetime]
-Rows = Callable[[], pl.DataFrame]
+Narrow = Callable[[pl.LazyFrame], pl.LazyFrame]
+"""Applies a query's predicate and columns."""
 
 
-def scan(reader: Reader, start: datetime | None, end: datetime | None) -> pl.LazyFrame:
-    """The rows that `Reader.changes` gives, in no order that may be relied upon."""
-    frames: list[pl.LazyFrame] = []
-    whole: list[Source] = []
-    for month, first, last in reader.spans(*bounds(start, end)):
-        view = reader.view(month)
-        alone, unclear = _divided(view, first, last)
-        restated = [time for time in view.full.values() if first <= time < last]
-        for part in alone:
-            within = [time for time in restated if part.overlaps(time, time + TICK)]
-            if not within and part.within(first, last) and _on_disk(reader, part):
-                assert isinstance(part.data, Source)
-                whole.append(part.data)
-            else:
-                frames.append(_part(reader, part, first, last, within))
-        for low, high in unclear + [(time, time + TICK) for time in restated if not _in(time, unclear)]:
-            frames.append(_later(lambda m=month, a=low, b=high: reader.changes_of(m, a, b), reader))  # type: ignore[misc]
-    if whole:
-        frames.append(scan_files([reader.store.local_path(s.key) for s in whole], reader.provider))
-    if not frames:
-        return pl.LazyFrame(schema=dict(reader.provider.schema_dtypes))
-    return frames[0] if len(frames) == 1 else pl.concat(frames)
+def scan(look: Callable[[], Reader], provider: Provider, start: datetime | None, end: datetime | None) -> pl.LazyFrame:
+    """The rows that `Reader.changes` gives, in no order that may be relied upon.
+
+    `look` is called when the frame is collected, and again where a file is gone before any row was given out.
+    """
+    since, until = bounds(start, end)
+
+    def source(
+        columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _batch_size: int | None
+    ) -> Iterator[pl.DataFrame]:
+        def narrow(rows: pl.LazyFrame) -> pl.LazyFrame:
+            rows = rows if predicate is None else rows.filter(predicate)
+            return rows if columns is None else rows.select(columns)
+
+        left = n_rows
+        for batch in _batches(look, since, until, narrow):
+            yield batch if left is None else batch.head(left)
+            if left is not None:
+                left = max(0, left - batch.height)
+                if not left:
+                    return
+
+    return register_io_source(source, schema=dict(provider.schema_dtypes))
+
+
+def _batches(
+    look: Callable[[], Reader], start: datetime | None, end: datetime | None, narrow: Narrow
+) -> Iterator[pl.DataFrame]:
+    def begin() -> tuple[pl.DataFrame, Iterator[pl.DataFrame]]:
+        batches = _Plan.of(look(), start, end).batches(narrow)
+        return next(batches), batches
+
+    first, rest = retrying(begin)
+    yield first
+    try:
+        yield from rest
+    except NotFound as error:
+        raise expired(error) from error
+
+
+@frozen
+class _Plan:
+    """What a scan consists of."""
+
+    reader: Reader
+    whole: list[Source]
+    """Files on this machine of which every row belongs to it."""
+    parts: list[tuple[Part, pl.Expr | None]]
+    """Other files that are alone in their time, and which of their rows belong to it."""
+    asked: list[tuple[MonthView, Range]]
+    """Ranges that only the reader can answer."""
+
+    @classmethod
+    def of(cls, reader: Reader, start: datetime | None, end: datetime | None) -> _Plan:
+        plan = cls(reader, [], [], [])
+        for month, first, last in reader.spans(start, end):
+            view = reader.view(month)
+            alone, unclear = _divided(view, first, last)
+            restated = [time for time in view.full.values() if first <= time < last]
+            for part in alone:
+                within = [time for time in restated if part.overlaps(time, time + TICK)]
+                if not within and part.within(first, last) and _on_disk(reader, part):
+                    assert isinstance(part.data, Source)
+                    plan.whole.append(part.data)
+                else:
+                    where = [] if part.within(first, last) else [pl.col(TIME) >= first, pl.col(TIME) < last]
+                    where += [pl.col(TIME) != time for time in within]
+                    plan.parts.append((part, pl.all_horizontal(where) if where else None))
+            others = [(time, time + TICK) for time in restated if not _in(time, unclear)]
+            plan.asked.extend((view, span) for span in unclear + others)
+        return plan
+
+    def batches(self, narrow: Narrow) -> Iterator[pl.DataFrame]:
+        """At least one frame."""
+        yield from self._scanned(narrow)
+        for at in range(0, len(self.parts), _FETCHED):
+            some = self.parts[at : at + _FETCHED]
+            for frame in self._read([part.data for part, _ in some], [where for _, where in some]):
+                yield narrow(frame.lazy()).collect()
+        for view, (low, high) in self.asked:
+            yield narrow(self.reader.changes_of(view.month, low, high).lazy()).collect()
+        yield narrow(pl.LazyFrame(schema=dict(self.reader.provider.schema_dtypes))).collect()
+
+    def _scanned(self, narrow: Narrow) -> Iterator[pl.DataFrame]:
+        """One scan of all files is faster than one of each."""
+        if not self.whole:
+            return
+        paths = [self.reader.store.local_path(source.key) for source in self.whole]
+        begun = False
+        try:
+            for batch in narrow(scan_files(paths, self.reader.provider)).collect_batches(maintain_order=False):
+                begun = True
+                yield batch
+        except FileNotFoundError as error:
+            raise NotFound(str(error)) from error
+        except pl.exceptions.PolarsError:
+            if begun:
+                raise
+            for source in self.whole:  # one of an earlier writer, to be read as what it means
+                yield narrow(self._read([source], [None])[0].lazy()).collect()
+
+    def _read(self, sources: list[Source | pl.DataFrame], wheres: list[pl.Expr | None]) -> list[pl.DataFrame]:
+        return read_sources(self.reader.store, self.reader.provider, sources, wheres)
 
 
 def _divided(view: MonthView, start: datetime, end: datetime) -> tuple[list[Part], list[Range]]:
@@ -78,27 +166,3 @@ def _in(time: datetime, ranges: list[Range]) -> bool:
 def _on_disk(reader: Reader, part: Part) -> bool:
     source = part.data
     return isinstance(source, Source) and source.slot is None and reader.store.local_path(source.key) is not None
-
-
-def _part(reader: Reader, part: Part, start: datetime, end: datetime, but: list[datetime]) -> pl.LazyFrame:
-    """The rows of one file, but for those of some moments."""
-    where = [] if part.within(start, end) else [pl.col(TIME) >= start, pl.col(TIME) < end]
-    where += [pl.col(TIME) != time for time in but]
-    if isinstance(part.data, Source) and _on_disk(reader, part):
-        return scan_files([reader.store.local_path(part.data.key)], reader.provider).filter(*where)
-    condition = pl.all_horizontal(where) if where else None
-    return _later(lambda: read_sources(reader.store, reader.provider, [part.data], [condition])[0], reader)
-
-
-def _later(rows: Rows, reader: Reader) -> pl.LazyFrame:
-    """A frame that is read when it is collected."""
-
-    def source(
-        columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _batch_size: int | None
-    ) -> Iterator[pl.DataFrame]:
-        frame = rows()
-        frame = frame if predicate is None else frame.filter(predicate)
-        frame = frame if columns is None else frame.select(columns)
-        yield frame if n_rows is None else frame.head(n_rows)
-
-    return register_io_source(source, schema=dict(reader.provider.schema_dtypes))
