@@ -38,13 +38,14 @@ from titans.tiers.deletion import GRACE
 from titans.tiers.hot import HotFile, adopted_source, create_hot, list_hot
 from titans.tiers.info import FileInfo, Source
 from titans.tiers.manifest import Manifest
-from titans.tiers.repair import Repair, execute, plan
-from titans.tiers.vacuum import Vacuumed, vacuum
-from titans.tiers.verify import Verification, verify
 from titans.tiers.view import MonthView
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from titans.tiers.repair import Repair
+    from titans.tiers.vacuum import Vacuumed
+    from titans.tiers.verify import Verification
 
 __all__ = ["MAX_CEASED", "Archive", "IngestResult", "open"]
 
@@ -265,6 +266,8 @@ class Archive(ReadableArchive):
         Raises:
             ManifestError: the manifest of some month cannot be read; nothing was removed.
         """
+        from titans.tiers.vacuum import vacuum
+
         period = parse_duration(grace) if isinstance(grace, str) else grace
         with self._noticed("vacuum"):
             done = vacuum(self.store, self.paths, self.provider, grace=period, dry_run=dry_run, wait=self.wait)
@@ -274,6 +277,8 @@ class Archive(ReadableArchive):
 
     def verify(self, *, deep: bool = False) -> Verification:
         """Check that the store holds what the manifests say, exactly once; with `deep`, down to every row."""
+        from titans.tiers.verify import verify
+
         return verify(self.store, self.paths, self.provider, deep=deep)
 
     def repair(self, *, dry_run: bool = False) -> tuple[Repair, ...]:
@@ -284,6 +289,8 @@ class Archive(ReadableArchive):
         Raises:
             CorruptFileError: the files of a month contradict each other.
         """
+        from titans.tiers.repair import execute, plan
+
         with self._noticed("repair"):
             repairs = plan(self.store, self.paths, self.provider)
             for repair in () if dry_run else repairs:
