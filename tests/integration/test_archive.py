@@ -21,6 +21,7 @@ from titans.slots import Month, Slot
 from titans.store.local import LocalStore
 from titans.store.memory import MemoryStore
 from titans.tiers.commit import read_head
+from titans.tiers.manifest import Manifest, load_json
 
 A, B, C = (1, 0.5), (2, 0.5), (3, 1.5)
 
@@ -460,3 +461,23 @@ def test_a_snapshot_without_rows_looks_truncated(archive):
         archive.ingest(snapshot({}), at(0))
     assert keys(archive) == []
     assert archive.ingest(snapshot({}), at(0), max_ceased=1.0).status == "unchanged"
+
+
+# --- manifests --------------------------------------------------------------------------------------------------------
+
+
+def test_a_manifest_that_was_just_written_is_what_one_reads_from_its_bytes(archive):
+    """It is not taken apart again; so it must be the same, also where late slots, corrections and removals mixed it up."""
+    slots = [*range(12), 14, 13, 15, 16, 20, 18]
+    for n, slot in enumerate(slots):
+        if n % 3 == 2:
+            archive.upload(changes({"a": (n, 1.0)}), at(slot))
+            archive.compact()
+        else:
+            archive.ingest(snapshot({"a": (n, 0.5), "b": B}), at(slot))
+        for month in ("2026-01", "2026-02"):
+            key = archive.paths.manifest_key(Month.parse(month))
+            if key in keys(archive):
+                text = load_json(archive.store.get(key).data, key)
+                written = manifest_of(archive, month)
+                assert Manifest.from_json(text, PROVIDER, Month.parse(month), archive.paths) == written

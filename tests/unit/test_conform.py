@@ -205,3 +205,8 @@ def test_two_columns_of_one_name_are_refused():
 def test_what_is_no_frame_is_refused():
     with pytest.raises(InputError, match="not a frame: builtins.list"):
         conform_snapshot([{"k": "a"}], PROVIDER)
+
+
+def test_a_key_that_is_no_number_is_null():
+    with pytest.raises(SchemaError, match=r"'l' is null in 1 of 2 row\(s\); first: \(row=1, k='b', l=nan\)"):
+        snapshot(k=["a", "b"], l=[1.0, float("nan")], n=[1, 2], x=[1.0] * 2, s=["t"] * 2)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import permutations
 
@@ -140,13 +141,18 @@ class Paths:
         """The prefix of the hot files of a month."""
         return f"{self.hot_prefix}/{month.path}/"
 
+    def hot_slots(self) -> Callable[[str], Slot | None]:
+        """Key → the slot of a hot key, `None` for any other."""
+        prefix, minutes = self.hot_prefix, self.minutes
+        return lambda key: _hot_slot(key[len(prefix) :], minutes) if key.startswith(prefix) else None
+
     def parse_hot_key(self, key: str) -> Slot:
         """The slot of a hot key.
 
         Raises:
             InvalidKeyError: the key is not one that this provider and environment would write.
         """
-        slot = _hot_slot(key.removeprefix(self.hot_prefix), self.minutes) if key.startswith(self.hot_prefix) else None
+        slot = self.hot_slots()(key)
         if slot is not None:
             return slot
         raise InvalidKeyError(

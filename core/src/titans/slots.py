@@ -10,6 +10,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 
 from attrs import frozen
 
@@ -193,8 +194,7 @@ class SlotSet:
         return at >= 0 and index <= self.intervals[at][1]
 
     def __iter__(self) -> Iterator[int]:
-        for first, last in self.intervals:
-            yield from range(first, last + 1)
+        return chain.from_iterable(range(first, last + 1) for first, last in self.intervals)
 
     def __len__(self) -> int:
         return sum(last - first + 1 for first, last in self.intervals)

@@ -31,7 +31,7 @@ def conform_snapshot(snapshot: Any, provider: Provider) -> tuple[pl.DataFrame, i
         SchemaError: a key column is missing or null, or a value cannot be cast.
     """
     frame = _cast(_normalized(snapshot, provider), provider, keep=())
-    return unique_rows(frame.sort(provider.key, maintain_order=True), list(provider.key), provider)
+    return unique_rows(frame.sort(provider.key, maintain_order=True).collect(), list(provider.key), provider)
 
 
 def conform_changes(changes: Any, provider: Provider, timestamp: datetime, slot: Slot) -> tuple[pl.DataFrame, int]:
@@ -49,15 +49,20 @@ def conform_changes(changes: Any, provider: Provider, timestamp: datetime, slot:
     """
     frame = _normalized(changes, provider)
     keep = [column for column in (TIME, CEASED) if column in frame.columns]
-    frame = _cast(frame, provider, keep=keep)
     at = pl.lit(timestamp).cast(pl.Datetime("us", "UTC"))
     ceased = pl.col(CEASED).fill_null(value=False) if CEASED in keep else pl.lit(value=False)
     time = pl.when(CEASED).then(at).otherwise(TIME) if TIME in keep else at
-    frame = frame.with_columns(ceased.alias(CEASED)).with_columns(time.alias(TIME)).select(provider.canonical_columns)
+    order = [*provider.key, TIME, CEASED]
+    frame = (
+        _cast(frame, provider, keep=keep)
+        .with_columns(ceased.alias(CEASED))
+        .with_columns(time.alias(TIME))
+        .select(provider.canonical_columns)
+        .sort(order, descending=[False] * (len(order) - 1) + [True], maintain_order=True)
+        .collect()
+    )
     if TIME in keep:
         _check_times(frame, provider, slot)
-    order = [*provider.key, TIME, CEASED]
-    frame = frame.sort(order, descending=[False] * (len(order) - 1) + [True], maintain_order=True)
     return unique_rows(frame, [*provider.key, TIME], provider)
 
 
@@ -95,39 +100,49 @@ def _normalized(frame: Any, provider: Provider) -> pl.DataFrame:
     return result
 
 
-def _cast(frame: pl.DataFrame, provider: Provider, keep: Sequence[str]) -> pl.DataFrame:
+def _cast(frame: pl.DataFrame, provider: Provider, keep: Sequence[str]) -> pl.LazyFrame:
     """Key and value columns (and those of `keep` that are there) in canonical order and dtypes."""
     extra = [c for c in frame.columns if c not in provider.canonical_columns]
     if extra:
         log.info("%s: dropped %d column(s) that are not in the schema: %s", provider.name, len(extra), ", ".join(extra))
     dtypes = provider.schema_dtypes
     wanted = [*provider.key, *(c for c in provider.canonical_columns if c in keep or c in provider.schema.columns)]
-    columns: list[pl.Series] = []
+    columns: list[pl.Series | pl.Expr] = []
     for name in dict.fromkeys(wanted):
+        dtype = dtypes[name]
         if name not in frame.columns:
-            columns.append(pl.Series(name, [None], dtype=dtypes[name]).new_from_index(0, frame.height))
+            columns.append(pl.lit(None, dtype=dtype).alias(name))
+        elif frame.schema[name] == dtype:
+            columns.append(_one_zero(name) if dtype.is_float() else pl.col(name))
         elif name == TIME:
             columns.append(_times(frame[name], provider))
         else:
-            columns.append(_cast_column(frame[name], dtypes[name], provider))
-    result = pl.DataFrame(columns)
-    nulls = result.select(pl.col(provider.key).null_count())
-    for name in provider.key:
-        if count := nulls[name][0]:
-            rows = result.with_row_index("row").filter(pl.col(name).is_null())
+            columns.append(_cast_column(frame[name], dtype, provider))
+    for name, cast in zip(provider.key, columns, strict=False):
+        column = cast if isinstance(cast, pl.Series) else frame[name]
+        if count := column.null_count():
+            rows = frame.with_row_index("row").filter(column.is_null())
             raise SchemaError(
-                f"provider {provider.name!r}: key column {name!r} is null in {count} of {result.height} row(s); "
+                f"provider {provider.name!r}: key column {name!r} is null in {count} of {frame.height} row(s); "
                 f"first: {_shown(rows, ['row', *provider.key])}; drop or mend them"
             )
-    return result.with_columns(
-        pl.when(pl.col(name) != pl.lit(sentinel)).then(name).alias(name)
-        for name, sentinel in provider.schema.unobserved.items()
+    return (
+        frame.lazy()
+        .select(columns)
+        .with_columns(
+            pl.when(pl.col(name) != pl.lit(sentinel)).then(name).alias(name)
+            for name, sentinel in provider.schema.unobserved.items()
+        )
     )
 
 
+def _one_zero(name: str) -> pl.Expr:
+    """NaN is how pandas says null; and -0.0 equals 0.0, so only one of them may be stored."""
+    value = pl.col(name)
+    return pl.when(value == 0).then(value.abs()).when(value.is_not_nan()).then(value).alias(name)
+
+
 def _cast_column(column: pl.Series, dtype: pl.DataType, provider: Provider) -> pl.Series:
-    if column.dtype == dtype and not dtype.is_float():
-        return column
     if column.dtype.is_float():
         column = column.fill_nan(None)
     try:
@@ -146,12 +161,7 @@ def _cast_column(column: pl.Series, dtype: pl.DataType, provider: Provider) -> p
             f"provider {provider.name!r}: {int(bad.sum())} value(s) of column {column.name!r} are no {dtype}; "
             f"first: {', '.join(map(repr, examples))}; nothing was written"
         )
-    if not dtype.is_float():
-        return cast
-    # NaN is how pandas says null; and -0.0 equals 0.0, so only one of them may be stored.
-    cast = cast.fill_nan(None)
-    zero = (cast == 0).fill_null(value=False)
-    return cast.set(zero, 0.0) if zero.any() else cast
+    return cast.to_frame().select(_one_zero(cast.name)).to_series() if dtype.is_float() else cast
 
 
 def _times(column: pl.Series, provider: Provider) -> pl.Series:

@@ -32,10 +32,16 @@ def digest(frame: pl.DataFrame, columns: Iterable[str] | None = None) -> str:
     """The hash of the rows over `columns` (all of them by default), as 16 hex digits. No rows: all zeros."""
     if not frame.height:
         return "0" * 16
+    names = list(frame.columns if columns is None else columns)
+    texts = [name for name in names if frame.schema[name] == pl.String]
+    # What is distinct in all text columns, in one pass.
+    distinct = frame.select(pl.col(name).unique().implode() for name in texts).row(0) if texts else ()
+    table = dict(zip(texts, distinct, strict=True))
+    words = frame.select(_words(name, frame.schema[name], table.get(name)) for name in names)
     multiplier, half = pl.Series([_MULTIPLIER], dtype=pl.UInt64), pl.Series([1 << 32], dtype=pl.UInt64)
     row = pl.Series([_SEED], dtype=pl.UInt64)
-    for name in frame.columns if columns is None else columns:
-        row = (row ^ _words(frame[name])) * multiplier
+    for word in words.iter_columns():
+        row = (row ^ word) * multiplier
         row = row ^ (row // half)
     return f"{int(row.sum()) & _MASK:016x}"
 
@@ -48,19 +54,20 @@ def subtract(a: str, b: str) -> str:
     return f"{(int(a, 16) - int(b, 16)) & _MASK:016x}"
 
 
-def _words(column: pl.Series) -> pl.Series:
-    dtype = column.dtype
-    if dtype.is_float():
+def _words(name: str, dtype: pl.DataType, distinct: list[str | None] | None) -> pl.Expr:
+    """`distinct`: the values of a text column."""
+    column = pl.col(name)
+    if distinct is not None:
+        there = [value for value in distinct if value is not None]
+        table = pl.Series([_text(value) for value in there], dtype=pl.UInt64)
+        words = column.replace_strict(pl.Series(there, dtype=pl.String), table, default=None, return_dtype=pl.UInt64)
+    elif dtype.is_float():
         words = column.cast(pl.Float64).reinterpret(dtype=pl.UInt64)
-    elif dtype == pl.String:
-        distinct = column.drop_nulls().unique()
-        table = pl.Series([_text(value) for value in distinct], dtype=pl.UInt64)
-        words = column.replace_strict(distinct, table, default=None, return_dtype=pl.UInt64)
     elif dtype == pl.UInt64:
         words = column
     else:
         words = column.cast(pl.Int64).reinterpret(dtype=pl.UInt64)
-    return words.fill_null(pl.lit(_NULL, dtype=pl.UInt64)) if words.null_count() else words
+    return words.fill_null(pl.lit(_NULL, dtype=pl.UInt64))
 
 
 @lru_cache(maxsize=1 << 16)

@@ -19,7 +19,6 @@ from titans.results import MonthStatus
 from titans.schema import TIME
 from titans.slots import Slot, parse_duration, to_utc
 from titans.store import ObjectStore
-from titans.tiers.commit import Heads
 
 if TYPE_CHECKING:
     import polars as pl
@@ -39,17 +38,14 @@ class ReadableArchive:
     store: ObjectStore
     provider: Provider
     paths: Paths = field(init=False)
-    heads: Heads = field(init=False, repr=False)
-    """Manifests as they were last read."""
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.store, ObjectStore) or not isinstance(self.provider, Provider):
             raise InputError("Archive takes an ObjectStore and a Provider; titans.open takes URLs, folders and names")
         self.paths = self.provider.paths()
-        self.heads = Heads(self.store, self.paths, self.provider)
 
     def _reader(self) -> Reader:
-        return Reader(self.store, self.paths, self.provider, self.heads)
+        return Reader(self.store, self.paths, self.provider)
 
     def _ask(self, question: Callable[[Reader], T]) -> T:
         return retrying(lambda: question(self._reader()))

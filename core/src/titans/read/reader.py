@@ -18,7 +18,7 @@ from titans.schema import CEASED, TIME
 from titans.slots import Month, to_utc
 from titans.store import ObjectStore
 from titans.tiers.adopt import unadopted
-from titans.tiers.commit import Heads
+from titans.tiers.commit import read_head
 from titans.tiers.hot import list_all_hot
 from titans.tiers.manifest import Manifest
 from titans.tiers.view import MonthView
@@ -75,7 +75,6 @@ class Reader:
     store: ObjectStore
     paths: Paths
     provider: Provider
-    heads: Heads
     _hot: dict[Month, dict[int, str]] | None = field(default=None, init=False)
     _manifests: dict[Month, Manifest] = field(factory=dict, init=False)
     _views: dict[Month, MonthView] = field(factory=dict, init=False)
@@ -116,7 +115,7 @@ class Reader:
     def manifest(self, month: Month) -> Manifest:
         assert self.hot is not None  # listed before
         if month not in self._manifests:
-            self._manifests[month] = self.heads.read(month).manifest
+            self._manifests[month] = read_head(self.store, self.paths, self.provider, month).manifest
         return self._manifests[month]
 
     def view(self, month: Month) -> MonthView:

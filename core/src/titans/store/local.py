@@ -35,7 +35,7 @@ from titans.errors import (
     StoreError,
     Unavailable,
 )
-from titans.store._folders import Folders
+from titans.store._folders import Folders, Listing
 from titans.store._locks import exclusive
 from titans.store._protocol import Blob, Entry, check_key, check_prefix
 
@@ -340,19 +340,27 @@ class LocalStore:
 
     def _walk(self, folder: str, prefix: str, start_after: str) -> Iterator[Entry]:
         """The objects below `folder` in order of their keys."""
+        open_folders = [iter(self._listing(folder))]
+        while open_folders:
+            for name, entry in open_folders[-1]:
+                if entry is not None:
+                    if name.startswith(prefix) and name > start_after:
+                        yield entry
+                elif (name.startswith(prefix) or prefix.startswith(name)) and (
+                    name > start_after or start_after.startswith(name)
+                ):
+                    open_folders.append(iter(self._listing(name[:-1])))
+                    break
+            else:
+                open_folders.pop()
+
+    def _listing(self, folder: str) -> Listing:
         try:
-            found = self._folders.listing(folder)
+            return self._folders.listing(folder)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR) and not self._blocked(error):
-                return
+                return []
             raise self._failed("list", folder or "the root", error) from error
-        for name, entry in found:
-            if entry is None:
-                reachable = name.startswith(prefix) or prefix.startswith(name)
-                if reachable and (name > start_after or start_after.startswith(name)):
-                    yield from self._walk(name[:-1], prefix, start_after)
-            elif name.startswith(prefix) and name > start_after:
-                yield entry
 
 
 def _etag(data: bytes) -> str:

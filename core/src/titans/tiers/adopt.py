@@ -105,7 +105,7 @@ class _Adopter:
         slots: list[int] = []
         corrections = 0
         view: MonthView | None = None
-        for index in sorted(i for i in self.keys if i not in manifest.adopted):
+        for index in sorted(set(self.keys) - set(manifest.adopted)):
             hot = self.hot(index)
             if hot is None:
                 continue

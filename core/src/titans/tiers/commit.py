@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import Callable
 
-from attrs import define, field, frozen
+from attrs import frozen
 
 from titans.errors import (
     AlreadyExists,
@@ -25,14 +25,14 @@ from titans.store import Blob, ObjectStore
 from titans.tiers.legacy import is_legacy, upgraded
 from titans.tiers.manifest import Manifest, load_json
 
-__all__ = ["ATTEMPTS", "Head", "Heads", "commit", "pause", "read_head"]
+__all__ = ["ATTEMPTS", "Head", "commit", "pause", "read_head"]
 
 log = logging.getLogger("titans.commit")
 
 ATTEMPTS = 32
 """How many races a commit may lose before `ConcurrencyConflictError`."""
 
-_KNOWN = 64
+_KNOWN = 128
 _SILENCE = 6
 """How often in a row the store may not answer before its own error is raised."""
 
@@ -46,8 +46,12 @@ class Head:
     """`None` where the month has no manifest yet."""
 
 
-def read_head(store: ObjectStore, paths: Paths, provider: Provider, month: Month, known: Head | None = None) -> Head:
-    """The month's manifest now; `known` itself, if that is still what is there.
+_parsed: dict[bytes, tuple[Provider, Paths, Manifest]] = {}
+"""Manifests as they were last read or written: whoever meets the same bytes again need not take them apart."""
+
+
+def read_head(store: ObjectStore, paths: Paths, provider: Provider, month: Month) -> Head:
+    """The month's manifest now.
 
     Raises:
         ManifestError, FormatVersionError
@@ -56,31 +60,21 @@ def read_head(store: ObjectStore, paths: Paths, provider: Provider, month: Month
         blob = store.get(paths.manifest_key(month))
     except NotFound:
         return Head(Manifest.empty(provider, month), None)
-    if known is not None and known.blob == blob:
-        return known
+    known = _parsed.get(blob.data)
+    if known is not None and known[0] is provider and known[1] == paths and known[2].month == month:
+        return Head(known[2], blob)
     found = load_json(blob.data, paths.manifest_key(month))
     if is_legacy(found):
         return Head(upgraded(found, store, paths, provider, month), blob)
-    return Head(Manifest.from_json(found, provider, month, paths), blob)
+    manifest = Manifest.from_json(found, provider, month, paths)
+    _remember(blob.data, provider, paths, manifest)
+    return Head(manifest, blob)
 
 
-@define
-class Heads:
-    """Reads manifests, and takes those apart only that have changed since the last time."""
-
-    store: ObjectStore
-    paths: Paths
-    provider: Provider
-    _known: dict[Month, Head] = field(factory=dict, init=False)
-
-    def read(self, month: Month) -> Head:
-        """As `read_head`."""
-        known = self._known.get(month)
-        head = read_head(self.store, self.paths, self.provider, month, known)
-        if head is not known and len(self._known) > _KNOWN:
-            self._known.clear()
-        self._known[month] = head
-        return head
+def _remember(data: bytes, provider: Provider, paths: Paths, manifest: Manifest) -> None:
+    while len(_parsed) >= _KNOWN:
+        _parsed.pop(next(iter(_parsed), b""), None)  # the oldest
+    _parsed[data] = (provider, paths, manifest)
 
 
 def pause(attempt: int) -> None:
@@ -158,6 +152,7 @@ def commit(
                 extra={"provider": provider.name, "month": str(month), "attempt": attempt + 1},
             )  # fmt: skip
             continue
+        _remember(data, provider, paths, changed)
         return changed
     raise ConcurrencyConflictError(
         f"provider {provider.name!r}, month {month}: {attempts} attempts to commit to {key} failed, the last with "

@@ -43,32 +43,33 @@ def list_hot(store: ObjectStore, paths: Paths, month: Month) -> tuple[dict[int, 
 
     Foreign objects are passed over.
     """
-    found: dict[int, str] = {}
-    youngest: datetime | None = None
-    for entry in store.list(paths.hot_month(month)):
-        youngest = entry.last_modified if youngest is None else max(youngest, entry.last_modified)
-        try:
-            found[paths.parse_hot_key(entry.key).index] = entry.key
-        except ValueError:
-            log.debug("%s is no hot file; left alone", entry.key)
-    return found, youngest
+    found, youngest = _listed(store, paths, paths.hot_month(month), "")
+    return found.get(month, {}), youngest
 
 
 def list_all_hot(
     store: ObjectStore, paths: Paths, start_after: str = ""
 ) -> tuple[dict[Month, dict[int, str]], datetime | None]:
     """As `list_hot` for every month with a hot file whose key is greater than `start_after`, ascending."""
+    found, youngest = _listed(store, paths, paths.hot_prefix + "/", start_after)
+    return dict(sorted(found.items())), youngest
+
+
+def _listed(
+    store: ObjectStore, paths: Paths, prefix: str, start_after: str
+) -> tuple[dict[Month, dict[int, str]], datetime | None]:
     found: dict[Month, dict[int, str]] = {}
     youngest: datetime | None = None
-    for entry in store.list(paths.hot_prefix + "/", start_after):
-        youngest = entry.last_modified if youngest is None else max(youngest, entry.last_modified)
-        try:
-            slot = paths.parse_hot_key(entry.key)
-        except ValueError:
+    slot_of = paths.hot_slots()
+    for entry in store.list(prefix, start_after):
+        if youngest is None or entry.last_modified > youngest:
+            youngest = entry.last_modified
+        slot = slot_of(entry.key)
+        if slot is None:
             log.debug("%s is no hot file; left alone", entry.key)
         else:
             found.setdefault(slot.month, {})[slot.index] = entry.key
-    return dict(sorted(found.items())), youngest
+    return found, youngest
 
 
 def create_hot(

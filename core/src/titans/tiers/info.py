@@ -170,8 +170,7 @@ class FileInfo(Contents):
         corrections: tuple[str, ...] = (),
     ) -> FileInfo:
         """For `rows` in canonical columns, sorted by key and `Time`."""
-        times = rows.select(pl.col(TIME).min().alias("min"), pl.col(TIME).max().alias("max")).row(0)
-        key = rows.select(provider.key)
+        times, key = rows[TIME], rows.select(provider.key)
         return cls(
             kind=kind,
             sources=sources,
@@ -181,8 +180,8 @@ class FileInfo(Contents):
             hash=digest(rows) if hash is None else hash,
             min_key=key.row(0) if rows.height else None,
             max_key=key.row(-1) if rows.height else None,
-            min_time=times[0],
-            max_time=times[1],
+            min_time=times.min(),  # type: ignore[arg-type]
+            max_time=times.max(),  # type: ignore[arg-type]
             schema_version=provider.schema.version,
             corrections=corrections,
         )

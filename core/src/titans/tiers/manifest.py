@@ -195,7 +195,13 @@ class Manifest:
         return frozenset(name for p in self.pending for name in p.files)
 
     def committed(self, commit_id: str) -> Manifest:
-        return evolve(self, version=self.version + 1, commit_ids=(*self.commit_ids, commit_id)[-COMMIT_IDS:])
+        """As it is written, and read again: with a new version, the files level by level."""
+        return evolve(
+            self,
+            files=tuple(sorted(self.files, key=lambda f: f.level)),
+            version=self.version + 1,
+            commit_ids=(*self.commit_ids, commit_id)[-COMMIT_IDS:],
+        )
 
     # --- JSON ---------------------------------------------------------------------------------------------------------
 
