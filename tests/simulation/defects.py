@@ -105,13 +105,13 @@ def _no_commit_id() -> Iterator[None]:
     def committed(self, commit_id):
         return evolve(self, version=self.version + 1)
 
-    def write(store, paths, provider, manifest, plan):
-        entry = real_write(store, paths, provider, manifest, plan)
+    def write(store, paths, provider, manifest, plan, memory):
+        entry = real_write(store, paths, provider, manifest, plan, memory)
         written[id(plan)] = paths.file_key(manifest.month, entry.file)
         return entry
 
-    def merge(store, paths, provider, manifest, plan, wait):
-        after, entry = real_merge(store, paths, provider, manifest, plan, wait)
+    def merge(store, paths, provider, manifest, plan, wait, memory):
+        after, entry = real_merge(store, paths, provider, manifest, plan, wait, memory)
         if entry is None:
             store.delete(written[id(plan)])
         return after, entry
@@ -144,17 +144,17 @@ def _unclear_is_undone() -> Iterator[None]:
     """a merge whose commit had no clear outcome removes its output"""
     written = {}
 
-    def write(store, paths, provider, manifest, plan):
-        entry = real_write(store, paths, provider, manifest, plan)
+    def write(store, paths, provider, manifest, plan, memory):
+        entry = real_write(store, paths, provider, manifest, plan, memory)
         written[id(plan)] = paths.file_key(manifest.month, entry.file)
         return entry
 
     def commit(store, *arguments, **options):
         return real_commit(_Blunt(store), *arguments, **options)
 
-    def merge(store, paths, provider, manifest, plan, wait):
+    def merge(store, paths, provider, manifest, plan, wait, memory):
         try:
-            return real_merge(store, paths, provider, manifest, plan, wait)
+            return real_merge(store, paths, provider, manifest, plan, wait, memory)
         except _Unclear as error:
             store.delete(written[id(plan)])
             raise OutcomeUnknown(str(error)) from error
@@ -297,9 +297,9 @@ def _overwriting() -> Iterator[None]:
 @defect(within=20)
 def _tombstones_dropped() -> Iterator[None]:
     """a merge leaves out tombstones"""
-    from titans.tiers.merge import resolve
+    from titans.tiers.ranges import resolve
 
-    with patch("titans.tiers.merge.resolve", lambda *arguments: resolve(*arguments).filter(~pl.col("Ceased"))):
+    with patch("titans.tiers.ranges.resolve", lambda *arguments: resolve(*arguments).filter(~pl.col("Ceased"))):
         yield
 
 
@@ -328,8 +328,8 @@ def _no_grace() -> Iterator[None]:
 def _no_pending() -> Iterator[None]:
     """a merge forgets to list its inputs for removal, and removes them itself"""
 
-    def merge(store, paths, provider, manifest, plan, wait):
-        after, entry = real_merge(store, paths, provider, manifest, plan, wait)
+    def merge(store, paths, provider, manifest, plan, wait, memory):
+        after, entry = real_merge(store, paths, provider, manifest, plan, wait, memory)
         if entry is not None:
             for one in plan.inputs:
                 store.delete(paths.file_key(manifest.month, one.file))

@@ -32,12 +32,14 @@ from titans.results import Compaction, IngestResult
 from titans.slots import Month, Slot, iso, parse_duration, to_utc
 from titans.store import ObjectStore
 from titans.tiers.adopt import Adoption
+from titans.tiers.budget import SLOT_SECONDS, Budget
 from titans.tiers.commit import pause, read_head
 from titans.tiers.compaction import compact, compact_month, seal, settle
 from titans.tiers.deletion import GRACE
 from titans.tiers.hot import HotFile, adopted_source, create_hot, list_hot
 from titans.tiers.info import FileInfo, Source
 from titans.tiers.manifest import Manifest
+from titans.tiers.ranges import MEMORY
 from titans.tiers.view import MonthView
 
 if TYPE_CHECKING:
@@ -216,13 +218,18 @@ class Archive(ReadableArchive):
             )
         return file.key
 
-    def compact(self, hot_key: str | None = None) -> Compaction:
+    def compact(
+        self, hot_key: str | None = None, *, budget_seconds: float | None = None, memory_limit: int = MEMORY
+    ) -> Compaction:
         """Adopt every hot file there is, merge what is due, and remove what has been replaced for over an hour.
 
         Any number of processes may do this at once, and beside writers and readers.
 
         Args:
             hot_key: only the month of this hot file, and the one before.
+            budget_seconds: start no further merge after that; the result says `unfinished`, and the next run goes on. All is
+                adopted, and one merge made, in any case.
+            memory_limit: bytes for the rows of a merge; more of them are merged range by range, through a temporary file.
 
         Raises:
             InvalidKeyError: `hot_key` is not one of this provider and environment; nothing was read.
@@ -231,8 +238,10 @@ class Archive(ReadableArchive):
         """
         started = time.monotonic()
         slot = None if hot_key is None else self.paths.parse_hot_key(hot_key)
+        budget = Budget.of(budget_seconds, memory_limit)
         with self._noticed("compact"):
-            done = compact(self.store, self.paths, self.provider, slot, notify=self._event, wait=self.wait)
+            where = (self.store, self.paths, self.provider, slot)
+            done = compact(*where, notify=self._event, wait=self.wait, budget=budget)
         return evolve(done, seconds=time.monotonic() - started)
 
     def seal(self, month: str) -> Compaction:
@@ -365,7 +374,7 @@ class Archive(ReadableArchive):
         keys[file.slot.index] = file.key  # it has been seen there, though the store's list may lag
         done, adoption = compact_month(
             self.store, self.paths, self.provider, month, keys, seen,
-            notify=self._event, wait=self.wait, own=file if file.created else None,
+            notify=self._event, wait=self.wait, own=file if file.created else None, budget=Budget.of(SLOT_SECONDS, MEMORY),
         )  # fmt: skip
         if done.merged:  # one slot in eight also looks after the month before
             try:

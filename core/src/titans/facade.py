@@ -88,6 +88,8 @@ def run_compaction(
 ) -> None:
     """Adopt every hot file of the month of `hot_s3_key` (and what is left of the one before), and merge what is due.
 
+    No call pays for all that may be due: after a second no further merge is started, the next call goes on.
+
     Args:
         hot_s3_key: what `upload_hot_tier` returned.
         timestamp: of the collection; timezone-aware. The month is that of the key.
@@ -112,7 +114,10 @@ def _compact(
     key: str, timestamp: datetime, provider: str, timeout: float, s3_client: Any, store: Any, *, default_bucket: bool
 ) -> None:
     to_utc(timestamp)
-    done = _archive(provider, s3_client, store, default_bucket=default_bucket).compact(key)
+    from titans.tiers.budget import SLOT_SECONDS
+
+    archive = _archive(provider, s3_client, store, default_bucket=default_bucket)
+    done = archive.compact(key, budget_seconds=SLOT_SECONDS)
     if done.seconds > timeout:
         log.warning(
             "compaction of provider %s took %.1f s, more than %.1f s", provider, done.seconds, timeout,

@@ -57,6 +57,8 @@ class Compaction:
     keyframes: int = 0
     """Written."""
     seconds: float = 0.0
+    unfinished: bool = False
+    """Merges that are due were left to the next run, because `budget_seconds` were over."""
 
     def __add__(self, other: Compaction) -> Compaction:
         return Compaction(
@@ -65,6 +67,7 @@ class Compaction:
             self.removed + other.removed,
             self.keyframes + other.keyframes,
             self.seconds + other.seconds,
+            self.unfinished or other.unfinished,
         )
 
 

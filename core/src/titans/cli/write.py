@@ -50,13 +50,16 @@ def upload(file: Path, at: datetime, removed: Path | None, on_conflict: str, pro
 
 
 @click.command()
+@click.option("--budget-seconds", type=float, help="Start no further merge after that; the next run goes on.")
+@click.option("--memory-limit", type=int, default=192, show_default=True, help="MiB for the rows of a merge.")
 @on_archive
-def compact(provider: str, store: str | None) -> None:
+def compact(budget_seconds: float | None, memory_limit: int, provider: str, store: str | None) -> None:
     """Adopt what was uploaded, merge what is due, remove what was replaced."""
-    done = open_archive(provider, store).compact()
+    done = open_archive(provider, store).compact(budget_seconds=budget_seconds, memory_limit=memory_limit << 20)
     click.echo(
         f"{done.adopted} slot(s) adopted, {done.merged} merge(s), {done.keyframes} keyframe(s), "
         f"{done.removed} object(s) removed, {done.seconds:.1f} s"
+        + ("; more merges are due, compact again" if done.unfinished else "")
     )
 
 

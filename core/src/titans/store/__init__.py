@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from titans.store._open import open_store
-from titans.store._protocol import Blob, Entry, ObjectStore, check_key, check_prefix
+from titans.store._protocol import Blob, Entry, ObjectStore, check_key, check_prefix, create_file
 
-__all__ = ["Blob", "Entry", "ObjectStore", "check_key", "check_prefix", "open_store"]
+__all__ = ["Blob", "Entry", "ObjectStore", "check_key", "check_prefix", "create_file", "open_store"]

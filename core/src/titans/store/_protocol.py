@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -11,7 +11,7 @@ from attrs import frozen
 
 from titans.errors import InvalidKeyError
 
-__all__ = ["Blob", "Entry", "ObjectStore", "check_key", "check_prefix"]
+__all__ = ["Blob", "Entry", "ObjectStore", "check_key", "check_prefix", "create_file"]
 
 
 @frozen
@@ -81,6 +81,15 @@ class ObjectStore(Protocol):
 
     def local_path(self, key: str) -> Path | None:
         """Where the object lies as a file on this machine, or `None` if it does not: lets readers map files."""
+
+
+def create_file(store: ObjectStore, key: str, path: Path) -> str:
+    """As `store.create`, of a file on this machine.
+
+    A store that can send it without having it in memory as a whole has a method `create_file(key, path)`.
+    """
+    send: Callable[[str, Path], str] | None = getattr(store, "create_file", None)
+    return store.create(key, path.read_bytes()) if send is None else send(key, path)
 
 
 def check_key(key: str) -> str:

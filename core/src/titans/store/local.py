@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import logging
 import os
 import secrets
+import shutil
 import stat
 import time
 from collections.abc import Iterator
@@ -35,6 +35,7 @@ from titans.errors import (
     StoreError,
     Unavailable,
 )
+from titans.store._files import NOTHING, PIECE, content_etag, is_file, open_no_link, sync
 from titans.store._folders import Folders, Listing
 from titans.store._locks import exclusive
 from titans.store._protocol import Blob, Entry, check_key, check_prefix
@@ -53,8 +54,6 @@ _UNCLEAR = (errno.EIO, errno.ETIMEDOUT, errno.ESTALE)
 """A network file system may have done what it answers with these."""
 _PASSING = (errno.EIO, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOENT)
 """May be over the next time. `ENOENT`: the folder was removed under a writer."""
-_NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
-"""No object can be where reading answers with these."""
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full; free some space and run it again",
@@ -89,7 +88,7 @@ class LocalStore:
         with self._reading(key) as file:
             modified = os.fstat(file.fileno()).st_mtime
             data = file.read()
-        return Blob(data, _etag(data), _time(modified))
+        return Blob(data, content_etag(data), _time(modified))
 
     def get_range(self, key: str, start: int, end: int) -> bytes:
         with self._reading(key) as file:
@@ -111,6 +110,13 @@ class LocalStore:
     # --- writing ------------------------------------------------------------------------------------------------------
 
     def create(self, key: str, data: bytes) -> str:
+        return self._create(key, data)
+
+    def create_file(self, key: str, path: Path) -> str:
+        """As `create`, of a file, which is copied."""
+        return self._create(key, path)
+
+    def _create(self, key: str, data: bytes | Path) -> str:
         path = self._path(key)
         with self._writing(key):
             if os.path.lexists(path):
@@ -123,7 +129,7 @@ class LocalStore:
             finally:
                 temporary.unlink(missing_ok=True)
         self._sync_folder(path.parent, key)
-        return _etag(data)
+        return content_etag(data)
 
     def replace(self, key: str, data: bytes, etag: str) -> str:
         path = self._path(key)
@@ -138,12 +144,12 @@ class LocalStore:
             finally:
                 temporary.unlink(missing_ok=True)
         self._sync_folder(path.parent, key)
-        return _etag(data)
+        return content_etag(data)
 
     def delete(self, key: str) -> None:
         path = self._path(key)
         with self._writing(key, "delete"):
-            if not _is_file(path):
+            if not is_file(path):
                 return
             try:
                 # The lock keeps a `replace` that has just compared from bringing the object back.
@@ -183,10 +189,10 @@ class LocalStore:
     def _reading(self, key: str) -> Iterator[BinaryIO]:
         path = self._path(key)
         try:
-            with open(path, "rb", opener=_open_no_link) as file:
+            with open(path, "rb", opener=open_no_link) as file:
                 yield file
         except OSError as error:
-            if error.errno in _NOTHING and not self._blocked(error):
+            if error.errno in NOTHING and not self._blocked(error):
                 raise NotFound(f"no object {key} in {self.url}") from None
             raise self._failed("read", key, error) from error
 
@@ -227,7 +233,7 @@ class LocalStore:
 
     def _occupied(self, path: Path, key: str) -> NoReturn:
         """Something has the name of the new object. What the caller relies on from now on has to survive a power cut."""
-        if os.path.lexists(path) and not _is_file(path):
+        if os.path.lexists(path) and not is_file(path):
             raise StoreError(
                 f"cannot create {key} in {self.root}: something that is no object has this name; choose another key or remove it"
             )
@@ -243,12 +249,16 @@ class LocalStore:
         if there != etag:
             raise PreconditionFailed(f"{key} in {self.url} is not the version {etag}")
 
-    def _temporary(self, path: Path, data: bytes) -> Path:
-        """A synced file with `data` beside `path`."""
+    def _temporary(self, path: Path, data: bytes | Path) -> Path:
+        """A synced file beside `path` with `data`, or what is in the file `data`."""
         temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}")
         try:
             with os.fdopen(self._opened(temporary), "wb") as file:
-                file.write(data)
+                if isinstance(data, bytes):
+                    file.write(data)
+                else:
+                    with data.open("rb") as source:
+                        shutil.copyfileobj(source, file, PIECE)
                 file.flush()
                 os.fsync(file.fileno())
         except BaseException:
@@ -301,7 +311,7 @@ class LocalStore:
                 except FileExistsError:
                     if new.is_file() or (new.is_symlink() and not new.is_dir()):
                         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(new)) from None
-                _sync(new.parent)  # who else has just made it may not have come to this yet
+                sync(new.parent)  # who else has just made it may not have come to this yet
 
     def _prune(self, folder: Path) -> Path:
         """Remove `folder` and those above it as far as they are empty; the first one that stays."""
@@ -317,7 +327,7 @@ class LocalStore:
 
     def _sync_folder(self, folder: Path, key: str) -> None:
         try:
-            _sync(folder)
+            sync(folder)
         except FileNotFoundError:
             return  # already deleted again, folder and all
         except OSError as error:
@@ -363,37 +373,9 @@ class LocalStore:
             raise self._failed("list", folder or "the root", error) from error
 
 
-def _etag(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
-
-
 def _time(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
 def _lock(path: Path) -> Path:
     return path.with_name(f".{path.name}.lock")
-
-
-def _open_no_link(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0))
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return stat.S_ISREG(path.lstat().st_mode)
-    except OSError as error:
-        if error.errno in _NOTHING:
-            return False
-        raise
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # the file system has no such thing for folders
-            raise
-    finally:
-        os.close(descriptor)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import logging
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -34,6 +37,9 @@ MARKER = "_titans/conditional-writes.json"
 """Remembers, per bucket and prefix, that the server was seen to honour conditional writes. Never listed."""
 
 _OWN = "_titans/"
+_BINARY = "application/octet-stream"
+_PART = 16 << 20
+"""Bytes of a part of a large object; what is no larger goes in one request."""
 _ATTEMPTS = 6
 _FACTS = ("ETag", "LastModified")
 _LENGTH = {"content-length", "transfer-encoding"}
@@ -135,6 +141,54 @@ class S3Store:
         except LostRace:
             raise AlreadyExists(f"{key} exists in {self.url}") from None
 
+    def create_file(self, key: str, path: Path) -> str:
+        """As `create`, of a file; a large one goes in parts, and is there once all of them are."""
+        check_key(key)
+        if path.stat().st_size <= _PART:
+            return self.create(key, path.read_bytes())
+        self._check_conditional_writes()
+        place = {**self._place, "Key": self.prefix + key}
+        what = f"write {key}"
+        begun = self._ask(
+            what,
+            lambda: _complete(
+                self._client.create_multipart_upload(**place, ContentType=_BINARY, **self._put_args), "UploadId"
+            ),
+        )
+        place["UploadId"] = begun["UploadId"]
+        try:
+            parts = self._send_parts(path, place, what)
+            condition = {"IfNoneMatch": "*", "MultipartUpload": {"Parts": parts}, **self._get_args}
+            done = self._ask(
+                what,
+                lambda: _complete(self._client.complete_multipart_upload(**place, **condition), "ETag"),
+                write=True,
+            )
+        except BaseException as error:
+            if not isinstance(error, OutcomeUnknown):  # it may yet be completed; a lifecycle rule removes what is not
+                with contextlib.suppress(StoreError):
+                    self._ask(f"abort {key}", lambda: self._client.abort_multipart_upload(**place))
+            if isinstance(error, LostRace):
+                raise AlreadyExists(f"{key} exists in {self.url}") from None
+            raise
+        return str(done["ETag"])
+
+    def _send_parts(self, path: Path, place: Mapping[str, Any], what: str) -> Sequence[Mapping[str, Any]]:
+        """A part that is sent again replaces the one before, so this may be tried as often as a read."""
+        parts: list[Mapping[str, Any]] = []
+        with path.open("rb") as file:
+            for number in itertools.count(1):
+                data = file.read(_PART)
+                if not data:
+                    return parts
+                arguments = {**place, **self._get_args, "PartNumber": number, "Body": data}
+                sent = self._ask(what, partial(self._send_part, arguments))
+                parts.append({"PartNumber": number, "ETag": sent["ETag"]})
+        return parts
+
+    def _send_part(self, arguments: Mapping[str, Any]) -> Any:
+        return _complete(self._client.upload_part(**arguments), "ETag")
+
     def replace(self, key: str, data: bytes, etag: str) -> str:
         check_key(key)
         self._check_conditional_writes()
@@ -194,7 +248,7 @@ class S3Store:
             arguments["ContinuationToken"] = page["NextContinuationToken"]
 
     def _put(self, key: str, data: bytes, **condition: str) -> str:
-        kind = "application/json" if key.endswith(".json") else "application/octet-stream"
+        kind = "application/json" if key.endswith(".json") else _BINARY
         place = {**self._place, "Key": self.prefix + key, "Body": data, "ContentType": kind}
         arguments = {**place, **self._put_args, **condition}
         answer = self._ask(f"write {key}", lambda: _complete(self._client.put_object(**arguments), "ETag"), write=True)

@@ -16,6 +16,7 @@ from titans.results import Compaction
 from titans.slots import Month, Slot
 from titans.store import ObjectStore
 from titans.tiers.adopt import Adoption, adopt
+from titans.tiers.budget import Budget
 from titans.tiers.commit import Head, commit, pause, read_head
 from titans.tiers.deletion import due, remove, stamped
 from titans.tiers.hot import HotFile, list_all_hot, list_hot
@@ -25,6 +26,8 @@ from titans.tiers.merge import Merge, final_merge, merge, next_merge
 
 __all__ = ["SEAL_DELAY", "Notify", "compact", "compact_month", "seal", "settle"]
 
+
+UNLIMITED = Budget()
 
 SEAL_DELAY = timedelta(days=1)
 """How far the archive has to go on after the end of a month before compaction seals that month by itself."""
@@ -44,8 +47,11 @@ def compact(
     *,
     notify: Notify,
     wait: Callable[[int], None] = pause,
+    budget: Budget = UNLIMITED,
 ) -> Compaction:
     """Every month that has hot files; with `slot` only its month, and what is left of the one before.
+
+    Adoption is not held up by the budget; in each month one merge is made even where it is spent, so that there is progress.
 
     Raises:
         NotFound: `slot` has neither been adopted nor has it a hot file.
@@ -56,7 +62,9 @@ def compact(
         own = slot is not None and month == slot.month
         if slot is not None and own:
             keys.setdefault(slot.index, paths.hot_key(slot))  # the store's list may lag
-        done, adoption = compact_month(store, paths, provider, month, keys, seen, notify=notify, wait=wait)
+        done, adoption = compact_month(
+            store, paths, provider, month, keys, seen, notify=notify, wait=wait, budget=budget
+        )
         if slot is not None and own and slot.index not in adoption.manifest.adopted:
             raise NotFound(
                 f"{paths.hot_key(slot)} was not adopted: it is not there, or unreadable (see the log); upload it first"
@@ -68,19 +76,25 @@ def compact(
     ):  # a collector looks at the month before in one slot of eight
         months.setdefault(Month.of(newest).previous(), {})
     for month in months:
-        if newest is not None and newest >= month.end + SEAL_DELAY:
-            result += _seal_further(store, paths, provider, month, notify, wait)
+        if newest is not None and newest >= month.end + SEAL_DELAY and not budget.spent:
+            result += _seal_further(store, paths, provider, month, notify, wait, budget)
     return result
 
 
 def _seal_further(
-    store: ObjectStore, paths: Paths, provider: Provider, month: Month, notify: Notify, wait: Callable[[int], None]
+    store: ObjectStore,
+    paths: Paths,
+    provider: Provider,
+    month: Month,
+    notify: Notify,
+    wait: Callable[[int], None],
+    budget: Budget,
 ) -> Compaction:
     """One step towards the sealed month: no single call pays for all of it."""
     head = read_head(store, paths, provider, month)
     if head.blob is None or head.manifest.sealed:
         return Compaction()
-    return _seal_step(store, paths, provider, head.manifest, notify, wait)[1]
+    return _seal_step(store, paths, provider, head.manifest, notify, wait, budget)[1]
 
 
 def settle(
@@ -91,6 +105,7 @@ def settle(
     *,
     notify: Notify,
     wait: Callable[[int], None] = pause,
+    budget: Budget = UNLIMITED,
 ) -> None:
     """Adopt what is left in the month before that of `slot`, and go on sealing it; nothing where it is sealed."""
     month = slot.month.previous()
@@ -98,9 +113,9 @@ def settle(
     if head.blob is None or head.manifest.sealed:
         return
     keys, seen = list_hot(store, paths, month)
-    compact_month(store, paths, provider, month, keys, seen, notify=notify, wait=wait)
-    if slot.start >= month.end + SEAL_DELAY:
-        _seal_further(store, paths, provider, month, notify, wait)
+    compact_month(store, paths, provider, month, keys, seen, notify=notify, wait=wait, budget=budget)
+    if slot.start >= month.end + SEAL_DELAY and not budget.spent:
+        _seal_further(store, paths, provider, month, notify, wait, budget)
 
 
 def seal(
@@ -111,6 +126,7 @@ def seal(
     *,
     notify: Notify,
     wait: Callable[[int], None] = pause,
+    budget: Budget = UNLIMITED,
 ) -> Compaction:
     """Bring everything in `month` to its final form: adopt, merge what is left of every level, write missing keyframes.
 
@@ -118,12 +134,12 @@ def seal(
         InputError: there is nothing in the month.
     """
     keys, seen = list_hot(store, paths, month)
-    result, adoption = compact_month(store, paths, provider, month, keys, seen, notify=notify, wait=wait)
+    result, adoption = compact_month(store, paths, provider, month, keys, seen, notify=notify, wait=wait, budget=budget)
     manifest = adoption.manifest
     if not manifest.files:
         raise InputError(f"provider {provider.name!r} has nothing in {month}: there is nothing to seal")
     while not manifest.sealed:
-        manifest, done = _seal_step(store, paths, provider, manifest, notify, wait)
+        manifest, done = _seal_step(store, paths, provider, manifest, notify, wait, budget)
         result += done
     return result
 
@@ -135,12 +151,13 @@ def _seal_step(
     manifest: Manifest,
     notify: Notify,
     wait: Callable[[int], None],
+    budget: Budget,
 ) -> tuple[Manifest, Compaction]:
     """The next step on the way to the sealed month: a merge, a keyframe, or the seal itself."""
     month = manifest.month
     plan = next_merge(manifest) or final_merge(manifest)
     if plan is not None:
-        manifest, merged = _merged(store, paths, provider, manifest, plan, notify, wait)
+        manifest, merged = _merged(store, paths, provider, manifest, plan, notify, wait, budget)
         return manifest, Compaction(merged=merged)
     if missing := missing_keyframes(manifest):
         manifest, written = _keyframe(store, paths, provider, month, missing[0], notify, wait)
@@ -200,6 +217,7 @@ def compact_month(
     *,
     notify: Notify,
     wait: Callable[[int], None] = pause,
+    budget: Budget = UNLIMITED,
     own: HotFile | None = None,
 ) -> tuple[Compaction, Adoption]:
     """One month, whose hot files are `keys`, listed before; the youngest was written at `seen`.
@@ -216,8 +234,8 @@ def compact_month(
         notify("slots_adopted", month=str(month), slots=len(adoption.slots), corrections=adoption.corrections)
     done = Compaction(adopted=len(adoption.slots), removed=len(removal.keys))
     try:
-        manifest, merges = _merge_due(store, paths, provider, adoption.manifest, notify, wait)
-        done = evolve(done, merged=merges)
+        manifest, merges = _merge_due(store, paths, provider, adoption.manifest, notify, wait, budget)
+        done = evolve(done, merged=merges, unfinished=next_merge(manifest) is not None)
         slot = next_keyframe(manifest, adoption.slots)
         if slot is not None:
             manifest, written = _keyframe(store, paths, provider, month, slot, notify, wait)
@@ -236,11 +254,14 @@ def _merge_due(
     manifest: Manifest,
     notify: Notify,
     wait: Callable[[int], None],
+    budget: Budget,
 ) -> tuple[Manifest, int]:
-    """Every merge that is due; the manifest after that, and how many this process did."""
+    """Every merge that is due, at least one of them whatever the budget; the manifest after that, and how many this process did."""
     merges = 0
     while plan := next_merge(manifest):
-        manifest, merged = _merged(store, paths, provider, manifest, plan, notify, wait)
+        if merges and budget.spent:
+            break  # the next run goes on from here
+        manifest, merged = _merged(store, paths, provider, manifest, plan, notify, wait, budget)
         merges += merged
     return manifest, merges
 
@@ -253,11 +274,12 @@ def _merged(
     plan: Merge,
     notify: Notify,
     wait: Callable[[int], None],
+    budget: Budget,
 ) -> tuple[Manifest, int]:
     """One merge; the manifest after that, and 1 if this process did it."""
     started = time.monotonic()
     try:
-        manifest, entry = merge(store, paths, provider, manifest, plan, wait)
+        manifest, entry = merge(store, paths, provider, manifest, plan, wait, budget.memory)
     except (NotFound, CorruptFileError):
         newer = read_head(store, paths, provider, manifest.month).manifest
         if {f.file for f in plan.inputs} <= newer.live:

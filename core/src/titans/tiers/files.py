@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,38 +25,64 @@ from titans.tiers.info import Source as Origin
 __all__ = [
     "FINAL",
     "METADATA_KEY",
+    "PASSING",
+    "ROW_GROUP",
     "Source",
     "decode",
     "encode",
+    "fetched",
+    "info_of",
     "read_file",
     "read_info",
     "read_sources",
     "scan_files",
+    "sink",
 ]
 
 METADATA_KEY = "titans"
 FINAL = 12
-"""zstd level of what stays for ever; files that are soon merged take less time at `_PASSING`."""
+"""zstd level of what stays for ever."""
 
-_PASSING = 3
-_ROW_GROUP = 40_000
+PASSING = 3
+"""zstd level of files that are soon merged: it takes less time."""
+
+ROW_GROUP = 40_000
+"""Rows of a row group."""
+
 _TAIL = 1 << 16
 _REQUESTS = 16
+_PIECE = 8 << 20
+"""Bytes of a large object that are in memory at once on their way to a file."""
 
 
-def encode(rows: pl.DataFrame, info: FileInfo, provider: Provider, compression_level: int = _PASSING) -> bytes:
+def encode(rows: pl.DataFrame, info: FileInfo, provider: Provider, compression_level: int = PASSING) -> bytes:
     """The file's bytes; the same for the same rows, info and polars version."""
     buffer = io.BytesIO()
-    metadata = {METADATA_KEY: json.dumps(info.to_json(provider), separators=(",", ":"))}
-    rows.write_parquet(
-        buffer,
+    sink(rows.lazy(), buffer, lambda: info, provider, compression_level)
+    return buffer.getvalue()
+
+
+def sink(
+    rows: pl.LazyFrame,
+    target: io.BytesIO | Path,
+    info: Callable[[], FileInfo],
+    provider: Provider,
+    compression_level: int = PASSING,
+) -> None:
+    """Write a file while its rows are made; `info` is asked when the last of them has gone through."""
+
+    def metadata(_context: Any) -> dict[str, str]:
+        return {METADATA_KEY: json.dumps(info().to_json(provider), separators=(",", ":"))}
+
+    rows.sink_parquet(
+        target,
         compression="zstd",
         compression_level=compression_level,
         statistics=True,
-        row_group_size=_ROW_GROUP,
+        row_group_size=ROW_GROUP,
         metadata=metadata,
+        engine="streaming",
     )
-    return buffer.getvalue()
 
 
 def decode(
@@ -136,7 +162,7 @@ def read_sources(
 
     Files on this machine are mapped and read in parallel; others are fetched at once. Raises `NotFound`, `CorruptFileError`.
     """
-    bytes_of = _fetched(store, [s.key for s in sources if isinstance(s, Source)])
+    bytes_of = fetched(store, [(s.key, s.size) for s in sources if isinstance(s, Source)])
     lazies = []
     for source, where in zip(sources, wheres, strict=True):
         if isinstance(source, pl.DataFrame):
@@ -170,22 +196,36 @@ def scan_files(sources: Sequence[Any], provider: Provider) -> pl.LazyFrame:
     return pl.scan_parquet(list(sources), schema=schema, glob=False, hive_partitioning=False)
 
 
-def _fetched(store: ObjectStore, keys: Sequence[str]) -> dict[str, bytes | Path]:
-    """Key → the file's path on this machine, or its bytes."""
+def fetched(
+    store: ObjectStore, objects: Sequence[tuple[str, int]], folder: Path | None = None
+) -> dict[str, bytes | Path]:
+    """Of objects given as key and size: key → the file's path on this machine, or its bytes.
+
+    With `folder`, large ones are brought there piece by piece instead of into memory. Raises `NotFound`.
+    """
     found: dict[str, bytes | Path] = {}
     remote = []
-    for key in keys:
+    for key, size in objects:
         path = store.local_path(key)
-        if path is None:
-            remote.append(key)
-        else:
+        if path is not None:
             found[key] = path
+        elif folder is not None and size > _PIECE:
+            found[key] = _brought(store, key, size, folder / f"{len(found)}.parquet")
+        else:
+            remote.append(key)
     if len(remote) > 1 and store.parallel:
         with ThreadPoolExecutor(min(_REQUESTS, len(remote))) as pool:
             found.update(zip(remote, pool.map(lambda key: store.get(key).data, remote), strict=True))
     else:
         found.update((key, store.get(key).data) for key in remote)
     return found
+
+
+def _brought(store: ObjectStore, key: str, size: int, path: Path) -> Path:
+    with path.open("wb") as file:
+        for start in range(0, size, _PIECE):
+            file.write(store.get_range(key, start, min(start + _PIECE, size)))
+    return path
 
 
 def read_info(store: ObjectStore, key: str, provider: Provider, slot: Slot, size: int | None = None) -> FileInfo:
@@ -205,17 +245,17 @@ def read_info(store: ObjectStore, key: str, provider: Provider, slot: Slot, size
             tail = tail if footer <= len(tail) else store.get_range(key, size - footer, size)
             if (described := _described(tail, key)) is not None:
                 return evolve(FileInfo.from_json(described, provider, slot.month.start, key), size=size)
-    return _info(store.get(key).data if path is None else path, provider, key, slot)
+    return info_of(store.get(key).data if path is None else path, provider, key, slot)
 
 
 def read_file(
     store: ObjectStore, key: str, provider: Provider, slot: Slot, *, hot: bool
 ) -> tuple[pl.DataFrame, FileInfo]:
-    """`read_rows` and `read_info` with one request; `slot` is any slot of the file's month, for a hot file its own."""
+    """`decode` and `read_info` with one request; `slot` is any slot of the file's month, for a hot file its own."""
     path = store.local_path(key)
     source = store.get(key).data if path is None else path
     rows = decode(source, provider, key, slot=slot if hot else None)
-    return rows, _info(source, provider, key, slot)
+    return rows, info_of(source, provider, key, slot)
 
 
 def _described(source: bytes | Path, key: str) -> dict[str, Any] | None:
@@ -230,7 +270,8 @@ def _described(source: bytes | Path, key: str) -> dict[str, Any] | None:
     return described
 
 
-def _info(source: bytes | Path, provider: Provider, key: str, slot: Slot) -> FileInfo:
+def info_of(source: bytes | Path, provider: Provider, key: str, slot: Slot) -> FileInfo:
+    """As `read_info`, of a file that is here."""
     described = _described(source, key)
     if described is None:
         hot = WarmName.parse(key.rpartition("/")[2]) is None

@@ -8,18 +8,15 @@ from math import prod
 
 from attrs import evolve, frozen
 
-from titans.changes.digest import add, digest
-from titans.changes.state import resolve
-from titans.errors import AlreadyExists, CorruptFileError, OutcomeUnknown
 from titans.layout import FANOUT, Paths
 from titans.provider import Provider
-from titans.slots import Month, Slot
 from titans.store import ObjectStore
 from titans.tiers.commit import Head, commit, pause
 from titans.tiers.deletion import exists, listed, retire, stamped
-from titans.tiers.files import FINAL, encode, read_file
-from titans.tiers.info import UNKNOWN, FileInfo, Source
+from titans.tiers.files import FINAL, PASSING
 from titans.tiers.manifest import FileEntry, Manifest, Pending
+from titans.tiers.output import Output
+from titans.tiers.ranges import MEMORY
 
 __all__ = ["FANOUTS", "TOP", "Merge", "final_merge", "merge", "next_merge"]
 
@@ -30,8 +27,6 @@ FANOUTS = (FANOUT, FANOUT, 3)
 
 TOP = len(FANOUTS)
 """The highest level; its files are final."""
-
-_NAMES = 64
 
 
 @frozen
@@ -81,8 +76,9 @@ def merge(
     manifest: Manifest,
     plan: Merge,
     wait: Callable[[int], None] = pause,
+    memory: int = MEMORY,
 ) -> tuple[Manifest, FileEntry | None]:
-    """Write the merged file, then swap it for its inputs in one commit; the manifest after that, and the new entry.
+    """Write the merged file with its rows in `memory` bytes, then swap it for its inputs in one commit; the manifest after that, and the new entry.
 
     The entry is `None` where another process has merged (some of) the inputs meanwhile: the output is then listed for
     removal, as everything is that nobody needs.
@@ -90,7 +86,7 @@ def merge(
     Raises:
         CorruptFileError: an input does not hold what the manifest says; nothing changed.
     """
-    entry = _write(store, paths, provider, manifest, plan)
+    entry = _write(store, paths, provider, manifest, plan, memory)
     output = paths.file_key(manifest.month, entry.file)
     names, number = {f.file for f in plan.inputs}, int(entry.file.split("_")[1])
     committed = False
@@ -118,60 +114,8 @@ def merge(
     return after, entry  # committed, and already merged on by somebody else
 
 
-def _write(store: ObjectStore, paths: Paths, provider: Provider, manifest: Manifest, plan: Merge) -> FileEntry:
-    month = manifest.month
-    first, last = min(f.first for f in plan.inputs), max(f.last for f in plan.inputs)
-    read = [
-        read_file(store, paths.file_key(month, f.file), provider, Slot(month, f.first, paths.minutes), hot=f.is_hot)
-        for f in plan.inputs
-    ]
-    for entry, (rows, _) in zip(plan.inputs, read, strict=True):
-        if rows.height != entry.rows:
-            raise CorruptFileError(
-                f"{paths.file_key(month, entry.file)} has {rows.height} rows, the manifest says {entry.rows}; "
-                "nothing was merged"
-            )
-    merged = resolve(
-        [rows for f, (rows, _) in zip(plan.inputs, read, strict=True) if not f.is_correction],
-        [rows for f, (rows, _) in zip(plan.inputs, read, strict=True) if f.is_correction],
-        provider,
-    )
-    rows_in, hash_in = sum(f.rows for f in plan.inputs), add(*(f.hash for f in plan.inputs))
-    if merged.height == rows_in:
-        hash_out = digest(merged)
-        intact = hash_out == hash_in
-    else:
-        intact = add(*(digest(rows) for rows, _ in read)) == hash_in
-        hash_out = digest(merged)
-    if not intact:
-        raise CorruptFileError(
-            f"the inputs of a merge to level {plan.level} of {month} do not add up to their hashes in the manifest: "
-            f"{', '.join(f.file for f in plan.inputs)}; nothing was merged"
-        )
-    sources = tuple(
-        sorted(
-            (s for f, (_, info) in zip(plan.inputs, read, strict=True) for s in _sources(f, info, month, paths)),
-            key=lambda s: s.slot,
-        )
-    )
-    corrections = tuple(f.file for f in plan.inputs if f.is_correction)
-    corrections += tuple(name for _, info in read for name in info.corrections)
-    info = FileInfo.describe(
-        merged, provider, "merged", sources, rows_in=rows_in, hash=hash_out, corrections=tuple(sorted(corrections))
-    )
-    data = encode(merged, info, provider, *([FINAL] if plan.level == TOP else []))
-    for number in range(manifest.next_file_id, manifest.next_file_id + _NAMES):
-        name = Paths.merged_name(plan.level, number, first, last)
-        try:
-            store.create(paths.file_key(month, name), data)
-        except (AlreadyExists, OutcomeUnknown):
-            continue  # somebody's, or perhaps our own: a name is never shared, what is left over goes to vacuum
-        return FileEntry.of(name, plan.level, first, last, evolve(info, size=len(data)))
-    raise OutcomeUnknown(f"{_NAMES} names for a merged file of {month} were taken or unclear; compact again later")
-
-
-def _sources(entry: FileEntry, info: FileInfo, month: Month, paths: Paths) -> tuple[Source, ...]:
-    """What each slot contributed; an earlier writer's merged file does not say, only the manifest knows the slots."""
-    if info.kind != "legacy" or entry.is_hot:
-        return info.sources
-    return tuple(Source(i, "changes", UNKNOWN, Slot(month, i, paths.minutes).start) for i in entry.slots)
+def _write(
+    store: ObjectStore, paths: Paths, provider: Provider, manifest: Manifest, plan: Merge, memory: int
+) -> FileEntry:
+    output = Output(store, paths, provider, manifest.month, plan.inputs)
+    return output.write(plan.level, manifest.next_file_id, FINAL if plan.level == TOP else PASSING, memory)

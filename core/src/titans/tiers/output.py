@@ -1,0 +1,161 @@
+"""The file that a merge writes: made in memory where it is small, in a temporary file where it is not."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import polars as pl
+from attrs import define, evolve, field
+from polars.io.plugins import register_io_source
+
+from titans.changes.digest import add, digest
+from titans.errors import AlreadyExists, CorruptFileError, OutcomeUnknown
+from titans.layout import Paths
+from titans.provider import Provider
+from titans.schema import TIME
+from titans.slots import Month, Slot
+from titans.store import ObjectStore, create_file
+from titans.tiers.files import decode, fetched, info_of, scan_files, sink
+from titans.tiers.info import UNKNOWN, FileInfo, Source
+from titans.tiers.manifest import FileEntry
+from titans.tiers.ranges import Input, Range, merged_ranges
+
+__all__ = ["Output"]
+
+_NAMES = 64
+
+
+@define
+class Output:
+    """What becomes of some files of a month, given in the order of their adoption."""
+
+    store: ObjectStore
+    paths: Paths
+    provider: Provider
+    month: Month
+    inputs: Sequence[FileEntry]
+    rows: int = 0
+    hash_in: str = UNKNOWN
+    hash: str = UNKNOWN
+    """Of the rows that have gone through; so are all that follow."""
+    min_key: tuple[str, ...] | None = None
+    max_key: tuple[str, ...] | None = None
+    min_time: datetime | None = None
+    max_time: datetime | None = None
+    infos: list[FileInfo] = field(factory=list)
+
+    def write(self, level: int, number: int, compression_level: int, memory: int) -> FileEntry:
+        """Merge them into a new file of `level`, numbered `number` or later.
+
+        Raises:
+            CorruptFileError: an input does not hold what the manifest says; nothing was written.
+        """
+        with TemporaryDirectory(prefix="titans-") as folder:
+            ranges = merged_ranges(self._opened(Path(folder)), self.provider, memory)
+            some = [r for r, _ in zip(ranges, range(2), strict=False)]
+            target: io.BytesIO | Path = Path(folder) / "merged" if len(some) == 2 else io.BytesIO()
+            rows = self._through(chain(some, ranges))
+            schema = dict(self.provider.schema_dtypes)
+            if isinstance(target, Path):
+                lazy = register_io_source(lambda *_: rows, schema=schema)
+            else:
+                lazy = pl.concat([pl.DataFrame(schema=schema), *rows]).lazy()
+            sink(lazy, target, self._info, self.provider, compression_level)
+            first, last = min(f.first for f in self.inputs), max(f.last for f in self.inputs)
+            for n in range(number, number + _NAMES):
+                name = Paths.merged_name(level, n, first, last)
+                key = self.paths.file_key(self.month, name)
+                try:
+                    if isinstance(target, Path):
+                        size = target.stat().st_size
+                        create_file(self.store, key, target)
+                    else:
+                        size = len(target.getvalue())
+                        self.store.create(key, target.getvalue())
+                except (AlreadyExists, OutcomeUnknown):
+                    continue  # somebody's, or perhaps our own: a name is never shared, what is left over goes to vacuum
+                return FileEntry.of(name, level, first, last, evolve(self._info(), size=size))
+        raise OutcomeUnknown(
+            f"{_NAMES} names for a merged file of {self.month} were taken or unclear; compact again later"
+        )
+
+    def _opened(self, folder: Path) -> list[Input]:
+        keys = [self.paths.file_key(self.month, f.file) for f in self.inputs]
+        found = fetched(self.store, [(k, f.bytes) for k, f in zip(keys, self.inputs, strict=True)], folder)
+        opened = []
+        for key, entry in zip(keys, self.inputs, strict=True):
+            slot = Slot(self.month, entry.first, self.paths.minutes)
+            info = info_of(found[key], self.provider, key, slot)
+            if entry.is_hot or info.kind == "legacy":
+                rows = decode(found[key], self.provider, key, slot=slot if entry.is_hot else None)
+                height = rows.height
+                source: pl.LazyFrame | pl.DataFrame = rows.sort([*self.provider.key, TIME], maintain_order=True)
+            else:
+                readable = found[key]
+                source = scan_files([io.BytesIO(readable) if isinstance(readable, bytes) else readable], self.provider)
+                height = info.rows
+            if height != entry.rows:
+                raise CorruptFileError(f"{key} has {height} rows, the manifest says {entry.rows}; nothing was merged")
+            self.infos.append(info)
+            opened.append(Input(source, height, entry.is_correction))
+        return opened
+
+    def _through(self, ranges: Iterator[Range]) -> Iterator[pl.DataFrame]:
+        """The rows, counted; at the end they must be those that the manifest speaks of."""
+        rows_in = 0
+        for each in ranges:
+            rows, parts = each.rows, each.parts
+            rows_in += sum(part.height for part in parts)
+            found = digest(rows)
+            self.hash = add(self.hash, found)
+            self.hash_in = add(self.hash_in, *([found] if each.is_complete else map(digest, parts)))
+            self._see(rows)
+            yield rows
+        if rows_in != sum(f.rows for f in self.inputs) or self.hash_in != add(*(f.hash for f in self.inputs)):
+            raise CorruptFileError(
+                f"the inputs of a merge of {self.month} do not add up to their rows and hashes in the manifest: "
+                f"{', '.join(f.file for f in self.inputs)}; nothing was merged"
+            )
+
+    def _see(self, rows: pl.DataFrame) -> None:
+        if not rows.height:
+            return
+        key, times = rows.select(self.provider.key), rows[TIME]
+        self.rows += rows.height
+        self.min_key = self.min_key or key.row(0)
+        self.max_key = key.row(-1)
+        low, high = times.min(), times.max()
+        assert isinstance(low, datetime)
+        assert isinstance(high, datetime)
+        self.min_time = low if self.min_time is None else min(self.min_time, low)
+        self.max_time = high if self.max_time is None else max(self.max_time, high)
+
+    def _info(self) -> FileInfo:
+        sources = (s for f, info in zip(self.inputs, self.infos, strict=True) for s in self._sources(f, info))
+        corrections = [f.file for f in self.inputs if f.is_correction]
+        corrections += [name for info in self.infos for name in info.corrections]
+        return FileInfo(
+            kind="merged",
+            sources=tuple(sorted(sources, key=lambda s: s.slot)),
+            base=None,
+            rows=self.rows,
+            rows_in=sum(f.rows for f in self.inputs),
+            hash=self.hash,
+            min_key=self.min_key,
+            max_key=self.max_key,
+            min_time=self.min_time,
+            max_time=self.max_time,
+            schema_version=self.provider.schema.version,
+            corrections=tuple(sorted(corrections)),
+        )
+
+    def _sources(self, entry: FileEntry, info: FileInfo) -> tuple[Source, ...]:
+        """What each slot contributed; an earlier writer's merged file does not say, only the manifest knows the slots."""
+        if info.kind != "legacy" or entry.is_hot:
+            return info.sources
+        return tuple(Source(i, "changes", UNKNOWN, Slot(self.month, i, self.paths.minutes).start) for i in entry.slots)
