@@ -307,7 +307,11 @@ def _reproducible(seed: int, fanout: int) -> Iterator[None]:
         enter(patch("titans.tiers.merge.FANOUTS", (fanout, fanout)))
         enter(patch("titans.tiers.merge.TOP", 2))
         enter(patch("titans.tiers.keyframes.SPACING", 2))
+        memory = Random(f"memory {seed}")
+        fit = memory.choice([10**6, memory.randint(1, 40)])  # half of the worlds merge range by range
+        enter(patch("titans.tiers.ranges.rows_within", lambda memory, provider: fit))
         enter(patch.object(files, "decode", decode_once))
+        enter(patch("titans.tiers.output.decode", decode_once))
         enter(patch.object(files, "_described", describe_once))
         logger.setLevel(logging.CRITICAL + 1)
         try:

@@ -22,8 +22,8 @@ __all__ = ["MEMORY", "Input", "Range", "merged_ranges", "rows_within"]
 MEMORY = 192 << 20
 """Bytes that the rows of a merge may take, by default."""
 
-_COPIES = 4
-"""How often a row is in memory at most: read, in order with the others, being encoded, and half a block here and there."""
+_COPIES = 6
+"""How often a row is in memory at most, as measured: read, put in order with others, hashed, and waiting to be encoded."""
 
 _TEXT = 32
 """Bytes of a text value in a frame, about."""
