@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pluggy import PluginManager, PluginValidationError
 
+from titans._trace import trace
 from titans.errors import InputError
 from titans.hookspecs import API_VERSION, ProviderSpec, hookimpl
 from titans.layout import PathLayout
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from titans.plugins import PluginInfo
 
-__all__ = ["Refused", "build_provider", "connect"]
+__all__ = ["Refused", "build_provider", "connect", "declared_api"]
 
 HOOKS = tuple(name for name in vars(ProviderSpec) if name.startswith("titans_"))
 REQUIRED = ("titans_schema", "titans_pk_columns")
@@ -55,11 +56,14 @@ def connect(info: PluginInfo, group: str) -> tuple[PluginManager, Any]:
     """
     plugin = _imported(info, group)
     try:
-        return _registered(info, plugin), plugin
+        manager = _registered(info, plugin)
     except Refused:
         raise
     except Exception as error:  # looking at the plugin runs its code: a module's __getattr__, an object's __eq__
         raise Refused(f"looking for its hooks failed: {_said(error)}. Report it to its authors") from error
+    kind = group.removeprefix("titans.").removesuffix("s")
+    trace(manager, plugin, f"{kind} {info.name} ({info.distribution} {info.version})")
+    return manager, plugin
 
 
 def _registered(info: PluginInfo, plugin: Any) -> PluginManager:
@@ -139,8 +143,7 @@ def _imported(info: PluginInfo, group: str) -> Any:
 
 
 def _check_api(info: PluginInfo, plugin: Any) -> None:
-    module = sys.modules.get(info.value.split(":")[0].strip())
-    built_for = getattr(plugin, "TITANS_API", getattr(module, "TITANS_API", None))
+    built_for = declared_api(info, plugin)
     if built_for is None:
         raise Refused(f"it declares no TITANS_API; add `TITANS_API = {API_VERSION}` to {info.value}")
     if type(built_for) is not int:
@@ -151,6 +154,12 @@ def _check_api(info: PluginInfo, plugin: Any) -> None:
             f"it was built for plugin API {built_for}, but titans-core {_core_version()} has API {API_VERSION}; "
             f"pip install --upgrade {upgrade}"
         )
+
+
+def declared_api(info: PluginInfo, plugin: Any = None) -> Any:
+    """The `TITANS_API` of a plugin, or of the (imported) module it comes from; `None` where there is none."""
+    module = sys.modules.get(info.value.split(":")[0].strip())
+    return getattr(plugin, "TITANS_API", getattr(module, "TITANS_API", None))
 
 
 def _core_version() -> str:
