@@ -215,7 +215,9 @@ def test_a_backlog_is_limited_and_what_is_dropped_is_counted(site, slow, monkeyp
 
 
 def test_an_observer_that_causes_events_does_not_wait_for_itself(site):
-    module = observe(site, OBSERVER + "    if len(heard) < 3:\n        from titans.events import emit\n        emit(event)\n")
+    module = observe(
+        site, OBSERVER + "    if len(heard) < 3:\n        from titans.events import emit\n        emit(event)\n"
+    )
     emit(EVENT)
     settle()
     assert heard(module) == [EVENT, EVENT, EVENT]
@@ -231,7 +233,9 @@ def test_the_context_of_the_caller_is_the_observers(site):
 
 @pytest.mark.parametrize(("seconds", "expected"), [(0.3, "heard"), (600, "has not heard the last 1 event(s)")])
 def test_a_process_ends_with_its_events_told_but_does_not_wait_for_ever(site, seconds, expected):
-    observe(site, f"""
+    observe(
+        site,
+        f"""
 import time
 from titans import hookimpl
 TITANS_API = 1
@@ -240,7 +244,8 @@ TITANS_API = 1
 def titans_event(event):
     time.sleep({seconds})
     print("heard", flush=True)
-""")
+""",
+    )
     code = (
         "import titans._observer as o; o.PATIENCE = 0.01\n"
         "import titans.events as e; e.PATIENCE = 1.0 if " + str(seconds < 1) + " else 0.05\n"
@@ -254,7 +259,9 @@ def titans_event(event):
 
 def test_a_forked_process_has_observers_of_its_own(site, tmp_path):
     out = tmp_path / "heard"
-    observe(site, f"""
+    observe(
+        site,
+        f"""
 import os
 from titans import hookimpl
 TITANS_API = 1
@@ -263,7 +270,8 @@ TITANS_API = 1
 def titans_event(event):
     with open({str(out)!r}, "a") as file:
         file.write(f"{{os.getpid()}}\\n")
-""")
+""",
+    )
     code = """
 import os, warnings
 from titans.events import Event, emit

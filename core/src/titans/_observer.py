@@ -77,7 +77,9 @@ class Observer:
         while self._jobs.unfinished_tasks and time.monotonic() < until:
             time.sleep(0.01)
         if left := self._jobs.unfinished_tasks:
-            log.warning("%s has not heard the last %d event(s); the process ends without waiting for it", self.who, left)
+            log.warning(
+                "%s has not heard the last %d event(s); the process ends without waiting for it", self.who, left
+            )
 
     def stop(self) -> None:
         """Let the thread end after what it has to do. To be called once, after the last `tell`."""
@@ -91,7 +93,7 @@ class Observer:
             event, context, done = job
             try:
                 context.run(call, self.who, self._hook, event)
-            except BaseException:  # noqa: BLE001 - whatever it is, it must not end the thread
+            except BaseException:  # whatever it is, it must not end the thread
                 log.exception("%s failed on event %s; the work goes on", self.who, event.name)
             finally:
                 done.set()

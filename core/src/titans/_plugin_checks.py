@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from titans.plugins import PluginInfo
 
-__all__ = ["Refused", "build_provider", "connect", "declared_api"]
+__all__ = ["HOOKS", "REQUIRED", "Refused", "build_observer", "build_provider", "declared_api", "imported"]
 
 HOOKS = tuple(name for name in vars(ProviderSpec) if name.startswith("titans_"))
 REQUIRED = ("titans_schema", "titans_pk_columns")
@@ -54,7 +54,7 @@ def connect(info: PluginInfo, group: str) -> tuple[PluginManager, Any]:
     Raises:
         Refused: it cannot be imported, is for another API, or has hooks that the core does not know.
     """
-    plugin = _imported(info, group)
+    plugin = imported(info, group)
     try:
         manager = _registered(info, plugin)
     except Refused:
@@ -118,6 +118,18 @@ def build_provider(info: PluginInfo, group: str) -> Provider:
         raise Refused(str(error)) from error
 
 
+def build_observer(info: PluginInfo, group: str) -> Any:
+    """The hook `titans_event` of the observer that the entry point names.
+
+    Raises:
+        Refused: as `connect`, or it does not have this hook.
+    """
+    manager, plugin = connect(info, group)
+    if not implements(manager, "titans_event", plugin):
+        raise Refused("it does not implement titans_event, marked with @titans.hookimpl")
+    return manager.hook.titans_event
+
+
 def implements(manager: PluginManager, hook: str, plugin: Any) -> bool:
     return any(impl.plugin is plugin for impl in _impls(manager, hook))
 
@@ -130,7 +142,12 @@ def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _imported(info: PluginInfo, group: str) -> Any:
+def imported(info: PluginInfo, group: str) -> Any:
+    """What the entry point names: a module or an object.
+
+    Raises:
+        Refused: the import failed.
+    """
     try:
         found = metadata.EntryPoint(info.name, info.value, group).load()
         # A class is only a recipe for the object that has the hooks.

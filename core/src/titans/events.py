@@ -98,15 +98,13 @@ def _tried(info: PluginInfo) -> tuple[PluginInfo, Observer | None]:
     if info.status != "found":
         return info, None
     # pluggy is not needed as long as there are no observers.
-    from titans._plugin_checks import Refused, connect, implements
+    from titans._plugin_checks import Refused, build_observer
 
     try:
-        # A manager of its own: with a shared one, the first that raises would silence the rest.
-        manager, plugin = connect(info, GROUP)
-        if not implements(manager, "titans_event", plugin):
-            raise Refused("it does not implement titans_event, marked with @titans.hookimpl")
+        # Each has a manager of its own: with a shared one, the first that raises would silence the rest.
+        hook = build_observer(info, GROUP)
         try:
-            observer = Observer(f"observer {info.name} ({info})", manager.hook.titans_event)
+            observer = Observer(f"observer {info.name} ({info})", hook)
         except RuntimeError as error:
             raise Refused(f"it gets no thread: {error}") from error
     except Refused as refused:
