@@ -238,7 +238,7 @@ def _advice(info: PluginInfo, needs: str | None, loaded: Mapping[str, Any], ran:
         yield f'its distribution does not require titans-core; add "{bound}" to its dependencies'
     elif not re.search(r"<|~=|==", needs):
         yield f'its requirement "{needs}" has no upper bound; hooks may change in a later minor version: "{bound}"'
-    if loaded.get("packages"):
+    if loaded.get("packages") and loaded["declares"]:
         yield (
             f"loading it imports {', '.join(loaded['packages'])}; import inside the functions that need it, so that choosing "
             "a provider costs nothing"
