@@ -230,6 +230,15 @@ def test_without_pytest_it_says_what_to_install(site, kit, monkeypatch):
     assert run_conformance("acme", kit).reason == "pytest is missing: pip install 'titans-core[testing]'"
 
 
+def test_a_kit_without_all_it_needs_says_what_to_install(site, kit):
+    site.add()
+    says = "the conformance kit needs hypothesis: pip install 'titans-core[testing]'"
+    (site.folder / "small_kit.py").write_text(f"raise ImportError({says!r})")
+    found = examined(conformance=True, kit=kit)
+    assert (found.conformance.status, found.healthy) == ("not run", True)
+    assert says in found.conformance.reason
+
+
 def test_checks_that_pass_are_counted(site, kit, monkeypatch):
     site.add(name="ac-me.2")
     monkeypatch.setenv("PYTEST_ADDOPTS", "--no-such-option")
@@ -279,6 +288,17 @@ def test_the_command_reports_and_its_exit_code_tells(site, cli):
     assert code == 1
     assert "bad: provider, broken" in out
     assert "out of coffee" in out
+
+
+def test_the_command_tells_how_the_checks_went(site, kit, cli, monkeypatch):
+    monkeypatch.setattr(doctor, "KIT", kit)
+    site.add()
+    assert "passed, 2 checks" in cli("plugins", "doctor", "acme")[1]
+    site.add(HEAD + SCHEMA + KEY.replace("Type", "Flavor"), name="other", distribution="other-titans")
+    code, out = cli("plugins", "doctor", "other")
+    assert code == 1
+    assert "failed, 1 of 2 checks" in out
+    assert "test_its_key_is_a_type: AssertionError: the key is not a type" in out
 
 
 def test_the_command_speaks_json(site, cli):

@@ -69,13 +69,13 @@ class Diagnosis:
         return self.info.status in ("loaded", "blocked") and self.conformance.status in ("passed", "not run")
 
 
-def diagnose(name: str | None = None, *, conformance: bool = True, kit: str = KIT) -> Iterator[Diagnosis]:
+def diagnose(name: str | None = None, *, conformance: bool = True, kit: str | None = None) -> Iterator[Diagnosis]:
     """Examine the plugins of this name, or all, one after the other; each is loaded in a process of its own.
 
     Args:
         name: of an entry point: a provider or an observer.
         conformance: run the conformance kit on providers, where it is installed.
-        kit: the module that holds the kit's `ProviderConformance`.
+        kit: the module that holds the kit's `ProviderConformance`; by default `titans.testing`.
 
     Raises:
         UnknownProviderError: nothing of this name is installed.
@@ -90,7 +90,7 @@ def diagnose(name: str | None = None, *, conformance: bool = True, kit: str = KI
     for group, infos in ((plugins.GROUP, providers), (events.GROUP, observers)):
         for info in infos:
             if name in (None, info.name):
-                yield _diagnosed(info, group, conformance, kit)
+                yield _diagnosed(info, group, conformance, kit or KIT)
 
 
 def _diagnosed(info: PluginInfo, group: str, conformance: bool, kit: str) -> Diagnosis:
@@ -169,7 +169,7 @@ def _exit(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def run_conformance(name: str, kit: str = KIT) -> Conformance:
+def run_conformance(name: str, kit: str) -> Conformance:
     """Run the conformance kit on an installed provider, with pytest in a process of its own."""
     try:
         missing = [module for module in ("pytest", kit) if util.find_spec(module) is None]
@@ -212,6 +212,10 @@ def _verdict(code: int, report: Path, said: str) -> Conformance:
         return Conformance("passed", passed)
     if code == 1 and bad:
         return Conformance("failed", passed, bad)
+    if INSTALL_KIT in said:  # a part of the extra is missing, and the kit says which
+        return Conformance(
+            "not run", reason=next(line for line in said.splitlines() if INSTALL_KIT in line).lstrip("E ")
+        )
     errors = [line[1:].strip() for line in said.splitlines() if line.startswith("E  ")] or said.strip().splitlines()
     return Conformance(
         "error", passed, bad, f"pytest ended with {_exit(code)}: {errors[-1] if errors else 'no output'}"

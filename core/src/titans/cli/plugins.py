@@ -111,10 +111,11 @@ def _report(found: Diagnosis) -> Iterator[str]:
         text = f"{hook}({', '.join(how['arguments'])}){without}" if own else hook
         yield line("" if number else "hooks", f"{text}: {how['how']}")
     ran = found.conformance
-    counted = (
-        f", {ran.passed} passed" + f", {len(ran.failed)} failed" * bool(ran.failed) if ran.status != "not run" else ""
-    )
-    yield line("conformance", ran.status + counted + f": {ran.reason}" * bool(ran.reason))
+    count = {
+        "passed": f", {ran.passed} checks",
+        "failed": f", {len(ran.failed)} of {ran.passed + len(ran.failed)} checks",
+    }
+    yield line("conformance", ran.status + count.get(ran.status, "") + f": {ran.reason}" * bool(ran.reason))
     for check, says in ran.failed.items():
         yield line("", f"{check}: {says}")
     for number, advice in enumerate(found.advice):
