@@ -1,9 +1,13 @@
 """The fenced code blocks of a Markdown file, for tests that run what the documentation shows."""
 
 import re
+import shlex
 from pathlib import Path
 
+import pytest
 from attrs import frozen
+
+from titans.cli.app import run
 
 _FENCE = re.compile(r"```(\w*)\s*$")
 _NAME = re.compile(r"\*\*`([^`]+)`\*\*:?$")
@@ -38,3 +42,38 @@ def blocks(path: str | Path) -> list[Block]:
     if language is not None:
         raise ValueError(f"{path}: the block that starts in line {start} has no end")
     return found
+
+
+def type_in(line, monkeypatch):
+    """One line of a shell block. What would install or build things has tests of its own."""
+    words = shlex.split(line, comments=True)
+    if words[0] == "export":
+        for word in words[1:]:
+            monkeypatch.setenv(*word.split("=", 1))
+    elif words[0] == "titans":
+        with pytest.raises(SystemExit) as done:
+            run(words[1:])
+        assert done.value.code in (0, None), f"{line}: {done.value.code}"
+
+
+def follow(page, monkeypatch, capsys):
+    """Run the blocks of a page in order; each ```text is what the block before it printed. How many were compared."""
+    names, printed, compared = {}, None, 0
+    for block in blocks(page):
+        if block.name:
+            printed = None
+        elif block.language == "text":
+            if printed is not None:
+                assert printed == block.text, f"{page.name}:{block.line}: this is not what the block above prints"
+                compared += 1
+            printed = None
+        elif block.language in ("python", "shell"):
+            if block.language == "python":
+                # Blank lines before it give tracebacks the line numbers of the page.
+                exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), names)
+            else:
+                for line in block.text.splitlines():
+                    type_in(line, monkeypatch)
+            # rich pads the titles of its tables, Markdown has no trailing blanks
+            printed = "".join(f"{line.rstrip()}\n" for line in capsys.readouterr().out.splitlines())
+    return compared

@@ -1,0 +1,70 @@
+"""docs/providers.md is followed by somebody who has its packages installed; its reference is that of the code."""
+
+import inspect
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from readme_blocks import blocks, follow
+
+from titans import plugins
+from titans.hookspecs import ProviderSpec
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "providers.md"
+PACKAGES = ("titans-newcloud", "titans-othercloud", "titans-diary")
+
+
+@pytest.fixture
+def installed(reader, monkeypatch):
+    """The packages of the page, built from what it shows and put where an installer would."""
+    for block in blocks(PAGE):
+        if block.name:
+            (reader / block.name).parent.mkdir(parents=True, exist_ok=True)
+            (reader / block.name).write_text(block.text)
+    for package in PACKAGES:
+        command = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", "dist", package]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    for wheel in Path("dist").glob("*.whl"):
+        with zipfile.ZipFile(wheel) as files:
+            files.extractall(reader / "site")
+    monkeypatch.syspath_prepend(str(reader / "site"))
+    plugins.clear()
+    yield
+    for module, loaded in list(sys.modules.items()):
+        if (getattr(loaded, "__file__", None) or "").startswith(str(reader)):
+            del sys.modules[module]
+    plugins.clear()
+
+
+def test_the_page_works_and_prints_what_it_says(installed, reader, monkeypatch, capsys):
+    assert follow(PAGE, monkeypatch, capsys) >= 7
+    assert (reader / "archive-folder/parquet_warm/newcloud/m8/2026/01/manifest.json").is_file()
+    assert (reader / "diary.txt").read_text().startswith("newcloud ")
+
+
+def test_every_hook_has_an_entry_with_its_signature():
+    headings = re.findall(r"^### `(titans_\w+)(.*)`$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    hooks = {
+        name: str(inspect.signature(getattr(ProviderSpec, name)))
+        .replace("'", "")
+        .replace("(self, ", "(")
+        .replace("(self)", "()")
+        for name in vars(ProviderSpec)
+        if name.startswith("titans_")
+    }
+    assert headings == list(hooks.items())
+
+
+def test_links_within_the_page_lead_to_headings():
+    text = PAGE.read_text(encoding="utf-8")
+    anchors = {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    }
+    linked = set(re.findall(r"\]\(#([^)]+)\)", text))
+    assert linked
+    assert linked <= anchors
