@@ -153,11 +153,12 @@ SLOW = """
 import threading
 from titans import hookimpl
 TITANS_API = 1
-heard, let_go = [], threading.Event()
+heard, busy, let_go = [], threading.Event(), threading.Event()
 
 @hookimpl
 def titans_event(event):
     heard.append(event.fields["n"])
+    busy.set()
     let_go.wait(60)
 """
 
@@ -186,6 +187,7 @@ def caught_up(caplog):
 def test_an_observer_that_does_not_return_is_not_waited_for_and_hears_everything_later(slow, caplog):
     for n in range(5):
         emit(numbered(n))
+    assert slow.busy.wait(30)
     assert slow.heard == [0]
     assert "observer slow (slow-observer 1.0" in caplog.text
     assert caplog.text.count("no longer waits for it") == 1
@@ -196,7 +198,8 @@ def test_an_observer_that_does_not_return_is_not_waited_for_and_hears_everything
     emit(numbered(5))  # and is waited for again
 
 
-def test_a_slow_observer_does_not_keep_others_from_hearing_an_event_at_once(slow, site):
+def test_a_slow_observer_does_not_keep_others_from_hearing_an_event_at_once(slow, site, monkeypatch):
+    monkeypatch.setattr("titans._observer.PATIENCE", 1.0)
     quick = observe(site, name="watcher")
     for n in range(3):
         emit(numbered(n))
@@ -206,7 +209,9 @@ def test_a_slow_observer_does_not_keep_others_from_hearing_an_event_at_once(slow
 def test_a_backlog_is_limited_and_what_is_dropped_is_counted(site, slow, monkeypatch, caplog):
     monkeypatch.setattr("titans._observer.BACKLOG", 2)
     plugins.clear()  # made again, with the small backlog
-    for n in range(6):
+    emit(numbered(0))
+    assert slow.busy.wait(30)
+    for n in range(1, 6):
         emit(numbered(n))
     slow.let_go.set()
     caught_up(caplog)
@@ -231,8 +236,11 @@ def test_the_context_of_the_caller_is_the_observers(site):
     assert heard(module) == [7]
 
 
-@pytest.mark.parametrize(("seconds", "expected"), [(0.3, "heard"), (600, "has not heard the last 1 event(s)")])
-def test_a_process_ends_with_its_events_told_but_does_not_wait_for_ever(site, seconds, expected):
+@pytest.mark.parametrize(("seconds", "patience", "expected"), [
+    (0.3, 30, "heard"),
+    (600, 0.05, "has not heard the last 1 event(s)"),
+])  # fmt: skip
+def test_a_process_ends_with_its_events_told_but_does_not_wait_for_ever(site, seconds, patience, expected):
     observe(
         site,
         f"""
@@ -247,9 +255,9 @@ def titans_event(event):
 """,
     )
     code = (
-        "import titans._observer as o; o.PATIENCE = 0.01\n"
-        "import titans.events as e; e.PATIENCE = 1.0 if " + str(seconds < 1) + " else 0.05\n"
-        "e.emit(e.Event('slot_conflict', 'acme'))"
+        "import titans._observer, titans.events as events\n"
+        f"titans._observer.PATIENCE, events.PATIENCE = 0.01, {patience}\n"
+        "events.emit(events.Event('slot_conflict', 'acme'))"
     )
     environment = dict(os.environ, PYTHONPATH=str(site.folder))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60)

@@ -84,6 +84,13 @@ def snapshot(rows):
     return pl.DataFrame({"Type": [f"t{n}" for n in range(rows)], "Price": [0.5] * rows})
 
 
+def eventually(condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
 def at(slot):
     return datetime(2026, 1, 23, 9, 10 * slot, tzinfo=UTC)
 
@@ -186,10 +193,8 @@ def test_a_slow_webhook_does_not_hold_up_the_archive(webhook, archive, monkeypat
     monkeypatch.setenv("TITANS_SLACK_TIMEOUT", "30")
     for slot in range(4):  # would be 30 s each
         assert archive.ingest(snapshot(4), at(slot)).status in ("ingested", "unchanged")
-    assert len(webhook.received) == 1
     assert "no longer waits for it" in caplog.text
+    eventually(lambda: webhook.received)
+    assert len(webhook.received) == 1
     webhook.answer.set()
-    deadline = time.monotonic() + 30
-    while "has caught up" not in caplog.text:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    eventually(lambda: "has caught up" in caplog.text)
