@@ -6,7 +6,7 @@ import sys
 import pytest
 from fixtures_plugins import GOOD, HEAD, KEY, SCHEMA
 
-from titans import doctor
+from titans import doctor, plugins
 from titans.cli.app import run
 from titans.doctor import diagnose, run_conformance
 from titans.errors import UnknownProviderError
@@ -127,6 +127,7 @@ def test_a_name_that_nobody_has_is_refused_with_those_there_are(site):
     (GOOD.replace("TITANS_API = 1", "TITANS_API = {}"), "must be an integer, got {}", "{}"),
     (GOOD + "@hookimpl\ndef titans_normalise(frame): return frame", "did you mean titans_normalize?", 1),
     (HEAD + SCHEMA, "does not implement titans_pk_columns", 1),
+    (GOOD.replace("TITANS_API = 1", "def __getattr__(name): raise RuntimeError(name)"), "looking for its hooks failed", None),
 ])  # fmt: skip
 def test_a_refused_plugin_is_diagnosed_with_its_one_message(site, code, says, api):
     site.add(code)
@@ -134,6 +135,8 @@ def test_a_refused_plugin_is_diagnosed_with_its_one_message(site, code, says, ap
     assert (found.info.status, found.healthy) == ("broken", False)
     assert says in found.info.problem
     assert found.advice[0] == found.info.problem
+    (info,) = [info for info in plugins.installed(load=True) if info.name == "acme"]
+    assert found.info.problem == info.problem
     assert found.loaded["api"] == api
     assert found.conformance.reason == "the plugin is not loaded"
 

@@ -56,10 +56,17 @@ def _probe(info: PluginInfo, group: str) -> dict[str, Any]:
     foreign = {name.split(".")[0] for name in new} - {own} - _OURS - sys.stdlib_module_names
     seen["modules"] = len(new)
     seen["packages"] = sorted(name for name in foreign if re.fullmatch(r"[A-Za-z]\w*", name))
-    api = declared_api(info)
-    seen["api"] = api if isinstance(api, int | None) else repr(api)
+    seen["api"] = _api(info)
     seen["warnings"] = [f"{w.category.__name__}: {w.message}" for w in warned]
     return seen
+
+
+def _api(info: PluginInfo) -> int | str | None:
+    try:
+        api = declared_api(info)
+        return api if isinstance(api, int | None) else repr(api)
+    except Exception:  # noqa: BLE001 - looking at the plugin runs its code; that it fails was said before
+        return None
 
 
 def _described(hook: str, caller: Any, registered: str) -> dict[str, Any]:

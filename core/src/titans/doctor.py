@@ -137,7 +137,7 @@ def _distribution(info: PluginInfo, group: str) -> tuple[str, list[str]]:
 def _environment() -> dict[str, str]:
     """For a process that imports what this one would."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "COVERAGE", "COV_"))}
-    return {**kept, "PYTHONPATH": os.pathsep.join(folder or "." for folder in sys.path)}
+    return {**kept, "PYTHONPATH": os.pathsep.join(str(Path(folder).absolute()) for folder in sys.path)}
 
 
 def _load(info: PluginInfo, group: str) -> Mapping[str, Any]:

@@ -61,7 +61,11 @@ def emit(event: Event, provider: Provider | None = None) -> None:
     hooks = None if provider is None else provider.hooks
     if hooks is not None:
         call(f"titans_event of provider {event.provider}", hooks.titans_event, event)
-    for observer in _current().observers:
+    loaded = _current()
+    while loaded.refused:
+        info, cause = loaded.refused.pop(0)
+        log.error("observer %s (%s) is left out: %s", info.name, info, info.problem, exc_info=cause)
+    for observer in loaded.observers:
         observer.tell(event)
 
 
@@ -81,6 +85,8 @@ class _Loaded:
     key: object
     infos: tuple[PluginInfo, ...]
     observers: tuple[Observer, ...]
+    refused: list[tuple[PluginInfo, BaseException | None]]
+    """Those that do not work, with what they raised, as long as the log has not told of them."""
 
 
 def _current() -> _Loaded:
@@ -89,12 +95,15 @@ def _current() -> _Loaded:
     if _last is None or _last.key != key:
         for observer in () if _last is None else _last.observers:
             observer.stop()
-        tried = [_tried(info) for info in plugins.discover(GROUP)]
-        _last = _Loaded(key, tuple(info for info, _ in tried), tuple(o for _, o in tried if o is not None))
+        refused: list[tuple[PluginInfo, BaseException | None]] = []
+        tried = [_tried(info, refused) for info in plugins.discover(GROUP)]
+        _last = _Loaded(key, tuple(info for info, _ in tried), tuple(o for _, o in tried if o is not None), refused)
     return _last
 
 
-def _tried(info: PluginInfo) -> tuple[PluginInfo, Observer | None]:
+def _tried(
+    info: PluginInfo, refused: list[tuple[PluginInfo, BaseException | None]]
+) -> tuple[PluginInfo, Observer | None]:
     if info.status != "found":
         return info, None
     # pluggy is not needed as long as there are no observers.
@@ -107,9 +116,10 @@ def _tried(info: PluginInfo) -> tuple[PluginInfo, Observer | None]:
             observer = Observer(f"observer {info.name} ({info})", hook)
         except RuntimeError as error:
             raise Refused(f"it gets no thread: {error}") from error
-    except Refused as refused:
-        log.error("observer %s (%s) is left out: %s", info.name, info, refused, exc_info=refused.__cause__)
-        return evolve(info, status="broken", problem=str(refused)), None
+    except Refused as reason:
+        info = evolve(info, status="broken", problem=str(reason))
+        refused.append((info, reason.__cause__))
+        return info, None
     return evolve(info, status="loaded"), observer
 
 
