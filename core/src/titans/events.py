@@ -62,9 +62,9 @@ def emit(event: Event, provider: Provider | None = None) -> None:
     if hooks is not None:
         call(f"titans_event of provider {event.provider}", hooks.titans_event, event)
     loaded = _current()
-    while loaded.refused:
-        info, cause = loaded.refused.pop(0)
+    for info, cause in loaded.refused:
         log.error("observer %s (%s) is left out: %s", info.name, info, info.problem, exc_info=cause)
+    loaded.refused.clear()
     for observer in loaded.observers:
         observer.tell(event)
 
