@@ -20,15 +20,16 @@ PACKAGES = ("titans-newcloud", "titans-othercloud", "titans-diary")
 @pytest.fixture
 def installed(reader, monkeypatch):
     """The packages of the page, built from what it shows and put where an installer would."""
+    source, dist = reader / "shown", reader / "dist"
     for block in blocks(PAGE):
         if block.name:
-            (reader / block.name).parent.mkdir(parents=True, exist_ok=True)
-            (reader / block.name).write_text(block.text)
+            (source / block.name).parent.mkdir(parents=True, exist_ok=True)
+            (source / block.name).write_text(block.text)
     for package in PACKAGES:
-        command = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", "dist", package]
+        command = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", dist, source / package]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
-    for wheel in Path("dist").glob("*.whl"):
+    for wheel in dist.glob("*.whl"):
         with zipfile.ZipFile(wheel) as files:
             files.extractall(reader / "site")
     monkeypatch.syspath_prepend(str(reader / "site"))
