@@ -44,10 +44,12 @@ def blocks(path: str | Path) -> list[Block]:
     return found
 
 
-def type_in(line, monkeypatch):
-    """One line of a shell block. What would install or build things has tests of its own."""
+def type_in(line, monkeypatch, install=None):
+    """One line of a shell block. What would install or build things has tests of its own; `pip install -e X` is `install(X)`."""
     words = shlex.split(line, comments=True)
-    if words[0] == "export":
+    if words[:3] == ["pip", "install", "-e"] and install is not None:
+        install(words[3])
+    elif words[0] == "export":
         for word in words[1:]:
             monkeypatch.setenv(*word.split("=", 1))
     elif words[0] == "titans":
@@ -56,7 +58,7 @@ def type_in(line, monkeypatch):
         assert done.value.code in (0, None), f"{line}: {done.value.code}"
 
 
-def follow(page, monkeypatch, capsys):
+def follow(page, monkeypatch, capsys, install=None):
     """Run the blocks of a page in order; each ```text is what the block before it printed. How many were compared."""
     names, printed, compared = {}, None, 0
     for block in blocks(page):
@@ -73,7 +75,7 @@ def follow(page, monkeypatch, capsys):
                 exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), names)
             else:
                 for line in block.text.splitlines():
-                    type_in(line, monkeypatch)
+                    type_in(line, monkeypatch, install)
             # rich pads the titles of its tables, Markdown has no trailing blanks
             printed = "".join(f"{line.rstrip()}\n" for line in capsys.readouterr().out.splitlines())
     return compared
