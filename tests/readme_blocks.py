@@ -58,10 +58,23 @@ def type_in(line, monkeypatch, install=None):
         assert done.value.code in (0, None), f"{line}: {done.value.code}"
 
 
-def follow(page, monkeypatch, capsys, install=None):
-    """Run the blocks of a page in order; each ```text is what the block before it printed. How many were compared."""
+def sections(page):
+    """Heading of a section (`## …`) → the numbers of its lines."""
+    lines = Path(page).read_text(encoding="utf-8").splitlines()
+    starts = [n for n, line in enumerate(lines, 1) if line.startswith("## ")]
+    return {lines[a - 1]: range(a, b) for a, b in zip(starts, [*starts[1:], len(lines) + 1], strict=True)}
+
+
+def follow(page, monkeypatch, capsys, install=None, without=()):
+    """Run the blocks of a page in order; each ```text is what the block before it printed. How many were compared.
+
+    Sections whose headings are in `without` are left out.
+    """
     names, printed, compared = {}, None, 0
+    left_out = [sections(page)[heading] for heading in without]
     for block in blocks(page):
+        if any(block.line in lines for lines in left_out):
+            continue
         if block.name:
             printed = None
         elif block.language == "text":

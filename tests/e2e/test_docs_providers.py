@@ -14,6 +14,8 @@ from titans import plugins
 from titans.hookspecs import ProviderSpec
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "providers.md"
+OTHERS = ("## Schema version 2", "## Hourly slots")
+"""Sections about other versions of the plugin than the one that the page installs."""
 
 
 @pytest.fixture
@@ -21,7 +23,7 @@ def install(reader, monkeypatch):
     """Builds a package of the page from what it shows, and puts it where an installer would. What is installed so far."""
     source, dist = reader / "shown", reader / "dist"
     for block in blocks(PAGE):
-        if block.name:
+        if block.name.startswith("titans-"):
             (source / block.name).parent.mkdir(parents=True, exist_ok=True)
             (source / block.name).write_text(block.text)
 
@@ -43,7 +45,7 @@ def install(reader, monkeypatch):
 
 
 def test_the_page_works_and_prints_what_it_says(install, reader, monkeypatch, capsys):
-    assert follow(PAGE, monkeypatch, capsys, install) >= 7
+    assert follow(PAGE, monkeypatch, capsys, install, without=OTHERS) >= 7
     assert (reader / "archive-folder/parquet_warm/newcloud/m8/2026/01/manifest.json").is_file()
 
 

@@ -43,8 +43,9 @@ class Metrics:
         if event.name == "snapshot_ingested":
             self._snapshots.add(1, {**provider, "status": fields["status"]})
             self._rows.set(fields["rows"], provider)
-            for change in ("added", "changed", "ceased"):
-                self._points.add(fields[change], {**provider, "change": change})
+            for change in ("added", "changed", "filled", "ceased"):
+                if change in fields:
+                    self._points.add(fields[change], {**provider, "change": change})
         elif event.name == "snapshot_refused":
             self._snapshots.add(1, {**provider, "status": "refused"})
         elif event.name == "failed":
