@@ -33,6 +33,7 @@ lint: $(STAMP)
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/mypy --no-error-summary
+	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright # not asking whether there is a newer one: nothing is downloaded
 	@$(BIN)/lint-imports --config pyproject.toml | tail -n 3
 
 # More of what the tests do a little of: the races with 200 slots a writer, and seeds of the simulation for as long as one likes.

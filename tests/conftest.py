@@ -5,7 +5,10 @@ import os
 import sys
 from pathlib import Path
 
-pytest_plugins = ["fixtures_plugins", "fixtures_stores"]
+import pytest
+
+pytest.register_assert_rewrite("readme_blocks")
+pytest_plugins = ["fixtures_docs", "fixtures_plugins", "fixtures_stores"]
 
 
 def _quiet() -> None:

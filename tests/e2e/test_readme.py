@@ -1,13 +1,10 @@
 """What the documentation shows works, and its links lead somewhere."""
 
 import re
-import shlex
 from pathlib import Path
 
 import pytest
-from readme_blocks import blocks
-
-from titans.cli.app import run
+from readme_blocks import blocks, follow, type_in
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -19,56 +16,9 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
     ROOT / "core/README.md",
     *sorted(ROOT.glob("plugins/*/README.md")),
+    *sorted(ROOT.glob("examples/*/README.md")),
 ]
-COMMANDS = {"make", "pip", "export", "titans"}
-
-
-@pytest.fixture
-def reader(tmp_path, monkeypatch):
-    """Somebody who follows a page in an empty folder."""
-    for name in ("STORE", "BUCKET", "ENV", "PLUGINS", "DISABLE_PLUGINS", "PROVIDER"):
-        monkeypatch.delenv(f"TITANS_{name}", raising=False)
-    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def type_in(line, monkeypatch):
-    """One line of a shell block. What would install or build things has tests of its own."""
-    words = shlex.split(line, comments=True)
-    if words[0] == "export":
-        for word in words[1:]:
-            monkeypatch.setenv(*word.split("=", 1))
-    elif words[0] == "titans":
-        with pytest.raises(SystemExit) as done:
-            run(words[1:])
-        assert done.value.code in (0, None), f"{line}: {done.value.code}"
-
-
-def follow(page, monkeypatch, capsys):
-    """Run the blocks of a page in order; each ```text is what the block before it printed. How many were compared."""
-    names, printed, compared = {}, None, 0
-    for block in blocks(page):
-        if block.name:
-            printed = None
-        elif block.language == "text":
-            if printed is not None:
-                assert printed == block.text, f"{page.name}:{block.line}: this is not what the block above prints"
-                compared += 1
-            printed = None
-        elif block.language in ("python", "shell"):
-            if block.language == "python":
-                # Blank lines before it give tracebacks the line numbers of the page.
-                exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), names)
-            else:
-                for line in block.text.splitlines():
-                    type_in(line, monkeypatch)
-            # rich pads the titles of its tables, Markdown has no trailing blanks
-            printed = "".join(f"{line.rstrip()}\n" for line in capsys.readouterr().out.splitlines())
-    return compared
+COMMANDS = {"make", "pip", "python", "export", "titans"}
 
 
 def test_the_tour_works_and_prints_what_it_says(reader, monkeypatch, capsys):

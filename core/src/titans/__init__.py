@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from titans.provider import Provider as Provider
     from titans.schema import Schema as Schema
 
+    __version__: str
+
 _HOME = {
     "Archive": "archive",
     "ConcurrencyConflictError": "errors",
@@ -54,18 +56,20 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name == "__version__":
-        from importlib.metadata import version
+if not TYPE_CHECKING:  # for them, a name that is not imported above does not exist
 
-        return version("titans-core")
-    if name not in _HOME:
-        raise AttributeError(f"module 'titans' has no attribute {name!r}")
-    from importlib import import_module
+    def __getattr__(name: str) -> object:
+        if name == "__version__":
+            from importlib.metadata import version
 
-    value = getattr(import_module(f"titans.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+            return version("titans-core")
+        if name not in _HOME:
+            raise AttributeError(f"module 'titans' has no attribute {name!r}")
+        from importlib import import_module
+
+        value = getattr(import_module(f"titans.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pluggy import PluginManager, PluginValidationError
 
+from titans._trace import trace
 from titans.errors import InputError
 from titans.hookspecs import API_VERSION, ProviderSpec, hookimpl
 from titans.layout import PathLayout
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from titans.plugins import PluginInfo
 
-__all__ = ["Refused", "build_provider", "connect"]
+__all__ = ["HOOKS", "REQUIRED", "Refused", "build_observer", "build_provider", "declared_api", "imported"]
 
 HOOKS = tuple(name for name in vars(ProviderSpec) if name.startswith("titans_"))
 REQUIRED = ("titans_schema", "titans_pk_columns")
@@ -53,13 +54,16 @@ def connect(info: PluginInfo, group: str) -> tuple[PluginManager, Any]:
     Raises:
         Refused: it cannot be imported, is for another API, or has hooks that the core does not know.
     """
-    plugin = _imported(info, group)
+    plugin = imported(info, group)
     try:
-        return _registered(info, plugin), plugin
+        manager = _registered(info, plugin)
     except Refused:
         raise
     except Exception as error:  # looking at the plugin runs its code: a module's __getattr__, an object's __eq__
         raise Refused(f"looking for its hooks failed: {_said(error)}. Report it to its authors") from error
+    kind = group.removeprefix("titans.").removesuffix("s")
+    trace(manager, plugin, f"{kind} {info.name} ({info.distribution} {info.version})")
+    return manager, plugin
 
 
 def _registered(info: PluginInfo, plugin: Any) -> PluginManager:
@@ -114,6 +118,18 @@ def build_provider(info: PluginInfo, group: str) -> Provider:
         raise Refused(str(error)) from error
 
 
+def build_observer(info: PluginInfo, group: str) -> Any:
+    """The hook `titans_event` of the observer that the entry point names.
+
+    Raises:
+        Refused: as `connect`, or it does not have this hook.
+    """
+    manager, plugin = connect(info, group)
+    if not implements(manager, "titans_event", plugin):
+        raise Refused("it does not implement titans_event, marked with @titans.hookimpl")
+    return manager.hook.titans_event
+
+
 def implements(manager: PluginManager, hook: str, plugin: Any) -> bool:
     return any(impl.plugin is plugin for impl in _impls(manager, hook))
 
@@ -126,7 +142,12 @@ def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _imported(info: PluginInfo, group: str) -> Any:
+def imported(info: PluginInfo, group: str) -> Any:
+    """What the entry point names: a module or an object.
+
+    Raises:
+        Refused: the import failed.
+    """
     try:
         found = metadata.EntryPoint(info.name, info.value, group).load()
         # A class is only a recipe for the object that has the hooks.
@@ -139,8 +160,7 @@ def _imported(info: PluginInfo, group: str) -> Any:
 
 
 def _check_api(info: PluginInfo, plugin: Any) -> None:
-    module = sys.modules.get(info.value.split(":")[0].strip())
-    built_for = getattr(plugin, "TITANS_API", getattr(module, "TITANS_API", None))
+    built_for = declared_api(info, plugin)
     if built_for is None:
         raise Refused(f"it declares no TITANS_API; add `TITANS_API = {API_VERSION}` to {info.value}")
     if type(built_for) is not int:
@@ -151,6 +171,12 @@ def _check_api(info: PluginInfo, plugin: Any) -> None:
             f"it was built for plugin API {built_for}, but titans-core {_core_version()} has API {API_VERSION}; "
             f"pip install --upgrade {upgrade}"
         )
+
+
+def declared_api(info: PluginInfo, plugin: Any = None) -> Any:
+    """The `TITANS_API` of a plugin, or of the (imported) module it comes from; `None` where there is none."""
+    module = sys.modules.get(info.value.split(":")[0].strip())
+    return getattr(plugin, "TITANS_API", getattr(module, "TITANS_API", None))
 
 
 def _core_version() -> str:

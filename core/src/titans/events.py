@@ -2,33 +2,35 @@
 
 A distribution offers an observer (alerts, metrics) with an entry point of the group `titans.observers`: a module or an
 object that declares `TITANS_API` and implements `titans_event`. Observers hear the events of every provider; a provider's
-own `titans_event` hears only its own. They are loaded at the first event. `TITANS_PLUGINS` and `TITANS_DISABLE_PLUGINS`
+own `titans_event` hears only its own. They are loaded at the first event, and each is called in a thread of its own, so
+that a slow one cannot hold up the work (`titans._observer`). `TITANS_PLUGINS` and `TITANS_DISABLE_PLUGINS`
 choose among them, by the name of the entry point.
 """
 
 from __future__ import annotations
 
+import atexit
 import logging
-from collections.abc import Callable, Mapping
+import os
+import time
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from titans import plugins
+from titans._observer import PATIENCE, Observer, call
 
 if TYPE_CHECKING:
+    from titans.plugins import PluginInfo
     from titans.provider import Provider
 
-__all__ = ["GROUP", "Event", "emit"]
+__all__ = ["GROUP", "Event", "emit", "installed_observers"]
 
 GROUP = "titans.observers"
 
 log = logging.getLogger(__name__)
-
-Listener = tuple[str, Callable[..., object]]
-
-_observers: tuple[object, tuple[Listener, ...]] | None = None
 
 
 def _read_only(given: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -53,45 +55,88 @@ class Event:
 def emit(event: Event, provider: Provider | None = None) -> None:
     """Tell the provider's own plugin, then every observer. One that raises is logged; the others are told all the same.
 
-    `titans.plugins.clear()` makes the next event look for observers again.
+    An observer that is slow holds the work up for two seconds, once. `titans.plugins.clear()` makes the next event look
+    for observers again.
     """
     hooks = None if provider is None else provider.hooks
     if hooks is not None:
-        _tell(f"titans_event of provider {event.provider}", hooks.titans_event, event)
-    for who, hook in _listeners():
-        _tell(who, hook, event)
+        call(f"titans_event of provider {event.provider}", hooks.titans_event, event)
+    loaded = _current()
+    for info, cause in loaded.refused:
+        log.error("observer %s (%s) is left out: %s", info.name, info, info.problem, exc_info=cause)
+    loaded.refused.clear()
+    for observer in loaded.observers:
+        observer.tell(event)
 
 
-def _tell(who: str, hook: Callable[..., object], event: Event) -> None:
-    try:
-        hook(event=event)
-    except (Exception, SystemExit):
-        log.exception("%s failed on event %s; the work goes on", who, event.name)
+def installed_observers(load: bool = False) -> tuple[PluginInfo, ...]:
+    """The entry points for observers, sorted by name, blocked ones included.
+
+    Args:
+        load: import every observer that is not blocked, so that `status` says which of them work.
+    """
+    return _current().infos if load else plugins.discover(GROUP)
 
 
-def _listeners() -> tuple[Listener, ...]:
-    global _observers
+@frozen
+class _Loaded:
+    """The observers that work, and all entry points with what became of them."""
+
+    key: object
+    infos: tuple[PluginInfo, ...]
+    observers: tuple[Observer, ...]
+    refused: list[tuple[PluginInfo, BaseException | None]]
+    """Those that do not work, with what they raised, as long as the log has not told of them."""
+
+
+def _current() -> _Loaded:
+    global _last
     key = plugins.environment()
-    if _observers is None or _observers[0] != key:
-        _observers = (key, tuple(_loaded()))
-    return _observers[1]
+    if _last is None or _last.key != key:
+        for observer in () if _last is None else _last.observers:
+            observer.stop()
+        refused: list[tuple[PluginInfo, BaseException | None]] = []
+        tried = [_tried(info, refused) for info in plugins.discover(GROUP)]
+        _last = _Loaded(key, tuple(info for info, _ in tried), tuple(o for _, o in tried if o is not None), refused)
+    return _last
 
 
-def _loaded() -> list[Listener]:
-    found = [info for info in plugins.discover(GROUP) if info.status == "found"]
-    if not found:
-        return []
-    from titans._plugin_checks import Refused, connect, implements
+def _tried(
+    info: PluginInfo, refused: list[tuple[PluginInfo, BaseException | None]]
+) -> tuple[PluginInfo, Observer | None]:
+    if info.status != "found":
+        return info, None
+    # pluggy is not needed as long as there are no observers.
+    from titans._plugin_checks import Refused, build_observer
 
-    listeners: list[Listener] = []
-    for info in found:
+    try:
+        # Each has a manager of its own: with a shared one, the first that raises would silence the rest.
+        hook = build_observer(info, GROUP)
         try:
-            # A manager of its own: with a shared one, the first that raises would silence the rest.
-            manager, plugin = connect(info, GROUP)
-            if not implements(manager, "titans_event", plugin):
-                raise Refused("it does not implement titans_event, marked with @titans.hookimpl")
-        except Refused as refused:
-            log.error("observer %s (%s) is left out: %s", info.name, info, refused, exc_info=refused.__cause__)
-            continue
-        listeners.append((f"observer {info.name} ({info})", manager.hook.titans_event))
-    return listeners
+            observer = Observer(f"observer {info.name} ({info})", hook)
+        except RuntimeError as error:
+            raise Refused(f"it gets no thread: {error}") from error
+    except Refused as reason:
+        info = evolve(info, status="broken", problem=str(reason))
+        refused.append((info, reason.__cause__))
+        return info, None
+    return evolve(info, status="loaded"), observer
+
+
+def _settle() -> None:
+    """At the end of the process, observers that are behind get a last chance."""
+    until = time.monotonic() + PATIENCE
+    for observer in () if _last is None else _last.observers:
+        observer.settle(until)
+
+
+def _forget() -> None:
+    """In a forked child the threads are gone; the next event makes new ones."""
+    global _last
+    _last = None
+
+
+_last: _Loaded | None = None
+atexit.register(_settle)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

@@ -25,9 +25,11 @@ _HOME = {
 __all__ = ["ConcurrencyConflictError", "get_config", "prepare_for_upload", "run_compaction", "upload_hot_tier"]
 
 
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module 'titans_common' has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:  # for them, a name that is not imported above does not exist
 
-    return getattr(import_module(f"titans_common.{_HOME[name]}"), name)
+    def __getattr__(name: str) -> object:
+        if name not in _HOME:
+            raise AttributeError(f"module 'titans_common' has no attribute {name!r}")
+        from importlib import import_module
+
+        return getattr(import_module(f"titans_common.{_HOME[name]}"), name)

@@ -10,16 +10,19 @@ import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import polars as pl
 
-from titans.archive import Archive
-from titans.archive import open as open_
 from titans.cli.output import console, sparkline, table
 from titans.errors import InputError
-from titans.provider import Provider
 from titans.schema import CEASED, TIME
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from titans.archive import Archive
+    from titans.provider import Provider
 
 __all__ = ["COMMANDS"]
 
@@ -37,6 +40,7 @@ def demo(folder: Path | None, slots: int, keys: int, seed: int) -> None:
     """A day of made-up snapshots for every installed provider: ingested, compacted, asked about."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from titans.archive import open as open_
     from titans.plugins import installed, load
 
     providers = [load(info.name) for info in installed(load=True) if info.status == "loaded"]
@@ -77,6 +81,8 @@ def demo(folder: Path | None, slots: int, keys: int, seed: int) -> None:
 
 
 def _levels(archives: list[Archive]) -> object:
+    import polars as pl
+
     rows = [
         {
             "Provider": archive.provider.name,
@@ -98,6 +104,8 @@ def _middle(archive: Archive, slots: int) -> datetime:
 
 def _ask(archive: Archive, at: datetime) -> None:
     """A state, and the history of the liveliest key."""
+    import polars as pl
+
     out, provider = console(), archive.provider
     started = time.monotonic()
     state = archive.state(at)

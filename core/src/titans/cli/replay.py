@@ -8,18 +8,22 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import polars as pl
 from attrs import define, field
 
-from titans.archive import MAX_CEASED, Archive
 from titans.cli.app import on_archive, open_archive
 from titans.cli.output import console
 from titans.cli.write import TABLE, scan_table
 from titans.errors import SchemaError, SuspiciousSnapshotError
 from titans.schema import TIME
 from titans.slots import iso
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from titans.archive import Archive
 
 __all__ = ["COMMANDS", "snapshots"]
 
@@ -30,6 +34,8 @@ def snapshots(table: pl.LazyFrame) -> tuple[int, Iterator[tuple[datetime, pl.Dat
     Raises:
         SchemaError: no column `Time`, or one that is null or not of dates and times.
     """
+    import polars as pl
+
     schema = table.collect_schema()
     if TIME not in schema:
         raise SchemaError(f"the table has no column {TIME!r}; it has {', '.join(schema)}")
@@ -84,17 +90,20 @@ class _Tally:
 @click.argument("file", type=TABLE)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many snapshots.")
 @click.option(
-    "--max-ceased", type=click.FloatRange(0, 1), default=MAX_CEASED, show_default=True,
-    help="Refuse a snapshot that lacks more than this share of the living keys.",
+    "--max-ceased", type=click.FloatRange(0, 1),
+    help="Refuse a snapshot that lacks more than this share of the living keys. Default: 0.5.",
 )  # fmt: skip
 @on_archive
-def replay(file: Path, limit: int | None, max_ceased: float, provider: str, store: str | None) -> None:
+def replay(file: Path, limit: int | None, max_ceased: float | None, provider: str, store: str | None) -> None:
     """Ingest every snapshot in FILE, a table of full snapshots with a column Time.
 
     Stopped anywhere, it goes on when it is run again: what is in the archive already is recognised.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from titans.archive import MAX_CEASED
+
+    share = MAX_CEASED if max_ceased is None else max_ceased
     archive, tally, started = open_archive(provider, store), _Tally(), time.monotonic()
     count, found = snapshots(scan_table(file))
     count = count if limit is None else min(count, limit)
@@ -102,7 +111,7 @@ def replay(file: Path, limit: int | None, max_ceased: float, provider: str, stor
     with Progress(*columns, console=console(), disable=not sys.stderr.isatty() and not sys.stdout.isatty()) as bar:
         task = bar.add_task(file.name, total=count)
         for _, (at, snapshot) in zip(range(count), found, strict=False):
-            tally.ingest(archive, at, snapshot, max_ceased)
+            tally.ingest(archive, at, snapshot, share)
             bar.advance(task)
     for note in tally.notes:
         click.echo(f"  {note}")

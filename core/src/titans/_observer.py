@@ -1,0 +1,103 @@
+"""Calling observers where they cannot hold up the work: each in a thread of its own, with a limit to the waiting.
+
+`tell` returns when the observer is done with the event, so that what it does is in order and done. One that needs longer
+than `PATIENCE` is not waited for again until it has caught up; its events wait for it in a queue of `BACKLOG`, and those
+for which there is no room are dropped and counted. Nobody waits at the end of the process for longer than `PATIENCE`.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from contextvars import Context, copy_context
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from titans.events import Event
+
+__all__ = ["BACKLOG", "PATIENCE", "Observer", "call"]
+
+PATIENCE = 2.0
+"""Seconds that an observer may hold up the work, once."""
+BACKLOG = 1000
+"""Events that wait for a slow observer."""
+
+log = logging.getLogger("titans.events")
+
+_Job = tuple["Event", Context, threading.Event]
+
+
+def call(who: str, hook: Callable[..., object], event: Event) -> None:
+    """Tell one listener of an event; what it raises is logged."""
+    try:
+        hook(event=event)
+    except (Exception, SystemExit):
+        log.exception("%s failed on event %s; the work goes on", who, event.name)
+
+
+class Observer:
+    """An observer that has been loaded, and its thread.
+
+    Args:
+        who: what the log calls it.
+        hook: its `titans_event`.
+
+    Raises:
+        RuntimeError: no thread can be started (the interpreter is shutting down).
+    """
+
+    def __init__(self, who: str, hook: Callable[..., object]) -> None:
+        self.who, self._hook = who, hook
+        self._jobs: queue.Queue[_Job | None] = queue.Queue(BACKLOG)
+        self._late = False
+        self._dropped = 0
+        self._thread = threading.Thread(target=self._work, name=who, daemon=True)
+        self._thread.start()
+
+    def tell(self, event: Event) -> None:
+        """Have it hear `event`, and wait for that, but not for long."""
+        done = threading.Event()
+        try:
+            self._jobs.put_nowait((event, copy_context(), done))
+        except queue.Full:
+            self._dropped += 1
+            return
+        if self._late or threading.current_thread() is self._thread or done.wait(PATIENCE):
+            return
+        self._late = True
+        log.warning(
+            "%s has not returned from event %s after %.1f s; the work no longer waits for it", self.who, event.name, PATIENCE
+        )  # fmt: skip
+
+    def settle(self, until: float) -> None:
+        """Wait until it has heard everything, or `time.monotonic()` is `until`."""
+        while self._jobs.unfinished_tasks and time.monotonic() < until:
+            time.sleep(0.01)
+        if left := self._jobs.unfinished_tasks:
+            log.warning(
+                "%s has not heard the last %d event(s); the process ends without waiting for it", self.who, left
+            )
+
+    def stop(self) -> None:
+        """Let the thread end after what it has to do. To be called once, after the last `tell`."""
+        try:
+            self._jobs.put_nowait(None)
+        except queue.Full:
+            log.warning("%s is so far behind that it is left alone", self.who)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            event, context, done = job
+            try:
+                context.run(call, self.who, self._hook, event)
+            except BaseException:  # whatever it is, it must not end the thread
+                log.exception("%s failed on event %s; the work goes on", self.who, event.name)
+            finally:
+                done.set()
+                self._jobs.task_done()
+            if self._late and self._jobs.empty():
+                dropped, self._dropped, self._late = self._dropped, 0, False
+                log.warning("%s has caught up; %d event(s) were dropped", self.who, dropped)

@@ -1,0 +1,108 @@
+"""What happens in an archive can be read from a metric reader in memory."""
+
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+import titans
+from titans import Provider, Schema, plugins
+from titans.errors import StoreError, SuspiciousSnapshotError
+from titans.events import Event
+from titans.store.memory import MemoryStore
+from titans_otel import Metrics
+
+
+def recorded(reader):
+    """Metric and attribute values → its value; of a histogram, the count."""
+    data = reader.get_metrics_data()
+    found = {}
+    for resource in data.resource_metrics if data else ():
+        for scope in resource.scope_metrics:
+            for metric in scope.metrics:
+                for point in metric.data.data_points:
+                    value = point.count if hasattr(point, "count") else point.value
+                    found[(metric.name, *point.attributes.values())] = value
+    return found
+
+
+@pytest.fixture
+def reader():
+    return InMemoryMetricReader()
+
+
+@pytest.fixture
+def observer(reader):
+    provider = MeterProvider(metric_readers=[reader], shutdown_on_exit=False)
+    yield Metrics(provider.get_meter("titans"))
+    provider.shutdown()
+
+
+@pytest.fixture(scope="module")
+def installed_reader():
+    """Of the SDK that the application sets up, as late as it likes."""
+    reader = InMemoryMetricReader()
+    plugins.clear()
+    provider = MeterProvider(metric_readers=[reader], shutdown_on_exit=False)
+    metrics.set_meter_provider(provider)
+    yield reader
+    provider.shutdown()
+
+
+def snapshot(rows, price=0.5):
+    return pl.DataFrame({"Type": [f"t{n}" for n in range(rows)], "Price": [price] * rows})
+
+
+def at(slot):
+    return datetime(2026, 1, 23, 9, 10 * slot, tzinfo=UTC)
+
+
+def test_an_archive_is_measured(installed_reader, monkeypatch):
+    provider = Provider(name="acme", schema=Schema({"Price": "Float64"}), key=("Type",))
+    archive = titans.open(MemoryStore(), provider=provider)
+    archive.ingest(snapshot(4), at(0))
+    archive.ingest(snapshot(3), at(1))
+    archive.ingest(snapshot(3), at(2))
+    with pytest.raises(SuspiciousSnapshotError):
+        archive.ingest(snapshot(1), at(3))
+    monkeypatch.setattr(archive.store, "list", lambda *_, **__: (_ for _ in ()).throw(StoreError("no")))
+    with pytest.raises(StoreError):
+        archive.compact()
+    found = recorded(installed_reader)
+    assert found["titans.snapshots", "acme", "ingested"] == 2
+    assert found["titans.snapshots", "acme", "unchanged"] == 1
+    assert found["titans.snapshots", "acme", "refused"] == 1
+    assert found["titans.snapshot.rows", "acme"] == 3
+    assert [found["titans.change_points", "acme", change] for change in ("added", "changed", "ceased")] == [4, 0, 1]
+    assert found["titans.failures", "acme", "compact", "StoreError"] == 1
+    assert (
+        found["titans.events", "acme", "snapshot_ingested"]
+        == found["titans.duration", "acme", "snapshot_ingested"]
+        == 3
+    )
+
+
+def test_bytes_and_seconds_are_recorded_in_their_units(observer, reader):
+    observer.titans_event(Event("files_merged", "aws", {"month": "2026-01", "rows": 8, "bytes": 4096, "ms": 250}))
+    found = recorded(reader)
+    assert found["titans.written", "aws", "files_merged"] == 4096
+    (duration,) = [
+        m.data.data_points[0].sum
+        for m in reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics
+        if m.name == "titans.duration"
+    ]
+    assert duration == 0.25
+
+
+def test_events_it_does_not_know_are_counted(observer, reader):
+    observer.titans_event(Event("from_the_future", "aws", {}))
+    assert recorded(reader) == {("titans.events", "aws", "from_the_future"): 1}
+
+
+def test_without_an_sdk_nothing_is_recorded_and_nothing_fails():
+    Metrics(metrics.NoOpMeterProvider().get_meter("titans")).titans_event(
+        Event("failed", "aws", {"operation": "compact", "error": "Unavailable", "reason": ""})
+    )
