@@ -69,3 +69,21 @@ class TestMoto(StoreConformance):
         for _ in range(3):
             with pytest.raises(PreconditionFailed):
                 stores().replace("token", b"again", free)
+
+
+class TestStoreOfAPackage(StoreConformance):
+    """Opened through its entry point, by its URL."""
+
+    url = "acme://{unique}"
+
+    @pytest.fixture(autouse=True)
+    def installed(self, site):
+        site.add(
+            """
+            from titans.store.memory import MemoryStore
+            places = {}
+            def open_acme(url):
+                return places.setdefault(url, MemoryStore(url.partition("://")[2]))
+            """,
+            name="acme", attribute="open_acme", group="titans.stores",
+        )  # fmt: skip

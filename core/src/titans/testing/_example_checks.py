@@ -112,9 +112,9 @@ class ExampleChecks(ProviderSuite, kit=True):
         self._need_example()
         found = self._in_a_new_process(
             "from itertools import islice\nimport resource, signal, sys\n"
-            "busy = 'titans_example(slots=10**9) is still busy after 5 s; yield snapshots one by one'\n"
+            "busy = 'titans_example(slots=10**9) is still busy after 3 s of work; yield snapshots one by one'\n"
             "signal.signal(signal.SIGXCPU, lambda *_: sys.exit(busy))\n"
-            "resource.setrlimit(resource.RLIMIT_CPU, (5, 10))\n"
+            "resource.setrlimit(resource.RLIMIT_CPU, (3, 20))\n"
             "print(len(list(islice(provider.example(7, 5, 10**9), 3))))"
         )
         expect(found.strip() == "3", f"titans_example(slots=10**9) yields {found.strip()} snapshots; yield them one by one")

@@ -8,7 +8,7 @@ from datetime import date
 from typing import Any
 
 import polars as pl
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from titans.provider import Provider
@@ -23,7 +23,7 @@ def for_all(strategy: st.SearchStrategy[Any], holds: Callable[[Any], None], exam
 
     @settings(
         max_examples=examples, deadline=None, derandomize=True, database=None, report_multiple_bugs=False,
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=list(HealthCheck), phases=(Phase.generate, Phase.shrink),
     )  # fmt: skip
     @given(strategy)
     def example(given: Any) -> None:
