@@ -84,3 +84,22 @@ def test_every_provider_check_rejects_its_mutant(mutants, capsys):
     assert not problems, "\n".join(problems)
     assert len(cases) >= 12
     assert unproven(ProviderConformance, cases) == set()
+
+
+def store_suite(cls):
+    return suite_of(StoreConformance, make_stores=lambda self, tmp_path: cls.stores(), page=50)
+
+
+def test_the_healthy_store_passes_every_check(mutants):
+    outcomes = run(store_suite(importlib.import_module("store_mutants").Healthy))
+    assert [outcome for outcome in outcomes if outcome.status != "passed"] == []
+    assert len(outcomes) >= 30
+
+
+def test_every_store_check_rejects_its_mutant(mutants, capsys):
+    found = importlib.import_module("store_mutants").MUTANTS
+    cases = [(cls.__name__, store_suite(cls), check, saying) for cls, (check, saying) in found.items()]
+    problems = rejected(capsys, "Stores with one defect, and the check that rejects each", cases)
+    assert not problems, "\n".join(problems)
+    assert len(cases) >= 12
+    assert unproven(StoreConformance, cases) == set()

@@ -13,7 +13,7 @@ import polars as pl
 from hypothesis import strategies as st
 
 from titans.archive import Archive
-from titans.errors import AlreadyExists, NotFound, PreconditionFailed
+from titans.errors import AlreadyExists, NotFound, PreconditionFailed, TitansError
 from titans.provider import Provider
 from titans.provider_tools import made_up
 from titans.schema import Schema
@@ -22,7 +22,7 @@ from titans.store import ObjectStore
 from titans.testing._frames import for_all
 from titans.testing._oracle import Oracle, difference, rows_of
 from titans.testing._store_suite import WORKERS, Stores, StoreSuite, fill, in_threads, keys, refused, same
-from titans.testing._suite import expect
+from titans.testing._suite import Nonconformance, expect
 
 __all__ = ["ArchiveInStoreChecks", "ListingChecks", "RaceChecks"]
 
@@ -105,7 +105,7 @@ class ListingChecks(StoreSuite, kit=True):
         """Sequences of creations, replacements, deletions and listings that Hypothesis makes."""
         store = stores()
         step = st.tuples(
-            st.sampled_from(("create", "replace", "stale", "delete", "list")), st.sampled_from(("a", "a/b", "b/c", "b-", "c")),
+            st.sampled_from(("create", "replace", "stale", "delete", "list")), st.sampled_from(("a/b", "a-", "a0")),
             st.binary(max_size=4),
         )  # fmt: skip
 
@@ -114,12 +114,10 @@ class ListingChecks(StoreSuite, kit=True):
                 store.delete(entry.key)
             model: dict[str, bytes] = {}
             for what, key, data in steps:
-                if key == "a" and "a/b" in model or key == "a/b" and "a" in model:
-                    continue  # an object and a folder of the same name: not every store can
                 self._step(store, model, what, key, data)
             same({k: store.get(k).data for k in keys(store)}, model, "the content")
 
-        for_all(st.lists(step, max_size=12), holds, self.max_examples)
+        for_all(st.lists(step, max_size=15), holds, self.max_examples)
 
     @staticmethod
     def _step(store: ObjectStore, model: dict[str, bytes], what: str, key: str, data: bytes) -> None:
@@ -217,14 +215,17 @@ class ArchiveInStoreChecks(StoreSuite, kit=True):
         provider = Provider("kit", Schema({"v": "Int64", "w": "Float64"}, unobserved={"v": -1}), ("k", "l"))
         oracle, slots = Oracle(provider), range(20)
         moments = [Month(2026, 3).start + (slot - 11) * timedelta(minutes=10) for slot in slots]
-        for moment, frame in zip(moments, made_up(provider.schema, provider.key, 5, 30, len(slots)), strict=True):
-            Archive(stores(), provider).ingest(frame, moment, max_ceased=1.0)
-            oracle.add(frame, moment)
         archive = Archive(stores(), provider)
-        archive.compact()
+        try:
+            for moment, frame in zip(moments, made_up(provider.schema, provider.key, 5, 30, len(slots)), strict=True):
+                Archive(stores(), provider).ingest(frame, moment, max_ceased=1.0)
+                oracle.add(frame, moment)
+            archive.compact()
+            found = archive.verify(deep=True)
+        except TitansError as error:
+            raise Nonconformance(f"an archive in this store fails: {type(error).__name__}: {error}") from error
         for moment, expected in oracle.states.items():
             state: pl.DataFrame = archive.state(moment)
             wrong = difference(dict(rows_of(state, provider)), expected)
             expect(not wrong, f"the state at {moment} is not what was ingested: {wrong}")
-        found = archive.verify(deep=True)
         expect(found.passed, f"verify finds {[failure for check in found.checks for failure in check.failures][:3]}")

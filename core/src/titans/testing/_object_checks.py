@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from titans.errors import AlreadyExists, InvalidKeyError, NotFound, PreconditionFailed
 from titans.store import ObjectStore
-from titans.testing._store_suite import Stores, StoreSuite, fill, keys, refused, same
+from titans.testing._store_suite import Stores, StoreSuite, done, fill, keys, refused, same
 from titans.testing._suite import expect
 
 __all__ = ["ObjectChecks"]
@@ -146,7 +146,7 @@ class ObjectChecks(StoreSuite, kit=True):
         store = stores()
         store.create("there/object", b"1")
         for key in [*MISSING, "there"]:
-            store.delete(key)
+            done(store.delete, key)
             same(keys(store), ["there/object"], f"the listing after the deletion of {key!r}")
 
     def test_deleted_objects_are_gone_and_their_keys_free(self, stores: Stores) -> None:
@@ -154,11 +154,11 @@ class ObjectChecks(StoreSuite, kit=True):
         store = stores()
         fill(store, ["a/b", "a/c"])
         store.replace("a/b", b"2", store.head("a/b").etag)
-        store.delete("a/b")
-        store.delete("a/b")
+        done(store.delete, "a/b")
+        done(store.delete, "a/b")
         refused(NotFound, store.get, "a/b")
         same(keys(store), ["a/c"], "the listing")
-        store.replace("a/b", b"more", store.create("a/b", b"again"))
+        done(store.replace, "a/b", b"more", done(store.create, "a/b", b"again"))
         same(store.get("a/b").data, b"more", "an object created anew and replaced")
 
     def test_ranges_are_cut_at_the_end(self, stores: Stores) -> None:

@@ -15,7 +15,7 @@ import pytest
 from titans.store import ObjectStore, open_store
 from titans.testing._suite import ConformanceError, Nonconformance, Suite, expect
 
-__all__ = ["Stores", "StoreSuite", "fill", "in_threads", "keys", "refused", "same"]
+__all__ = ["StoreSuite", "Stores", "done", "fill", "in_threads", "keys", "refused", "same"]
 
 Stores = Callable[[], ObjectStore]
 
@@ -31,7 +31,7 @@ class StoreSuite(Suite, kit=True):
     page: ClassVar[int] = 1000
     """How many objects the store lists with one request; the checks list one more."""
 
-    max_examples: ClassVar[int] = 15
+    max_examples: ClassVar[int] = 40
     """How many sequences of operations Hypothesis makes."""
 
     @classmethod
@@ -72,6 +72,16 @@ def fill(store: ObjectStore, names: Iterable[str]) -> None:
 def same(found: object, expected: object, what: str) -> None:
     __tracebackhide__ = True
     expect(found == expected, f"{what} is {_short(found)} instead of {_short(expected)}")
+
+
+def done(call: Callable[..., Any], *arguments: Any) -> Any:
+    """What the call returns; it has no reason to raise."""
+    __tracebackhide__ = True
+    try:
+        return call(*arguments)
+    except Exception as raised:
+        said = f"{getattr(call, '__name__', call)}({', '.join(map(_short, arguments))})"
+        raise Nonconformance(f"{said} raised {type(raised).__name__}: {raised}; it must succeed") from raised
 
 
 def refused(error: type[Exception], call: Callable[..., Any], *arguments: Any, mention: str = "") -> None:
