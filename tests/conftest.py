@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-pytest_plugins = ["fixtures_plugins", "fixtures_stores"]
+pytest_plugins = ["fixtures_plugins", "fixtures_stores", "pytester"]
 
 
 def _quiet() -> None:

@@ -50,7 +50,9 @@ def rejected(capsys, title, cases):
         caught = outcome.status == "failed" and saying in outcome.message
         lines.append(f"  {name:32} {check:74} {'rejected' if caught else outcome.status.upper()}")
         if not caught:
-            problems.append(f"{name}: {check} {outcome.status}, {outcome.message!r} instead of a message with {saying!r}")
+            problems.append(
+                f"{name}: {check} {outcome.status}, {outcome.message!r} instead of a message with {saying!r}"
+            )
     with capsys.disabled():
         print(f"\n{title}\n" + "\n".join(lines))
     return problems

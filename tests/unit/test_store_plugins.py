@@ -54,7 +54,10 @@ def test_nothing_is_imported_for_other_urls(site, tmp_path):
 
 def test_an_unknown_scheme_names_the_installed_ones_and_what_to_install(site):
     install(site)
-    with pytest.raises(UnsupportedStoreError, match=r"no store for gs://.*memory://, acme://.*named 'gs' in the group \"titans.stores\""):
+    with pytest.raises(
+        UnsupportedStoreError,
+        match=r"no store for gs://.*memory://, acme://.*named 'gs' in the group \"titans.stores\"",
+    ):
         open_store("gs://bucket")
 
 
@@ -82,7 +85,10 @@ def test_a_blocked_package_is_not_imported(site, monkeypatch):
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("raise RuntimeError('no licence')", "cannot be imported: RuntimeError: no licence.*force-reinstall acme-titans"),
+        (
+            "raise RuntimeError('no licence')",
+            "cannot be imported: RuntimeError: no licence.*force-reinstall acme-titans",
+        ),
         ("import nothing_of_this_name", "ModuleNotFoundError"),
         ("open_acme = 'x'", "names a str; it must name a function"),
         ("def open_acme(url): return object()", "which is no ObjectStore: it lacks url, parallel, get, "),

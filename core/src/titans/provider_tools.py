@@ -135,7 +135,7 @@ def made_up(schema: Schema, key: Sequence[str], seed: int, keys: int, slots: int
     """
     import polars as pl
 
-    random = Random(seed)
+    random = Random(seed)  # noqa: S311 - made-up data
     names = [_key(number, key) for number in range(keys)]
     rows = [[_value(random, schema, column) for column in schema.columns] for _ in names]
     presence = Presence(random, keys, late=0.05, vanish=0.01, wait=3)

@@ -57,7 +57,10 @@ class ArchiveChecks(ProviderSuite, kit=True):
                 list(read.schema.items()) == list(provider.schema_dtypes.items()),
                 f"a file has the columns {dict(read.schema)}, and not those of the schema {dict(provider.schema_dtypes)}",
             )
-            expect(decode(data, provider, "a file").equals(frame), "rows come out of a Parquet file otherwise than they went in")
+            expect(
+                decode(data, provider, "a file").equals(frame),
+                "rows come out of a Parquet file otherwise than they went in",
+            )
 
     # --- the full way -------------------------------------------------------------------------------------------------
 
@@ -93,7 +96,9 @@ class ArchiveChecks(ProviderSuite, kit=True):
             at, frame = observed[number]
             self._ingest(archive, frame, at)
         statuses = {self._ingest(archive, frame, at) for at, frame in observed}
-        expect(statuses == {"already"}, f"ingesting the same snapshots again is {', '.join(sorted(statuses))}, not already")
+        expect(
+            statuses == {"already"}, f"ingesting the same snapshots again is {', '.join(sorted(statuses))}, not already"
+        )
         archive.compact()
         self._compare(archive, oracle, "with late slots", replay=False)
 
@@ -119,7 +124,10 @@ class ArchiveChecks(ProviderSuite, kit=True):
         gone = self._conformed(frame, "example data").join(
             self._conformed(frame[1:], "a part of it"), on=list(self._provider.key), how="anti"
         )
-        expect(gone.height == 1, f"without its first row the example data lacks {gone.height} keys, not one; see the key checks")
+        expect(
+            gone.height == 1,
+            f"without its first row the example data lacks {gone.height} keys, not one; see the key checks",
+        )
         key = gone.select(self._provider.key).row(0, named=True)
         points = archive.history(**key).select(TIME, CEASED).rows()
         expected = [(self._at(0), False), (self._at(1), True), (self._at(2), False)]
@@ -155,7 +163,7 @@ class ArchiveChecks(ProviderSuite, kit=True):
             archive.upload(prepare(rows[slot : slot + 1].with_columns(pl.lit(at).alias(TIME)), None), at)
         archive.upload(prepare(None, rows[:1].select(provider.key)), self._at(9))
         archive.compact()
-        expected = {key: values for key, values in rows_of(rows[1:9], provider)}
+        expected = dict(rows_of(rows[1:9], provider))
         found = dict(rows_of(archive.state(self._at(10)), provider))
         wrong = difference(found, expected)
         expect(not wrong, f"nine changes and one removal were uploaded; the state has {wrong}")
@@ -213,12 +221,16 @@ class ArchiveChecks(ProviderSuite, kit=True):
 
 def _state(frame: pl.DataFrame, provider: Provider) -> dict[tuple[Any, ...], tuple[Any, ...]]:
     columns = list(provider.schema.columns)
-    return {tuple(row[: len(provider.key)]): row[len(provider.key) :] for row in frame.select(*provider.key, *columns).rows()}
+    return {
+        tuple(row[: len(provider.key)]): row[len(provider.key) :]
+        for row in frame.select(*provider.key, *columns).rows()
+    }
 
 
 def _observed(frame: pl.DataFrame, provider: Provider) -> pl.DataFrame:
     """Without gaps, so that no value depends on which snapshots came before."""
     plain = {name: extremes(dtype)[1] for name, dtype in provider.schema.columns.items()}
     return frame.with_columns(
-        pl.col(name).fill_null(pl.lit(value, dtype=provider.schema.value_dtypes()[name])) for name, value in plain.items()
+        pl.col(name).fill_null(pl.lit(value, dtype=provider.schema.value_dtypes()[name]))
+        for name, value in plain.items()
     )

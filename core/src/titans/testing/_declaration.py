@@ -51,11 +51,15 @@ class DeclarationChecks(ProviderSuite, kit=True):
         """The provider is installed, loads without a problem, and has the name it was asked for."""
         provider = self._provider
         if isinstance(self.provider, str):
-            expect(provider.name == self.provider, f"asked for {self.provider!r}, got a provider named {provider.name!r}")
+            expect(
+                provider.name == self.provider, f"asked for {self.provider!r}, got a provider named {provider.name!r}"
+            )
             from titans import plugins
 
             infos = [info for info in plugins.installed() if info.name == self.provider]
-            expect(len(infos) == 1 and not infos[0].problem, f"{self.provider!r}: {'; '.join(i.problem for i in infos)}")
+            expect(
+                len(infos) == 1 and not infos[0].problem, f"{self.provider!r}: {'; '.join(i.problem for i in infos)}"
+            )
 
     def test_hooks_return_what_their_specification_says(self) -> None:
         """`titans_schema` a Schema, `titans_pk_columns` a tuple of names, `titans_path_layout` a PathLayout."""
@@ -70,7 +74,11 @@ class DeclarationChecks(ProviderSuite, kit=True):
     def test_hooks_return_the_same_every_time(self) -> None:
         """Two calls agree, and agree with what was loaded."""
         provider = self._provider
-        known = {"titans_schema": provider.schema, "titans_pk_columns": provider.key, "titans_path_layout": provider.layout}
+        known = {
+            "titans_schema": provider.schema,
+            "titans_pk_columns": provider.key,
+            "titans_path_layout": provider.layout,
+        }
         for hook, loaded in known.items():
             for _ in range(2):
                 again = self._hook(hook)

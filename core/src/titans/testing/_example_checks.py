@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from itertools import islice
+from itertools import islice, pairwise
 
 import polars as pl
 
@@ -117,14 +117,19 @@ class ExampleChecks(ProviderSuite, kit=True):
             "resource.setrlimit(resource.RLIMIT_CPU, (3, 20))\n"
             "print(len(list(islice(provider.example(7, 5, 10**9), 3))))"
         )
-        expect(found.strip() == "3", f"titans_example(slots=10**9) yields {found.strip()} snapshots; yield them one by one")
+        expect(
+            found.strip() == "3", f"titans_example(slots=10**9) yields {found.strip()} snapshots; yield them one by one"
+        )
 
     def test_example_changes_from_slot_to_slot(self) -> None:
         """Twenty snapshots are not all alike, and no two in a row have nothing in common."""
         key = list(self._provider.key)
         frames = [self._conformed(frame, "example data") for frame in self._frames(40, 20)]
-        expect(any(not frame.equals(frames[0]) for frame in frames), "20 example snapshots are all the same; change some values")
-        for before, after in zip(frames, frames[1:], strict=False):
+        expect(
+            any(not frame.equals(frames[0]) for frame in frames),
+            "20 example snapshots are all the same; change some values",
+        )
+        for before, after in pairwise(frames):
             stayed = before.join(after, on=key, how="semi").height
             expect(
                 2 * stayed >= before.height,

@@ -54,11 +54,12 @@ def extremes(dtype: str) -> list[Any]:
     if dtype.startswith(("Int", "UInt")):
         low, high = _range(dtype)
         return [low, 0, 1, high - 1, high]
-    return {
+    others: dict[str, list[Any]] = {
         "Boolean": [True, False],
         "Date": [date(1900, 1, 1), date(1970, 1, 1), date(2024, 2, 29), date(2200, 1, 1)],
         "String": ["", " ", "0", "null", "한국", "🛰", "a,b;\"c'", "line\nbreak", "x" * 300],
-    }[dtype]
+    }
+    return others[dtype]
 
 
 def _range(dtype: str) -> tuple[int, int]:

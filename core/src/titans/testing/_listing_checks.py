@@ -44,7 +44,7 @@ class ListingChecks(StoreSuite, kit=True):
     def test_listing_is_in_order_of_keys(self, stores: Stores) -> None:
         """By Unicode code point of the whole key, whatever the order of creation."""
         store = stores()
-        fill(store, random.Random(2).sample(TRICKY, len(TRICKY)))
+        fill(store, random.Random(2).sample(TRICKY, len(TRICKY)))  # noqa: S311 - an order like any other
         same(keys(store), sorted(TRICKY), "the listing")
 
     def test_a_prefix_is_a_string(self, stores: Stores) -> None:
@@ -65,7 +65,9 @@ class ListingChecks(StoreSuite, kit=True):
         """A month of hot files is listed from the middle."""
         store = stores()
         fill(store, TRICKY)
-        for prefix, after in itertools.product(["", "a", "a/", "a/c", "한"], ["A", "a", "a/", "a.b", "a/b", "a/c/", "a/c/d", "zz"]):
+        for prefix, after in itertools.product(
+            ["", "a", "a/", "a/c", "한"], ["A", "a", "a/", "a.b", "a/b", "a/c/", "a/c/d", "zz"]
+        ):
             wanted = sorted(key for key in TRICKY if key.startswith(prefix) and key > after)
             same(keys(store, prefix, after), wanted, f"the listing of {prefix!r} after {after!r}")
 
@@ -75,7 +77,9 @@ class ListingChecks(StoreSuite, kit=True):
         etags = {"a/x": store.create("a/x", b"123"), "a/y": store.create("a/y", b"")}
         found = list(store.list("a/"))
         same([(entry.key, entry.size) for entry in found], [("a/x", 3), ("a/y", 0)], "the listing")
-        expect(all(entry.last_modified.utcoffset() is not None for entry in found), "a time in the listing has no timezone")
+        expect(
+            all(entry.last_modified.utcoffset() is not None for entry in found), "a time in the listing has no timezone"
+        )
         for entry in found:
             expect(entry.etag in ("", etags[entry.key]), f"the listing gives {entry.key} the etag {entry.etag!r}")
 
@@ -97,7 +101,10 @@ class ListingChecks(StoreSuite, kit=True):
         store, names = stores(), [f"page/{number:05d}" for number in range(self.page + 1)]
         fill(store, names)
         found = keys(store, "page/")
-        expect(found == names, f"of {len(names)} objects {len(found)} are listed, the last one {found[-1:]}; go on to the next page")
+        expect(
+            found == names,
+            f"of {len(names)} objects {len(found)} are listed, the last one {found[-1:]}; go on to the next page",
+        )
         middle = len(names) // 2
         same(keys(store, "page/", names[middle]), names[middle + 1 :], "the listing from the middle")
 
@@ -173,7 +180,10 @@ class RaceChecks(StoreSuite, kit=True):
         stores().create("counter", b"0")
         in_threads(work)
         counted = int(stores().get("counter").data)
-        expect(counted == 5 * WORKERS, f"of {5 * WORKERS} acknowledged increments {counted} are there; replace must be atomic")
+        expect(
+            counted == 5 * WORKERS,
+            f"of {5 * WORKERS} acknowledged increments {counted} are there; replace must be atomic",
+        )
 
     def test_readers_see_whole_objects(self, stores: Stores) -> None:
         """Old content or new, never a mixture."""
@@ -189,7 +199,10 @@ class RaceChecks(StoreSuite, kit=True):
                 etag = store.replace("big", data, etag)
             return True
 
-        expect(all(in_threads(work)), "a reader saw a part of an object that was being replaced; writes must appear at once")
+        expect(
+            all(in_threads(work)),
+            "a reader saw a part of an object that was being replaced; writes must appear at once",
+        )
 
     def test_a_version_is_swapped_only_once(self, stores: Stores) -> None:
         """Of many that swap the same version, one succeeds."""

@@ -32,7 +32,9 @@ class NormalizeChecks(ProviderSuite, kit=True):
         def holds(frame: pl.DataFrame) -> None:
             once = self._normalized(frame, "example data")
             twice = self._normalized(once, "a frame that it made itself")
-            expect(twice.equals(once), f"titans_normalize changes what it made itself: {_first_difference(once, twice)}")
+            expect(
+                twice.equals(once), f"titans_normalize changes what it made itself: {_first_difference(once, twice)}"
+            )
 
         self._each_frame(holds)
 
@@ -97,7 +99,10 @@ class NormalizeChecks(ProviderSuite, kit=True):
         """No rows are no reason to fail; a frame without columns may also be refused with an InputError."""
         frame = self._frames(5, 1)[0].clear()
         expect(self._normalized(frame, "a frame without rows").is_empty(), "titans_normalize made rows out of none")
-        for columnless in (pl.DataFrame(), pl.DataFrame({self._provider.key[0]: []}, schema={self._provider.key[0]: pl.String})):
+        for columnless in (
+            pl.DataFrame(),
+            pl.DataFrame({self._provider.key[0]: []}, schema={self._provider.key[0]: pl.String}),
+        ):
             found = self._tolerated(columnless, f"a frame of the columns {columnless.columns}")
             expect(found is None or found.is_empty(), "titans_normalize made rows out of none")
 
@@ -170,7 +175,9 @@ class NormalizeChecks(ProviderSuite, kit=True):
         known = self._keys(1)[0]
         for at, column in enumerate(self._provider.key):
             keys = [(*known[:at], text, *known[at + 1 :]) for text in odd]
-            stored = self._conformed(snapshot(self._provider, [(*key, *row) for key in keys]), f"odd text in {column!r}")
+            stored = self._conformed(
+                snapshot(self._provider, [(*key, *row) for key in keys]), f"odd text in {column!r}"
+            )
             lost = [text for text in odd if text not in set(stored[column])]
             expect(not lost, f"key column {column!r}: {lost[:3]} became something else in titans_normalize")
 
@@ -179,7 +186,10 @@ class NormalizeChecks(ProviderSuite, kit=True):
         for column, sentinel in self._provider.schema.unobserved.items():
             dtype = self._provider.schema.columns[column]
             fits = pl.Series([sentinel]).cast(self._provider.schema.value_dtypes()[column], strict=False)[0]
-            expect(fits == sentinel, f"the sentinel {sentinel!r} of column {column!r} is no {dtype}; choose another, or another dtype")
+            expect(
+                fits == sentinel,
+                f"the sentinel {sentinel!r} of column {column!r} is no {dtype}; choose another, or another dtype",
+            )
 
     def test_sentinels_become_null_and_no_other_value_does(self) -> None:
         """In the column that declares it, in numbers, floats and text."""

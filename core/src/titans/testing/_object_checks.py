@@ -44,8 +44,14 @@ class ObjectChecks(StoreSuite, kit=True):
         store = stores()
         missing = [name for name in METHODS if not callable(getattr(store, name, None))]
         expect(not missing, f"{type(store).__name__} has no method {', '.join(missing)}; see titans.store.ObjectStore")
-        expect(isinstance(store, ObjectStore), f"{type(store).__name__} lacks url or parallel; see titans.store.ObjectStore")
-        expect("://" in store.url and "@" not in store.url, f"its url is {store.url!r}; write scheme://place, no credentials")
+        expect(
+            isinstance(store, ObjectStore),
+            f"{type(store).__name__} lacks url or parallel; see titans.store.ObjectStore",
+        )
+        expect(
+            "://" in store.url and "@" not in store.url,
+            f"its url is {store.url!r}; write scheme://place, no credentials",
+        )
         expect(type(store.parallel) is bool, f"parallel is {store.parallel!r}; say True or False")
 
     def test_created_objects_are_read_back(self, stores: Stores) -> None:
@@ -67,7 +73,9 @@ class ObjectChecks(StoreSuite, kit=True):
         """Nothing is cached: creations, replacements and deletions are seen at once by others."""
         first, second = stores(), stores()
         etag = first.create("a", b"1")
-        same((second.get("a").data, second.head("a").size, keys(second)), (b"1", 1, ["a"]), "a creation, seen by another")
+        same(
+            (second.get("a").data, second.head("a").size, keys(second)), (b"1", 1, ["a"]), "a creation, seen by another"
+        )
         first.replace("a", b"22", etag)
         same((second.get("a").data, second.head("a").size), (b"22", 2), "a replacement, seen by another")
         first.delete("a")
@@ -185,9 +193,11 @@ class ObjectChecks(StoreSuite, kit=True):
 
     def test_large_objects_come_back_as_they_were(self, stores: Stores) -> None:
         """Five megabytes of noise, whole and in part."""
-        store, data = stores(), random.Random(1).randbytes(5_000_000)
+        store, data = stores(), random.Random(1).randbytes(5_000_000)  # noqa: S311 - noise
         store.create("large", data)
-        expect(store.get("large").data == data, "five megabytes of noise were read back otherwise than they were written")
+        expect(
+            store.get("large").data == data, "five megabytes of noise were read back otherwise than they were written"
+        )
         same(store.head("large").size, len(data), "the size")
         same(store.get_range("large", 4_000_000, 4_000_100), data[4_000_000:4_000_100], "a range in the middle")
         same(store.get_range("large", 4_999_990, 6_000_000), data[4_999_990:], "a range over the end")

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import strategies as st
@@ -19,7 +20,15 @@ from titans.testing._suite import Nonconformance, expect
 
 __all__ = ["PathChecks"]
 
-MONTHS = [Month(1999, 12), Month(2000, 1), Month(2024, 2), Month(2026, 1), Month(2026, 2), Month(2026, 10), Month(2027, 1)]
+MONTHS = [
+    Month(1999, 12),
+    Month(2000, 1),
+    Month(2024, 2),
+    Month(2026, 1),
+    Month(2026, 2),
+    Month(2026, 10),
+    Month(2027, 1),
+]
 DAY = 1440
 
 
@@ -53,7 +62,7 @@ class PathChecks(ProviderSuite, kit=True):
         """Listing a prefix gives files in the order of their slots, over months and years."""
         paths, slots = self._provider.paths(), self._slots()
         found = [paths.hot_key(slot) for slot in slots]
-        wrong = next(((a, b) for a, b in zip(found, found[1:], strict=False) if a >= b), ("", ""))
+        wrong = next(((a, b) for a, b in pairwise(found) if a >= b), ("", ""))
         expect(not wrong[0], f"the later slot's path comes first: {wrong[1]} sorts before {wrong[0]}")
         manifests = [paths.manifest_key(month) for month in MONTHS]
         expect(manifests == sorted(set(manifests)), f"paths of manifests are not sorted by month: {manifests}")
@@ -70,7 +79,10 @@ class PathChecks(ProviderSuite, kit=True):
             expect(found == slot, f"{path} was made for the slot {slot} and is read as {found}")
         for month in MONTHS:
             name = paths.keyframe_name(0, "0123456789abcdef")
-            expect(paths.parse_manifest_key(paths.manifest_key(month)) == month, f"the manifest of {month} is not recognised")
+            expect(
+                paths.parse_manifest_key(paths.manifest_key(month)) == month,
+                f"the manifest of {month} is not recognised",
+            )
             expect(
                 paths.parse_keyframe_key(paths.state_month(month) + name) == (month, name),
                 f"the keyframes of {month} are not recognised",
@@ -88,7 +100,9 @@ class PathChecks(ProviderSuite, kit=True):
         """Nothing outside, nothing of another provider, nothing between slots: keys are data, not trust."""
         paths = self._provider.paths()
         own = paths.hot_key(Slot.of(self._at(5), self._minutes))
-        stranger = Paths("stranger", self._provider.layout, paths.environment).hot_key(Slot.of(self._at(5), self._minutes))
+        stranger = Paths("stranger", self._provider.layout, paths.environment).hot_key(
+            Slot.of(self._at(5), self._minutes)
+        )
         prefix = paths.hot_prefix
         for path in (
             f"{prefix}/../../etc/passwd", f"{prefix}/2026/03/01/../../../x.parquet", f"/{own}", f"../{own}", own + "/", own + "x",
@@ -100,7 +114,9 @@ class PathChecks(ProviderSuite, kit=True):
                 found = paths.parse_hot_key(path)
             except InvalidKeyError:
                 continue
-            raise Nonconformance(f"{path!r} is taken for the hot file of the slot {found} of provider {self._provider.name!r}")
+            raise Nonconformance(
+                f"{path!r} is taken for the hot file of the slot {found} of provider {self._provider.name!r}"
+            )
         for file in ("../manifest.json", "manifest.json", "a/b.parquet", "L1_0001_00000-00007.parquet/..", stranger):
             try:
                 paths.file_key(MONTHS[0], file)
@@ -185,7 +201,10 @@ class PathChecks(ProviderSuite, kit=True):
             expect(slot.start <= moment < slot.end, f"{moment} is put into the slot from {slot.start} to {slot.end}")
             midnight = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
             passed = (moment - midnight) // timedelta(minutes=minutes)
-            expect(slot.start == midnight + passed * timedelta(minutes=minutes), f"the slot of {moment} starts at {slot.start}")
+            expect(
+                slot.start == midnight + passed * timedelta(minutes=minutes),
+                f"the slot of {moment} starts at {slot.start}",
+            )
             path = paths.hot_key(slot)
             found = {paths.hot_key(Slot.of(t, minutes)) for t in (slot.start, slot.end - timedelta(microseconds=1))}
             expect(found == {path}, f"moments of the slot {slot} have the paths {sorted(found)} and {path}")

@@ -69,7 +69,9 @@ class ProviderSuite(Suite, kit=True):
         """What the plugin's hook returns, not what the loaded provider remembers of it."""
         hooks = self._provider.hooks
         if hooks is None:
-            pytest.skip(f"provider {self._provider.name!r} was made by hand: it has no plugin whose {name} could be asked")
+            pytest.skip(
+                f"provider {self._provider.name!r} was made by hand: it has no plugin whose {name} could be asked"
+            )
         try:
             return getattr(hooks, name)(**arguments)
         except Exception as error:
@@ -119,10 +121,19 @@ class ProviderSuite(Suite, kit=True):
         """What the code prints in a fresh interpreter, where it finds the provider as `provider`."""
         if not self._provider.distribution:
             pytest.skip(f"provider {self._provider.name!r} is not installed, so no other process can load it")
-        environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        environment = {
+            **os.environ,
+            "PYTHONHASHSEED": str(hash_seed),
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        }
         load = f"import titans\nprovider = titans.get_config({self._provider.name!r})\n"
-        done = subprocess.run(
-            [sys.executable, "-c", load + code], env=environment, capture_output=True, text=True, check=False, timeout=120
+        done = subprocess.run(  # noqa: S603 - the code of a check, in this interpreter
+            [sys.executable, "-c", load + code],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
         )
         expect(done.returncode == 0, f"in a new process the provider fails: {done.stderr.strip()[-2000:]}")
         return done.stdout

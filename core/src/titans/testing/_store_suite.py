@@ -6,6 +6,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from inspect import getattr_static
 from pathlib import Path
 from threading import Barrier
 from typing import Any, ClassVar
@@ -36,13 +37,12 @@ class StoreSuite(Suite, kit=True):
 
     @classmethod
     def _undeclared(cls) -> Iterator[str]:
-        if cls.__name__.startswith("Test") and not cls.url:
-            kit = StoreSuite.make_stores, StoreSuite.stores
-            if (cls.make_stores, cls.stores) == kit:
-                yield (
-                    'it names no store; add url = "scheme://{unique}", or a method make_stores(self, tmp_path) that returns a '
-                    "function opening an empty store"
-                )
+        own = [name for name in ("make_stores", "stores") if getattr_static(cls, name) is not vars(StoreSuite)[name]]
+        if cls.__name__.startswith("Test") and not cls.url and not own:
+            yield (
+                'it names no store; add url = "scheme://{unique}", or a method make_stores(self, tmp_path) that returns a '
+                "function opening an empty store"
+            )
 
     def make_stores(self, tmp_path: Path) -> Stores:
         """A function that opens one and the same place, empty at first, as another object at each call."""

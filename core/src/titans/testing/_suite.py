@@ -145,7 +145,7 @@ def unexplained(cls: type[Suite]) -> Iterator[str]:
 
 
 def _marks(cls: type) -> list[pytest.Mark]:
-    marks = getattr(cls, "pytestmark", ())
+    marks: Any = getattr(cls, "pytestmark", ())
     return [getattr(mark, "mark", mark) for mark in (marks if isinstance(marks, list | tuple) else (marks,))]
 
 
@@ -183,9 +183,7 @@ def run(suite: type[Suite], only: Collection[str] | None = None) -> tuple[Outcom
     if unknown := sorted(set(only or ()) - set(checks)):
         raise ConformanceError(f"no such check: {', '.join(unknown)}; there are {', '.join(sorted(checks))}")
     reasons = overridden(suite)
-    return tuple(
-        _outcome(suite, name, reasons.get(name, "")) for name in checks if only is None or name in only
-    )
+    return tuple(_outcome(suite, name, reasons.get(name, "")) for name in checks if only is None or name in only)
 
 
 def _outcome(suite: type[Suite], name: str, override: str) -> Outcome:
@@ -201,7 +199,7 @@ def _outcome(suite: type[Suite], name: str, override: str) -> Outcome:
             return Outcome(name, "skipped", str(skipped), override)
         except Nonconformance as failure:
             return Outcome(name, "failed", _said(failure), override)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the outcome
             return Outcome(name, "error", f"{type(error).__name__}: {error}", override)
     return Outcome(name, "passed", "", override)
 

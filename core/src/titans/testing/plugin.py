@@ -69,9 +69,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """List the checks that are overridden, and why."""
     reports = [report for found in terminalreporter.stats.values() for report in found]
-    lines = {
-        text for report in reports for kind, text in getattr(report, "user_properties", ()) if kind == _OVERRIDE
-    }
+    lines = {text for report in reports for kind, text in getattr(report, "user_properties", ()) if kind == _OVERRIDE}
     if lines:
         terminalreporter.section("TITANS conformance: overridden checks")
         for line in sorted(lines):

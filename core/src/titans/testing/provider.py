@@ -11,9 +11,7 @@ from titans.testing._path_checks import PathChecks
 __all__ = ["ProviderConformance"]
 
 
-class ProviderConformance(
-    DeclarationChecks, ExampleChecks, NormalizeChecks, PathChecks, ArchiveChecks, kit=True
-):
+class ProviderConformance(DeclarationChecks, ExampleChecks, NormalizeChecks, PathChecks, ArchiveChecks, kit=True):
     """What every provider must do. Subclass it in the tests of a provider's package:
 
         class TestNewcloud(ProviderConformance):
