@@ -146,7 +146,8 @@ def unexplained(cls: type[Suite]) -> Iterator[str]:
 
 def _marks(cls: type) -> list[pytest.Mark]:
     marks: Any = getattr(cls, "pytestmark", ())
-    return [getattr(mark, "mark", mark) for mark in (marks if isinstance(marks, list | tuple) else (marks,))]
+    given: list[Any] = list(marks) if isinstance(marks, list | tuple) else [marks]
+    return [getattr(mark, "mark", mark) for mark in given]
 
 
 def silent(mark: pytest.Mark) -> str | None:
