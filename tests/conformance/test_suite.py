@@ -266,3 +266,15 @@ def test_every_public_name_is_there():
     assert set(titans.testing.__all__) <= set(dir(titans.testing))
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         titans.testing.nonsense  # noqa: B018
+
+
+def test_a_provider_that_does_not_load_is_explained_once():
+    class TestX(ProviderConformance):
+        provider = "no-such-provider"
+
+    outcomes = {outcome.check: outcome for outcome in run(TestX)}
+    assert "in its folder: pip install -e ." in outcomes.pop("test_the_plugin_loads").message
+    assert outcomes.pop(COMPLETE).status == "passed"
+    assert {(outcome.status, outcome.message) for outcome in outcomes.values()} == {
+        ("failed", "the provider does not load; see test_the_plugin_loads")
+    }

@@ -62,15 +62,18 @@ def new_provider(
         repository=repository,
     )
     if taken := [info for info in installed() if info.name == name]:
-        raise InputError(f"the provider {name!r} is installed already ({taken[0]}); two packages cannot claim one name")
+        raise InputError(
+            f"the provider {name!r} is installed already ({taken[0]}), and two packages cannot claim one name; choose another, "
+            f"or pip uninstall {taken[0].distribution}"
+        )
     folder = directory or Path(answers.distribution)
     files = render(answers)
     write(files, folder)
     for path in files:
         click.echo(f"  {folder / path}")
     click.echo(
-        f"\n{len(files)} files. Next:\n\n  cd {folder}\n  pip install -e . --group dev    # pip 25.1 or later; or: uv sync\n"
-        f"  pytest\n\nThen put your own columns into src/{answers.package}/__init__.py and run pytest again."
+        f"\n{len(files)} files. Next:\n\n  cd {folder}\n  pip install -e '.[dev]'\n  pytest\n\n"
+        f"Then put your own columns into src/{answers.package}/__init__.py and run pytest again."
     )
 
 

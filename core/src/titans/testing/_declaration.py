@@ -49,7 +49,7 @@ class DeclarationChecks(ProviderSuite, kit=True):
 
     def test_the_plugin_loads(self) -> None:
         """The provider is installed, loads without a problem, and has the name it was asked for."""
-        provider = self._provider
+        provider = self._load()
         if isinstance(self.provider, str):
             expect(
                 provider.name == self.provider, f"asked for {self.provider!r}, got a provider named {provider.name!r}"

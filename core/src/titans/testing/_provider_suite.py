@@ -15,7 +15,7 @@ import pytest
 from hypothesis import strategies as st
 
 from titans.changes.conform import conform_snapshot
-from titans.errors import ProviderError, TitansError
+from titans.errors import ProviderError, TitansError, UnknownProviderError
 from titans.provider import Provider
 from titans.provider_tools import made_up
 from titans.slots import Month
@@ -54,16 +54,29 @@ class ProviderSuite(Suite, kit=True):
 
     # --- what checks are made of --------------------------------------------------------------------------------------
 
-    @property
-    def _provider(self) -> Provider:
+    def _load(self) -> Provider:
+        """Raises `Nonconformance` with what is wrong with the plugin."""
+        __tracebackhide__ = True
         if isinstance(self.provider, Provider):
             return self.provider
         from titans import plugins
 
         try:
             return plugins.load(self.provider)
+        except UnknownProviderError as error:
+            problem = f"{error}. To test a package, install it first; in its folder: pip install -e ."
         except ProviderError as error:
-            raise Nonconformance(str(error)) from error
+            problem = str(error)
+        raise Nonconformance(problem)
+
+    @property
+    def _provider(self) -> Provider:
+        __tracebackhide__ = True
+        try:
+            return self._load()
+        except Nonconformance:
+            # One check says why; dozens that repeat it would hide it.
+            raise Nonconformance("the provider does not load; see test_the_plugin_loads") from None
 
     def _hook(self, name: str, **arguments: Any) -> Any:
         """What the plugin's hook returns, not what the loaded provider remembers of it."""
