@@ -1,8 +1,11 @@
 """No check of a suite gets lost: not by deletion, not by an override, a mark or a plugin, unless a reason is given."""
 
 import pytest
+from fixtures_plugins import GOOD
+from hypothesis import strategies as st
 
 import titans.testing
+from titans import PathLayout, Provider, Schema
 from titans.testing import ConformanceError, ProviderConformance, StoreConformance, overrides, run
 
 CHECK = "test_null_stays_null"
@@ -266,6 +269,69 @@ def test_every_public_name_is_there():
     assert set(titans.testing.__all__) <= set(dir(titans.testing))
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         titans.testing.nonsense  # noqa: B018
+
+
+def of(status, outcomes):
+    return {outcome.check: outcome.message for outcome in outcomes if outcome.status == status}
+
+
+def test_a_provider_without_example_data_is_checked_with_made_up_snapshots(site):
+    site.add()
+
+    class TestX(ProviderConformance):
+        provider = "acme"
+
+    outcomes = run(TestX)
+    skipped = of("skipped", outcomes)
+    assert set(skipped.values()) == {"provider 'acme' does not implement titans_example"}
+    assert {name.partition("_example_")[0] for name in skipped} == {"test"}
+    assert len(skipped) == 5
+    assert list(of("failed", outcomes)) == ["test_the_package_bounds_its_core"]
+    assert of("error", outcomes) == {}
+
+
+def test_a_provider_made_by_hand_is_checked_as_far_as_it_goes():
+    class TestX(ProviderConformance):
+        provider = Provider(
+            "hand", Schema({"v": "Int64"}, unobserved={"v": -1}), ("k",), layout=PathLayout(slot_minutes=60)
+        )
+
+    outcomes = run(TestX)
+    assert len(of("passed", outcomes)) >= 40
+    assert of("failed", outcomes) == of("error", outcomes) == {}
+
+
+STRICT = (
+    GOOD.replace('{"Price": "Float64"}', '{"Quality": "Int8"}')
+    + """
+from titans.errors import InputError
+@hookimpl
+def titans_normalize(frame):
+    if "Quality" in frame.columns and not frame["Quality"].cast(int).drop_nulls().is_between(10, 99).all():
+        raise InputError("a quality is between 10 and 99")
+    return frame
+@hookimpl
+def titans_example(seed, keys, slots):
+    import polars as pl
+    for slot in range(slots):
+        yield pl.DataFrame({"Type": [f"t{i}" for i in range(keys)], "Quality": [(seed + i + slot) % 90 + 10 for i in range(keys)]},
+                           schema={"Type": pl.String, "Quality": pl.Int8})
+"""
+)
+
+
+def test_values_say_what_a_provider_takes(site):
+    site.add(STRICT)
+
+    class TestX(ProviderConformance):
+        provider = "acme"
+
+    class TestY(TestX):
+        values = {"Quality": st.integers(10, 99)}
+
+    (refused,) = run(TestX, only=["test_any_snapshots_come_back"])
+    assert "a quality is between 10 and 99" in refused.message
+    assert set(of("failed", run(TestY))) == {"test_the_package_bounds_its_core"}
 
 
 def test_a_provider_that_does_not_load_is_explained_once():

@@ -89,7 +89,10 @@ class ArchiveChecks(ProviderSuite, kit=True):
         """Whatever the order of arrival, every snapshot's state is what it was; again is `already`."""
         timed, oracle = self._timed(25, 9), Oracle(self._provider)
         archive = Archive(MemoryStore(), self._provider)
-        observed = [(at, _observed(self._conformed(frame, "example data"), self._provider)) for at, frame in timed]
+        # Without gaps, so that no value depends on which snapshots came before.
+        dtypes = self._provider.schema.value_dtypes()
+        fill = [pl.col(name).fill_null(pl.lit(v, dtype=dtypes[name])) for name, v in self._ordinary().items()]
+        observed = [(at, self._conformed(frame, "example data").with_columns(fill)) for at, frame in timed]
         for at, frame in observed:
             oracle.add(frame, at)
         for number in (0, 4, 2, 8, 6, 1, 7, 3, 5):
@@ -225,12 +228,3 @@ def _state(frame: pl.DataFrame, provider: Provider) -> dict[tuple[Any, ...], tup
         tuple(row[: len(provider.key)]): row[len(provider.key) :]
         for row in frame.select(*provider.key, *columns).rows()
     }
-
-
-def _observed(frame: pl.DataFrame, provider: Provider) -> pl.DataFrame:
-    """Without gaps, so that no value depends on which snapshots came before."""
-    plain = {name: extremes(dtype)[1] for name, dtype in provider.schema.columns.items()}
-    return frame.with_columns(
-        pl.col(name).fill_null(pl.lit(value, dtype=provider.schema.value_dtypes()[name]))
-        for name, value in plain.items()
-    )

@@ -105,7 +105,7 @@ class ExampleChecks(ProviderSuite, kit=True):
             expect(len(frames) == 4, f"titans_example(keys={keys}, slots=4) yields {len(frames)} snapshots")
             rows = max(frame.height for frame in frames)
             expect(rows <= keys, f"titans_example(keys={keys}) yields a snapshot of {rows} rows")
-        expect(rows >= 20, f"titans_example(keys=40) yields at most {rows} rows; the checks need more keys than that")
+        expect(rows >= 3, f"titans_example(keys=40) yields at most {rows} rows; the checks need three keys at least")
 
     def test_example_is_made_slot_by_slot(self) -> None:
         """A billion slots are no reason to wait: snapshots are yielded one by one."""

@@ -19,7 +19,7 @@ from titans.errors import ProviderError, TitansError, UnknownProviderError
 from titans.provider import Provider
 from titans.provider_tools import made_up
 from titans.slots import Month
-from titans.testing._frames import for_all
+from titans.testing._frames import extremes, for_all
 from titans.testing._suite import Nonconformance, Suite, expect
 
 __all__ = ["ProviderSuite"]
@@ -122,6 +122,15 @@ class ProviderSuite(Suite, kit=True):
         """Keys that the provider is known to take, as they are stored."""
         frame = self._conformed(self._frames(max(count, 10), 1)[0], "example data")
         return frame.select(self._provider.key).head(count).rows()
+
+    def _ordinary(self) -> dict[str, Any]:
+        """Value column → a value that the provider is known to take."""
+        found: dict[str, Any] = {}
+        frames = [self._conformed(frame, "example data") for frame in self._frames(20, 2)]
+        for column, dtype in self._provider.schema.columns.items():
+            seen = [value for frame in frames for value in frame[column].drop_nulls().head(1)]
+            found[column] = seen[0] if seen else extremes(dtype)[1]
+        return found
 
     def _at(self, slot: int) -> datetime:
         """The start of a slot, counted from the start of `MONTH`; below zero it lies in the month before."""
