@@ -24,6 +24,7 @@ def mutants(site, monkeypatch):
     """The mutants, installed: one distribution has all of the plugins but one."""
     monkeypatch.syspath_prepend(str(FOLDER))
     found = importlib.import_module("titans_mutants")
+    importlib.import_module("frame_mutants")  # adds its own to the table
     classes = [found.Healthy, *found.MUTANTS]
     own = found.PackageWithoutBounds
     distributions = {"mutants": [c for c in classes if c is not own], "unbounded": [own]}
@@ -33,12 +34,12 @@ def mutants(site, monkeypatch):
         bounds = ">=0.1,<0.2" if distribution == "mutants" else ""
         metadata = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\nRequires-Dist: titans-core{bounds}\n"
         (info / "METADATA").write_text(metadata)
-        lines = [f"{words(c.__name__)} = titans_mutants:{c.__name__}" for c in members]
+        lines = [f"{words(c.__name__)} = {c.__module__}:{c.__name__}" for c in members]
         (info / "entry_points.txt").write_text("\n".join(["[titans.providers]", *lines, ""]))
     monkeypatch.syspath_prepend(str(site.folder))
     plugins.clear()
     yield found
-    for name in ("titans_mutants", "path_mutants", "store_mutants"):
+    for name in ("titans_mutants", "frame_mutants", "path_mutants", "store_mutants"):
         sys.modules.pop(name, None)
 
 

@@ -111,7 +111,7 @@ def test_declaring_other_checks_changes_nothing():
     class TestX(ProviderConformance):
         provider = "aws"
         checks = {}
-        _kit = {}
+        _titans_checks = {}
 
     TestX.test_null_stays_null = None
     assert completeness(TestX)[0] == "failed"

@@ -129,7 +129,8 @@ class ArchiveChecks(ProviderSuite, kit=True):
         )
         expect(
             gone.height == 1,
-            f"without its first row the example data lacks {gone.height} keys, not one; see the key checks",
+            f"a snapshot without the first row of the example data lacks {gone.height} keys, not one; titans_normalize must not "
+            "bring back what an earlier frame had",
         )
         key = gone.select(self._provider.key).row(0, named=True)
         points = archive.history(**key).select(TIME, CEASED).rows()

@@ -63,14 +63,14 @@ class Suite:
     checks: ClassVar[Mapping[str, Callable[..., Any]]] = MappingProxyType({})
     """Every check by name, as the kit has it. Do not set it."""
 
-    _kit: ClassVar[Mapping[str, Callable[..., Any]]] = MappingProxyType({})
+    _titans_checks: ClassVar[Mapping[str, Callable[..., Any]]] = MappingProxyType({})
 
     def __init_subclass__(cls, kit: bool = False, **rest: Any) -> None:
         super().__init_subclass__(**rest)
         if kit:
             names = [name for base in reversed(cls.__mro__) for name in vars(base) if name.startswith("test_")]
             found = {name: inspect.getattr_static(cls, name) for name in dict.fromkeys(names)}
-            cls.checks = cls._kit = MappingProxyType(found)
+            cls.checks = cls._titans_checks = MappingProxyType(found)
             return
         if problems := [*incomplete(cls), *cls._undeclared()]:
             raise ConformanceError(f"{cls.__qualname__}: " + "; ".join(problems))
@@ -95,7 +95,7 @@ class Suite:
 def _kit_checks(cls: type[Suite]) -> Mapping[str, Callable[..., Any]]:
     # Asked of the kit's own class: a subclass that sets `checks` to something else changes nothing here.
     for base in cls.__mro__:
-        found: Mapping[str, Callable[..., Any]] | None = vars(base).get("_kit")
+        found: Mapping[str, Callable[..., Any]] | None = vars(base).get("_titans_checks")
         if found and base.__module__.startswith("titans.testing."):
             return found
     return {}

@@ -24,7 +24,7 @@ _collected = pytest.StashKey[set[str]]()
 def _suite_of(item: pytest.Item) -> type[Suite] | None:
     """The suite, if the item is one of its checks."""
     cls: Any = getattr(item, "cls", None)
-    if not getattr(cls, "_kit", None) or getattr(item, "originalname", item.name) not in cls.checks:
+    if getattr(item, "originalname", item.name) not in getattr(cls, "_titans_checks", ()):
         return None
     suite: type[Suite] = cls
     return suite
