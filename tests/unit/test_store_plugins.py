@@ -115,3 +115,9 @@ def test_options_that_it_does_not_have_are_an_input_error(site):
 def test_a_url_without_a_scheme_is_an_input_error():
     with pytest.raises(InputError, match="begins with no scheme"):
         open_store("://x")
+
+
+def test_credentials_in_a_url_are_not_repeated():
+    with pytest.raises(UnsupportedStoreError, match="acme://…@place") as caught:
+        open_store("acme://user:hunter2@place")
+    assert "hunter2" not in str(caught.value)

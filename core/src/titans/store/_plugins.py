@@ -10,6 +10,8 @@ Nothing is looked for before a URL has a scheme that the core does not know, and
 from __future__ import annotations
 
 import inspect
+import re
+from contextlib import suppress
 from importlib import metadata
 from typing import Any
 
@@ -36,7 +38,7 @@ def open_plugin(scheme: str, where: str, options: dict[str, Any]) -> ObjectStore
     if not claims:
         others = "".join(f", {name}://" for name in sorted({info.name for info in infos} - set(BUILT_IN)))
         raise UnsupportedStoreError(
-            f"no store for {scheme}:// ({where}); use a folder, file://, s3:// or memory://{others}, or install a package with "
+            f"no store for {scheme}:// ({_shown(where)}); use a folder, file://, s3:// or memory://{others}, or install a package with "
             f'an entry point named {scheme!r} in the group "{GROUP}"'
         )
     if len(claims) > 1:
@@ -50,7 +52,8 @@ def open_plugin(scheme: str, where: str, options: dict[str, Any]) -> ObjectStore
         raise UnsupportedStoreError(f"no store for {scheme}:// ({info}): {info.problem}")
     factory = _factory(info)
     try:
-        inspect.signature(factory).bind(where, **options)
+        with suppress(ValueError):  # a function written in C may have no signature
+            inspect.signature(factory).bind(where, **options)
     except TypeError as error:
         given = ", ".join(sorted(options)) or "no options"
         raise InputError(f"{scheme}:// ({info}) cannot be opened with {given}: {error}") from error
@@ -83,6 +86,11 @@ def _factory(info: PluginInfo) -> Any:
             "URL and returns an ObjectStore"
         )
     return found
+
+
+def _shown(where: str) -> str:
+    """The URL for a message, without credentials."""
+    return re.sub(r"//[^/@]*@", "//…@", where)
 
 
 def _members() -> list[str]:
