@@ -17,10 +17,6 @@ from typing import Any, NamedTuple
 import pytest
 
 from titans.errors import TitansError
-from titans.store import ObjectStore
-from titans.store.local import LocalStore
-from titans.store.memory import MemoryStore
-from titans.store.s3 import S3Store
 
 BUCKET = "titans-spotlake-data"
 SHARED = "shared"
@@ -31,7 +27,7 @@ SEAWEED = pytest.mark.xdist_group("seaweedfs")
 
 _STARTS = 3
 _DEADLINE = 60.0
-_numbers = itertools.count()
+numbers = itertools.count()
 
 
 class Seaweed(NamedTuple):
@@ -175,7 +171,7 @@ def seaweed_client(seaweed: Seaweed) -> Iterator[Any]:
 @pytest.fixture
 def seaweed_bucket(seaweed: Seaweed) -> Iterator[SeaweedBucket]:
     """A fresh bucket of a SeaweedFS server, with a client and the endpoint."""
-    name = f"bucket-{os.getpid()}-{next(_numbers)}"
+    name = f"bucket-{os.getpid()}-{next(numbers)}"
     with contextlib.closing(seaweed.client()) as client:
         client.create_bucket(Bucket=name)
         yield SeaweedBucket(name, client, seaweed.endpoint)
@@ -203,42 +199,6 @@ def moto_s3(aws_environment: None) -> Iterator[Any]:
     with mock_aws(), contextlib.closing(boto3.client("s3", region_name=REGION)) as client:
         client.create_bucket(Bucket=BUCKET)
         yield client
-
-
-KINDS = [
-    "memory",
-    "local",
-    "local-without-links",
-    "s3-moto",
-    pytest.param("s3-seaweedfs", marks=SEAWEED),
-]
-
-
-@pytest.fixture(params=KINDS)
-def stores(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[], ObjectStore]:
-    """Opens a store, empty at first: each call another object for the same place."""
-    kind = request.param
-    if kind == "memory":
-        only = MemoryStore()
-        return lambda: only
-    if kind.startswith("local"):
-        if kind == "local-without-links":
-            refuse_links(monkeypatch)
-        return lambda: LocalStore(tmp_path / "store")
-    if kind == "s3-moto":
-        moto = request.getfixturevalue("moto_s3")
-        return lambda: S3Store(BUCKET, "some/where", client=moto)
-    # A prefix costs nothing, a bucket has volumes of its own.
-    client, prefix = request.getfixturevalue("seaweed_client"), f"some/where-{next(_numbers)}"
-    return lambda: S3Store(SHARED, prefix, client=client)
-
-
-@pytest.fixture
-def store(stores: Callable[[], ObjectStore]) -> ObjectStore:
-    """An empty store of each kind."""
-    return stores()
 
 
 def refuse_links(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,7 @@ def test_every_distribution_is_complete(dist):
         files = zipfile.ZipFile(wheel(dist, name)).namelist()
         package = name.replace("-", "_") if folder != "core" else "titans"
         assert f"{package}/py.typed" in files
+        assert ("titans/scaffold/template/plugin.py.tmpl" in files) == (folder == "core")
         assert any(f.endswith("licenses/LICENSE") for f in files)
         (metadata,) = (f for f in files if f.endswith(".dist-info/METADATA"))
         text = zipfile.ZipFile(wheel(dist, name)).read(metadata).decode()

@@ -2,8 +2,6 @@
 
 from random import Random
 
-import polars as pl
-
 from titans import Schema, hookimpl
 
 TITANS_API = 1
@@ -26,6 +24,8 @@ def titans_normalize(frame):
 
 @hookimpl
 def titans_example(seed, keys, slots):
+    import polars as pl
+
     random = Random(seed)
     rows = [
         {"flavor": f"n{i // 3}", "zone": "abc"[i % 3], "usd_per_hour": 0.1 * (i + 1), "free": 5} for i in range(keys)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from titans.provider_tools import Presence, chosen, draw
+from titans.provider_tools import Presence, chosen, draw, made_up
+from titans.schema import DTYPES, Schema
 
 QUANTILES = ((0, 1.0), (0.5, 2.0), (1, 10.0))
 
@@ -56,3 +57,26 @@ def test_what_is_away_returns():
     for _ in range(100):
         presence.step()
     assert presence.there(frame).equals(frame)
+
+
+ALL_DTYPES = Schema({dtype: dtype for dtype in DTYPES}, unobserved={"Int64": -1})
+
+
+@pytest.mark.parametrize("keys", [0, 1, 7, 100])
+def test_made_up_snapshots_fit_any_schema_and_have_every_key_once(keys):
+    key = ("Type", "Region", "Zone")
+    frames = list(made_up(ALL_DTYPES, key, seed=1, keys=keys, slots=30))
+    assert len(frames) == 30
+    for frame in frames:
+        assert dict(frame.schema) == {**dict.fromkeys(key, pl.String()), **ALL_DTYPES.value_dtypes()}
+        assert keys * 0.9 - 1 <= frame.height <= keys
+        assert not frame.select(key).is_duplicated().any()
+        assert frame.select(pl.col(key).null_count()).sum_horizontal().item() == 0
+    assert keys < 7 or len({frame.write_json() for frame in frames}) > 1
+
+
+def test_made_up_values_are_sometimes_not_observed():
+    (frame,) = made_up(ALL_DTYPES, ("k",), seed=1, keys=500, slots=1)
+    assert 0 < frame["Float64"].null_count() < 50
+    assert frame["Int64"].null_count() == 0
+    assert 0 < (frame["Int64"] == -1).sum() < 50

@@ -1,22 +1,25 @@
 """For authors of provider packages: a rule that several markets share, and the parts example data is made of.
 
-`drop_sentinel` is for `titans_normalize`; `draw`, `chosen` and `Presence` are for `titans_example`. Nothing in the core
-uses them.
+`drop_sentinel` is for `titans_normalize`; `made_up`, `draw`, `chosen` and `Presence` are for `titans_example`. Nothing that
+reads or writes an archive uses them.
 """
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from typing import TYPE_CHECKING
+from datetime import date, timedelta
+from random import Random
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from random import Random
 
     import polars as pl
 
-__all__ = ["Presence", "chosen", "draw", "drop_sentinel"]
+    from titans.schema import Schema
+
+__all__ = ["Presence", "chosen", "draw", "drop_sentinel", "made_up"]
 
 
 def drop_sentinel(frame: pl.DataFrame, column: str, sentinel: float, unless: Sequence[str]) -> pl.DataFrame:
@@ -122,3 +125,48 @@ class Presence:
         if not self._away:
             return frame
         return frame[[i for i in range(self._count) if i not in self._away]]
+
+
+def made_up(schema: Schema, key: Sequence[str], seed: int, keys: int, slots: int) -> Iterator[pl.DataFrame]:
+    """Full snapshots that fit a schema and a key, and look like no market: something for `titans_example` to begin with.
+
+    From slot to slot about one key in 20 changes, some keys vanish and return, and one value in 50 is not observed (the
+    column's sentinel, where it has one). The other arguments are those of `titans_example`.
+    """
+    import polars as pl
+
+    random = Random(seed)  # noqa: S311 - made-up data
+    names = [_key(number, key) for number in range(keys)]
+    rows = [[_value(random, schema, column) for column in schema.columns] for _ in names]
+    presence = Presence(random, keys, late=0.05, vanish=0.01, wait=3)
+    dtypes = {**{name: pl.String() for name in key}, **schema.value_dtypes()}
+    for slot in range(slots):
+        if slot:
+            presence.step()
+            for index in chosen(random, keys, 0.05):
+                at = random.randrange(len(schema.columns))
+                rows[index][at] = _value(random, schema, list(schema.columns)[at])
+        data = [(*name, *row) for name, row in zip(names, rows, strict=True)]
+        yield presence.there(pl.DataFrame(data, schema=dtypes, orient="row"))
+
+
+def _key(number: int, key: Sequence[str]) -> tuple[str, ...]:
+    """The `number`-th key: the last columns have three values each, the first one has as many as are needed."""
+    rest, parts = number, []
+    for column in reversed(key[1:]):
+        rest, choice = divmod(rest, 3)
+        parts.append(f"{column.lower()}-{'abc'[choice]}")
+    return (f"{key[0].lower()}-{rest + 1}", *reversed(parts))
+
+
+def _value(random: Random, schema: Schema, column: str) -> Any:
+    dtype = schema.columns[column]
+    if random.random() < 0.02:
+        return schema.unobserved.get(column)
+    if dtype.startswith("Float"):
+        return round(random.uniform(0.01, 10), 4)
+    if dtype == "Boolean":
+        return random.random() < 0.5
+    if dtype == "Date":
+        return date(2026, 1, 1) + timedelta(days=random.randrange(365))
+    return random.choice(("low", "medium", "high")) if dtype == "String" else random.randrange(100)

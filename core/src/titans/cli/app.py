@@ -71,9 +71,9 @@ def on_archive(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def run(args: list[str] | None = None) -> None:
     """Run the command line; always ends in `SystemExit`."""
-    from titans.cli import demo, plugins, read, replay, write
+    from titans.cli import demo, new_provider, plugins, read, replay, write
 
-    for module in (demo, plugins, read, replay, write):
+    for module in (demo, new_provider, plugins, read, replay, write):
         for command in module.COMMANDS:
             cli.add_command(command)
     debug = "--debug" in (sys.argv[1:] if args is None else args)
@@ -103,6 +103,6 @@ def parse_pairs(pairs: tuple[str, ...]) -> dict[str, str]:
         if not sign or not name:
             raise click.BadParameter(f"{pair!r} is not Column=Value")
         if name in found:
-            raise InputError(f"--key names {name!r} twice")
+            raise InputError(f"{name!r} is given twice")
         found[name] = value
     return found

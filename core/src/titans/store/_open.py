@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from titans.errors import InputError, UnsupportedStoreError
+from titans.errors import InputError
 from titans.store._protocol import ObjectStore
 
 __all__ = ["open_store"]
@@ -28,15 +28,21 @@ def open_store(where: ObjectStore | str | Path, *, s3_client: Any = None, **opti
         where: a folder (path or `file:///dir`), `s3://bucket/prefix`, `memory://name` (the same store for the same name in
             this process; `memory://` is a new one), or an `ObjectStore`, which is returned as it is. Options of S3 may stand
             in the URL: `s3://bucket?endpoint_url=http://127.0.0.1:8333&region=us-east-1&expected_bucket_owner=123456789012`.
+            Other schemes are opened by installed packages, see `titans.store._plugins`.
         s3_client: a boto3 client for `s3://`.
-        options: further arguments of `titans.store.s3.S3Store`, such as `put_args={"ServerSideEncryption": "aws:kms"}`.
+        options: further arguments of `titans.store.s3.S3Store`, such as `put_args={"ServerSideEncryption": "aws:kms"}`, or of
+            the package that opens the scheme.
 
     Raises:
-        UnsupportedStoreError: no store of this scheme.
+        UnsupportedStoreError: no store of this scheme, or its package is broken.
         InputError: the URL is incomplete, or has options that the store does not know.
     """
     if isinstance(where, str) and where.lower().startswith("s3://"):
         return _s3(where, s3_client, options)
+    if isinstance(where, str) and (scheme := _foreign(where)):
+        from titans.store._plugins import open_plugin
+
+        return open_plugin(scheme, where, options)
     if options:
         raise InputError(f"{', '.join(sorted(options))}: options of s3://, which {where!r} does not have")
     if isinstance(where, Path):
@@ -64,7 +70,13 @@ def open_store(where: ObjectStore | str | Path, *, s3_client: Any = None, **opti
         return _local(Path(_path(url.path)))
     if url.scheme == "memory":
         return _in_memory(url.netloc + url.path)
-    raise UnsupportedStoreError(f"no store for {url.scheme}:// ({where}); use a folder, file://, s3:// or memory://")
+    raise InputError(f"{where} begins with no scheme; use a folder, file://, s3:// or memory://")
+
+
+def _foreign(where: str) -> str:
+    """The scheme of a URL that the core does not open itself, in lower case; empty for any other text."""
+    scheme = urlsplit(where).scheme if "://" in where else ""
+    return "" if scheme in ("file", "memory") else scheme
 
 
 def _path(path: str) -> str:

@@ -1,0 +1,102 @@
+"""The command `new-provider`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from titans.cli.app import parse_pairs
+from titans.errors import InputError
+from titans.scaffold import LICENSES, Answers, render, write
+
+__all__ = ["COMMANDS"]
+
+
+@click.command(name="new-provider")
+@click.argument("name")
+@click.option("--directory", "-d", type=click.Path(path_type=Path), help="Where to put it. Default: ./titans-NAME.")
+@click.option(
+    "--key", "-k", multiple=True, default=("Type", "Region"), show_default=True, metavar="COLUMN",
+    help="A column of the primary key; give it once for each.",
+)  # fmt: skip
+@click.option(
+    "--value", "-c", "values", multiple=True, default=("Price:Float64", "Available:Int64"), show_default=True,
+    metavar="COLUMN:DTYPE", help="A value column; give it once for each.",
+)  # fmt: skip
+@click.option("--score", metavar="COLUMN", help="The value column that ranks a key, if there is one.")
+@click.option(
+    "--unobserved", multiple=True, metavar="COLUMN=NUMBER", help='The number that means "not observed" in a column.'
+)
+@click.option("--slot-minutes", type=int, default=10, show_default=True, help="How often a snapshot is taken.")
+@click.option("--description", default="", help="One line for PyPI.")
+@click.option("--author", default="", help="Who it is by.")
+@click.option("--license", "licence", type=click.Choice(list(LICENSES)), default="apache-2.0", show_default=True)
+@click.option("--repository", default="", metavar="URL", help="Where its code will be.")
+def new_provider(
+    name: str,
+    directory: Path | None,
+    key: tuple[str, ...],
+    values: tuple[str, ...],
+    score: str | None,
+    unobserved: tuple[str, ...],
+    slot_minutes: int,
+    description: str,
+    author: str,
+    licence: str,
+    repository: str,
+) -> None:
+    """Write a package for the provider NAME: plugin, tests, README, CI. Asks nothing; every answer is an option."""
+    from titans.plugins import installed
+
+    answers = Answers(
+        name,
+        key=key,
+        columns=_columns(values),
+        score=score,
+        unobserved=_sentinels(unobserved),
+        slot_minutes=slot_minutes,
+        description=description,
+        author=author,
+        license=licence,
+        repository=repository,
+    )
+    if taken := [info for info in installed() if info.name == name]:
+        raise InputError(
+            f"the provider {name!r} is installed already ({taken[0]}), and two packages cannot claim one name; choose another, "
+            f"or pip uninstall {taken[0].distribution}"
+        )
+    folder = directory or Path(answers.distribution)
+    files = render(answers)
+    write(files, folder)
+    for path in files:
+        click.echo(f"  {folder / path}")
+    click.echo(
+        f"\n{len(files)} files. Next:\n\n  cd {folder}\n  pip install -e '.[dev]'\n  pytest\n\n"
+        f"Then put your own columns into src/{answers.package}/__init__.py and run pytest again."
+    )
+
+
+def _columns(given: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in given:
+        column, sign, dtype = text.rpartition(":")
+        if not sign or not column or not dtype:
+            raise click.BadParameter(f"{text!r} is not COLUMN:DTYPE, such as Price:Float64")
+        if column in found:
+            raise click.BadParameter(f"--value names {column!r} twice")
+        found[column] = dtype
+    return found
+
+
+def _sentinels(given: tuple[str, ...]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for column, text in parse_pairs(given).items():
+        try:
+            found[column] = int(text) if text.lstrip("-").isdigit() else float(text)
+        except ValueError:
+            raise click.BadParameter(f"{text!r} is no number, in --unobserved {column}={text}") from None
+    return found
+
+
+COMMANDS = (new_provider,)

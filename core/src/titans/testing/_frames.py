@@ -1,0 +1,87 @@
+"""Frames for the checks: of any dtype a schema can have, with any value, and Hypothesis to look through them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import polars as pl
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from titans.provider import Provider
+
+__all__ = ["extremes", "for_all", "snapshot", "snapshots", "values"]
+
+Strategies = Mapping[str, st.SearchStrategy[Any]]
+
+
+def for_all(strategy: st.SearchStrategy[Any], holds: Callable[[Any], None], examples: int) -> None:
+    """Call `holds` with examples of the strategy, always the same ones: what passes today passes tomorrow."""
+
+    @settings(
+        max_examples=examples, deadline=None, derandomize=True, database=None, report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck), phases=(Phase.generate, Phase.shrink),
+    )  # fmt: skip
+    @given(strategy)
+    def example(given: Any) -> None:
+        holds(given)
+
+    example()
+
+
+def values(dtype: str) -> st.SearchStrategy[Any]:
+    """Values of a dtype of `titans.schema.DTYPES`."""
+    if dtype.startswith("Float"):
+        return st.floats(allow_nan=False, allow_infinity=False, width=32 if dtype == "Float32" else 64)
+    if dtype.startswith(("Int", "UInt")):
+        return st.integers(*_range(dtype))
+    return {
+        "Boolean": st.booleans(),
+        "Date": st.dates(date(1900, 1, 1), date(2200, 1, 1)),
+        "String": st.text(st.characters(exclude_categories=["Cs"]), max_size=12),
+    }[dtype]
+
+
+def extremes(dtype: str) -> list[Any]:
+    """Values of a dtype that do not survive a detour through a smaller one."""
+    if dtype == "Float32":
+        return [0.0, 1.5, -1.5, 3.4028234663852886e38, 1.401298464324817e-45, 16_777_216.0]
+    if dtype == "Float64":
+        return [0.0, 0.1, -1e308, 5e-324, math.pi, 9_007_199_254_740_991.0, 16_777_217.0]
+    if dtype.startswith(("Int", "UInt")):
+        low, high = _range(dtype)
+        return [low, 0, 1, high - 1, high]
+    others: dict[str, list[Any]] = {
+        "Boolean": [True, False],
+        "Date": [date(1900, 1, 1), date(1970, 1, 1), date(2024, 2, 29), date(2200, 1, 1)],
+        "String": ["", " ", "0", "null", "한국", "🛰", "a,b;\"c'", "line\nbreak", "x" * 300],
+    }
+    return others[dtype]
+
+
+def _range(dtype: str) -> tuple[int, int]:
+    bits = int(dtype.lstrip("UInt"))
+    return (0, 2**bits - 1) if dtype.startswith("U") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def snapshot(provider: Provider, rows: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
+    """Rows of key and value columns as a frame of the schema's dtypes."""
+    dtypes = {**{name: pl.String() for name in provider.key}, **provider.schema.value_dtypes()}
+    return pl.DataFrame(rows, schema=dtypes, orient="row")
+
+
+def snapshots(
+    provider: Provider, keys: Sequence[tuple[str, ...]], given: Strategies
+) -> st.SearchStrategy[pl.DataFrame]:
+    """Full snapshots with some of `keys`; values of any kind, null and sentinels among them, or those that are `given`."""
+    columns = []
+    for name, dtype in provider.schema.columns.items():
+        kinds = [given.get(name, values(dtype)), st.none()]
+        if name in provider.schema.unobserved and name not in given:
+            kinds.append(st.just(provider.schema.unobserved[name]))
+        columns.append(st.one_of(kinds))
+    rows = st.dictionaries(st.sampled_from(list(keys)), st.tuples(*columns), max_size=len(keys))
+    return rows.map(lambda found: snapshot(provider, [(*key, *row) for key, row in found.items()]))
