@@ -32,7 +32,7 @@ from titans.results import Compaction, IngestResult
 from titans.slots import Month, Slot, iso, parse_duration, to_utc
 from titans.store import ObjectStore
 from titans.tiers.adopt import Adoption
-from titans.tiers.commit import pause, read_head
+from titans.tiers.commit import agree, pause, read_head
 from titans.tiers.compaction import compact, compact_month, seal, settle
 from titans.tiers.deletion import GRACE
 from titans.tiers.hot import HotFile, adopted_source, create_hot, list_hot
@@ -126,7 +126,7 @@ class Archive(ReadableArchive):
         result = IngestResult(
             "skipped", self.paths.hot_key(slot), collected, rows=frame.height, duplicates=duplicates, hash=content
         )
-        manifest = read_head(self.store, self.paths, self.provider, slot.month).manifest
+        manifest = self._admitted(slot.month)
         held = adopted_source(self.store, self.paths, self.provider, manifest, slot)
         if held is None:
             base = manifest.observed.before(slot.index)
@@ -149,6 +149,7 @@ class Archive(ReadableArchive):
                     status="ingested" if change.rows.height else "unchanged",
                     added=change.added,
                     changed=change.changed,
+                    filled=change.filled,
                     ceased=change.ceased,
                     corrections=adoption.corrections,
                 )
@@ -196,6 +197,7 @@ class Archive(ReadableArchive):
         source = Source(slot.index, "changes", content, collected)
         info = FileInfo.describe(rows, self.provider, "hot", (source,), hash=content)
         file = HotFile(self.paths.hot_key(slot), slot, info, rows)
+        self._admitted(slot.month)
         file, held = create_hot(self.store, self.provider, file, self.wait)
         # What counts is what was adopted; the file may be a leftover of an attempt that came after that and was cut short.
         manifest = read_head(self.store, self.paths, self.provider, slot.month).manifest
@@ -309,10 +311,18 @@ class Archive(ReadableArchive):
         log.info("%s %s: %s", self.provider.name, name, said, extra={"provider": self.provider.name, **fields})
         emit(Event(name, self.provider.name, fields), self.provider)
 
+    def _admitted(self, month: Month) -> Manifest:
+        """The month's manifest; raises `ProviderMismatchError` before anything is written to an archive of another kind."""
+        head = read_head(self.store, self.paths, self.provider, month)
+        if head.blob is None:
+            agree(self.store, self.paths, self.provider, month)
+        return head.manifest
+
     def _ingested(self, result: IngestResult, started: float) -> None:
         self._event(
             "snapshot_ingested", status=result.status, key=result.key, time=result.timestamp, rows=result.rows,
-            added=result.added, changed=result.changed, ceased=result.ceased, ms=_ms(started),
+            added=result.added, changed=result.changed, filled=result.filled, ceased=result.ceased,
+            ms=_ms(started),
         )  # fmt: skip
 
     def _refuse_truncated(self, slot: Slot, living: int, ceased: int, rows: int, max_ceased: float) -> None:

@@ -13,19 +13,22 @@ from attrs import define, field, frozen
 from titans.errors import (
     AlreadyExists,
     ConcurrencyConflictError,
+    FormatError,
     NotFound,
     OutcomeUnknown,
     PreconditionFailed,
+    ProviderMismatchError,
     Unavailable,
 )
 from titans.layout import Paths
 from titans.provider import Provider
-from titans.slots import Month
+from titans.slots import Month, Slot
 from titans.store import Blob, ObjectStore
+from titans.tiers.files import read_info
 from titans.tiers.legacy import is_legacy, upgraded
-from titans.tiers.manifest import Manifest, load_json
+from titans.tiers.manifest import Manifest, check_provider, load_json
 
-__all__ = ["ATTEMPTS", "Head", "Heads", "commit", "pause", "read_head"]
+__all__ = ["ATTEMPTS", "Head", "Heads", "agree", "commit", "pause", "read_head"]
 
 log = logging.getLogger("titans.commit")
 
@@ -51,6 +54,7 @@ def read_head(store: ObjectStore, paths: Paths, provider: Provider, month: Month
 
     Raises:
         ManifestError, FormatVersionError
+        ProviderMismatchError: the month was written with a key, a slot length or a schema that are not the provider's.
     """
     try:
         blob = store.get(paths.manifest_key(month))
@@ -61,7 +65,48 @@ def read_head(store: ObjectStore, paths: Paths, provider: Provider, month: Month
     found = load_json(blob.data, paths.manifest_key(month))
     if is_legacy(found):
         return Head(upgraded(found, store, paths, provider, month), blob)
-    return Head(Manifest.from_json(found, provider, month, paths), blob)
+    return Head(_complete(Manifest.from_json(found, provider, month, paths), store, paths, provider), blob)
+
+
+def _complete(manifest: Manifest, store: ObjectStore, paths: Paths, provider: Provider) -> Manifest:
+    """With the schemas that a manifest of before they were recorded does not name: one file of each says them."""
+    named = [(f.schema_version, f.file, f.first) for f in manifest.files]
+    named += [(k.schema_version, k.file, k.slot) for k in manifest.keyframes]
+    for version, file, index in named:
+        if version not in manifest.schemas:
+            key, slot = paths.file_key(manifest.month, file), Slot(manifest.month, index, paths.minutes)
+            try:
+                manifest = manifest.knowing(provider, read_info(store, key, provider, slot).schema)
+            except NotFound:
+                continue  # merged and removed since; or lost, which verify tells
+    if missing := sorted({version for version, _, _ in named} - set(manifest.schemas)):
+        raise ProviderMismatchError(
+            f"{paths.manifest_key(manifest.month)} has files of schema version {missing[0]} that do not say their columns, and "
+            f"{provider} declares version {provider.schema.version}; compact once with the release of the provider that has "
+            f"version {missing[0]}, then this one reads them"
+        )
+    return manifest
+
+
+def agree(store: ObjectStore, paths: Paths, provider: Provider, month: Month) -> None:
+    """For a month without a manifest: raise where the rest of the archive is not that of the provider.
+
+    The month before is looked at, else the nearest one before or after that has a manifest.
+
+    Raises:
+        ProviderMismatchError: see `titans.tiers.manifest.check_provider`.
+    """
+    keys = [paths.manifest_key(month.previous())]
+    for key in keys:
+        try:
+            check_provider(load_json(store.get(key).data, key), provider, key)
+        except NotFound:
+            if len(keys) == 1:
+                there = (paths.parse_manifest_key(e.key) for e in store.list(paths.warm_prefix + "/"))
+                months = sorted(m for m in there if m is not None and m != month)
+                keys += [paths.manifest_key(m) for m in [m for m in months if m < month][-1:] or months[:1]]
+        except (FormatError, KeyError, TypeError, ValueError, AttributeError) as error:
+            log.warning("%s cannot be read, and says nothing of other months: %s", key, error)
 
 
 @define
@@ -109,6 +154,7 @@ def commit(
     A write whose answer got lost is found again by its commit id: nothing is applied twice.
 
     Raises:
+        ProviderMismatchError: as `read_head`, or, for the first manifest of a month, the rest of the archive is not the provider's.
         ConcurrencyConflictError: `attempts` races were lost. Nothing is lost: hot files stay, and whoever compacts next
             adopts them.
         Unavailable: the store does not answer.
@@ -116,7 +162,7 @@ def commit(
     key = paths.manifest_key(month)
     tried: set[str] = set()
     reason: Exception | None = None
-    silent, missing_at = 0, -1
+    silent, missing_at, agreed = 0, -1, False
     for attempt in range(attempts):
         if attempt:
             wait(attempt - 1)
@@ -142,6 +188,13 @@ def commit(
             continue
         if changed is None:
             return head.manifest
+        if head.blob is None and not agreed:
+            try:
+                agree(store, paths, provider, month)
+            except Unavailable as error:
+                reason = error
+                continue
+            agreed = True
         commit_id = secrets.token_hex(8)
         changed = changed.committed(commit_id)
         tried.add(commit_id)

@@ -16,7 +16,7 @@ from titans.changes.digest import digest
 from titans.errors import CorruptFileError, NotFound
 from titans.layout import WarmName
 from titans.provider import Provider
-from titans.schema import CEASED, TIME
+from titans.schema import CEASED, TIME, Schema
 from titans.slots import Slot
 from titans.store import ObjectStore
 from titans.tiers.info import FileInfo
@@ -64,11 +64,12 @@ def decode(
 ) -> pl.DataFrame:
     """The rows of a file that satisfy `where` (all by default), in canonical columns and in the file's order.
 
-    Files of earlier writers may lack columns or have other dtypes; they are read as what they mean. `slot` is that of a hot
-    file: a tombstone in it that kept the time of the row before it means the slot.
+    Files of the original writers may lack columns or have other dtypes; they are read as what they mean. `slot` is that of a
+    hot file: a tombstone in it that kept the time of the row before it means the slot. A file of an earlier schema version is
+    read with `provider.as_of` that schema, and what comes of it put through its evolution.
 
     Raises:
-        CorruptFileError: it is no Parquet file, or lacks a key column.
+        CorruptFileError: it is no Parquet file, lacks a key column, or has not the columns of its own schema version.
     """
     readable = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
@@ -78,6 +79,7 @@ def decode(
                 return lazy.filter(where).collect()
         frame = pl.read_parquet(readable)
         if frame.schema != provider.schema_dtypes:
+            _refuse_foreign(source, frame, provider, key)
             frame = _aligned(frame, provider)
     except FileNotFoundError as error:
         raise NotFound(f"no object {key}") from error
@@ -90,8 +92,20 @@ def decode(
     return frame if where is None else frame.filter(where)
 
 
+def _refuse_foreign(source: bytes | Path, frame: pl.DataFrame, provider: Provider, key: str) -> None:
+    """Raise where a file that TITANS wrote has other columns than its schema version."""
+    described = _described(source, key)
+    if described is not None and described.get("schema_version") == provider.schema.version:
+        raise CorruptFileError(
+            f"{key} has the columns {dict(frame.schema)}, which are not those of schema version {provider.schema.version} of "
+            f"{provider}; if the provider's columns have changed, its schema version has to be raised"
+        )
+
+
 def _aligned(frame: pl.DataFrame, provider: Provider) -> pl.DataFrame:
     dtypes, columns = provider.schema_dtypes, provider.canonical_columns
+    now = {c: provider.schema.name_since(1, c) for c in frame.columns if c not in columns}
+    frame = frame.rename({old: new for old, new in now.items() if new not in frame.columns})
     known = [c for c in columns if c in frame.columns]
     missing = [pl.lit(None, dtype=dtypes[c]).alias(c) for c in columns if c not in known]
     if absent := [c for c in (*provider.key, TIME) if c not in known]:
@@ -124,6 +138,8 @@ class Source:
     """That of a hot file, see `decode`."""
     hash: str = ""
     """Of a hot file's rows. Once it was merged and removed, another file may come under its name, to be taken back."""
+    schema: Schema | None = None
+    """That of the earlier version of the provider that wrote it; `None` for today's."""
 
 
 def read_sources(
@@ -139,16 +155,19 @@ def read_sources(
     bytes_of = _fetched(store, [s.key for s in sources if isinstance(s, Source)])
     lazies = []
     for source, where in zip(sources, wheres, strict=True):
+        written = provider if isinstance(source, pl.DataFrame) else provider.as_of(source.schema)
         if isinstance(source, pl.DataFrame):
             lazy = source.lazy()
         elif source.slot is not None:
             described = _described(bytes_of[source.key], source.key)
             if described is not None and source.hash and described.get("hash") != source.hash:
                 raise NotFound(f"{source.key} is another file by now")
-            lazy = decode(bytes_of[source.key], provider, source.key, slot=source.slot).lazy()
+            lazy = decode(bytes_of[source.key], written, source.key, slot=source.slot).lazy()
         else:
             readable = bytes_of[source.key]
-            lazy = scan_files([io.BytesIO(readable) if isinstance(readable, bytes) else readable], provider)
+            lazy = scan_files([io.BytesIO(readable) if isinstance(readable, bytes) else readable], written)
+        if written is not provider:
+            lazy = provider.evolution(written.schema, source.key).apply(lazy, provider.key)  # type: ignore[union-attr]
         lazies.append(lazy if where is None else lazy.filter(where))
     try:
         return [lazies[0].collect()] if len(lazies) == 1 else pl.collect_all(lazies)
@@ -158,8 +177,12 @@ def read_sources(
     for source, where in zip(sources, wheres, strict=True):
         if isinstance(source, pl.DataFrame):
             frame = source if where is None else source.filter(where)
-        else:
+        elif source.schema is None:
             frame = decode(bytes_of[source.key], provider, source.key, where, source.slot)
+        else:
+            frame = decode(bytes_of[source.key], provider.as_of(source.schema), source.key, slot=source.slot)
+            frame = provider.evolution(source.schema, source.key).apply(frame, provider.key)
+            frame = frame if where is None else frame.filter(where)
         frames.append(frame)
     return frames
 
@@ -204,7 +227,7 @@ def read_info(store: ObjectStore, key: str, provider: Provider, slot: Slot, size
         if footer <= size:
             tail = tail if footer <= len(tail) else store.get_range(key, size - footer, size)
             if (described := _described(tail, key)) is not None:
-                return evolve(FileInfo.from_json(described, provider, slot.month.start, key), size=size)
+                return evolve(_parsed(described, tail, provider, key, slot), size=size)
     return _info(store.get(key).data if path is None else path, provider, key, slot)
 
 
@@ -230,6 +253,19 @@ def _described(source: bytes | Path, key: str) -> dict[str, Any] | None:
     return described
 
 
+def _parsed(described: dict[str, Any], source: bytes | Path, provider: Provider, key: str, slot: Slot) -> FileInfo:
+    """With the file's own columns, where an earlier version of the provider wrote it."""
+    info = FileInfo.from_json(described, provider, slot.month.start, key)
+    if info.schema_version == provider.schema.version:
+        return info
+    stored = pl.read_parquet_schema(io.BytesIO(source) if isinstance(source, bytes) else source)
+    try:
+        columns = {c: str(dtype) for c, dtype in stored.items() if c not in (*provider.key, TIME, CEASED)}
+        return evolve(info, schema=Schema(columns, version=info.schema_version))
+    except ValueError as error:
+        raise CorruptFileError(f"{key} has columns that no schema can have: {error}") from error
+
+
 def _info(source: bytes | Path, provider: Provider, key: str, slot: Slot) -> FileInfo:
     described = _described(source, key)
     if described is None:
@@ -238,7 +274,7 @@ def _info(source: bytes | Path, provider: Provider, key: str, slot: Slot) -> Fil
         origin = Origin(slot.index, "changes", digest(rows), slot.start)
         info = FileInfo.describe(rows, provider, "legacy", (origin,), hash=origin.hash)
     else:
-        info = FileInfo.from_json(described, provider, slot.month.start, key)
+        info = _parsed(described, source, provider, key, slot)
     try:
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
     except FileNotFoundError as error:

@@ -17,7 +17,8 @@ from titans.slots import Month, Slot
 from titans.store import ObjectStore
 from titans.tiers.commit import Head, commit, pause
 from titans.tiers.deletion import exists, listed, retire, stamped
-from titans.tiers.files import FINAL, encode, read_file
+from titans.tiers.entries import read_input, versions_cast
+from titans.tiers.files import FINAL, encode
 from titans.tiers.info import UNKNOWN, FileInfo, Source
 from titans.tiers.manifest import FileEntry, Manifest, Pending
 
@@ -121,10 +122,8 @@ def merge(
 def _write(store: ObjectStore, paths: Paths, provider: Provider, manifest: Manifest, plan: Merge) -> FileEntry:
     month = manifest.month
     first, last = min(f.first for f in plan.inputs), max(f.last for f in plan.inputs)
-    read = [
-        read_file(store, paths.file_key(month, f.file), provider, Slot(month, f.first, paths.minutes), hot=f.is_hot)
-        for f in plan.inputs
-    ]
+    inputs = [read_input(store, paths, provider, manifest, f) for f in plan.inputs]
+    read = [(i.rows, i.info) for i in inputs]
     for entry, (rows, _) in zip(plan.inputs, read, strict=True):
         if rows.height != entry.rows:
             raise CorruptFileError(
@@ -136,7 +135,7 @@ def _write(store: ObjectStore, paths: Paths, provider: Provider, manifest: Manif
         [rows for f, (rows, _) in zip(plan.inputs, read, strict=True) if f.is_correction],
         provider,
     )
-    rows_in, hash_in = sum(f.rows for f in plan.inputs), add(*(f.hash for f in plan.inputs))
+    rows_in, hash_in = sum(f.rows for f in plan.inputs), add(*(i.hash for i in inputs))
     if merged.height == rows_in:
         hash_out = digest(merged)
         intact = hash_out == hash_in
@@ -157,8 +156,9 @@ def _write(store: ObjectStore, paths: Paths, provider: Provider, manifest: Manif
     corrections = tuple(f.file for f in plan.inputs if f.is_correction)
     corrections += tuple(name for _, info in read for name in info.corrections)
     info = FileInfo.describe(
-        merged, provider, "merged", sources, rows_in=rows_in, hash=hash_out, corrections=tuple(sorted(corrections))
-    )
+        merged, provider, "merged", sources, rows_in=rows_in, hash=hash_out, corrections=tuple(sorted(corrections)),
+        cast_from=versions_cast(provider, plan.inputs),
+    )  # fmt: skip
     data = encode(merged, info, provider, *([FINAL] if plan.level == TOP else []))
     for number in range(manifest.next_file_id, manifest.next_file_id + _NAMES):
         name = Paths.merged_name(plan.level, number, first, last)
