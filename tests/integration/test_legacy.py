@@ -9,7 +9,7 @@ import pytest
 from oracle import PROVIDER, as_dict, changes, snapshot
 
 from titans import Archive
-from titans.errors import ManifestError
+from titans.errors import ManifestError, ProviderMismatchError
 from titans.slots import Slot
 from titans.store.memory import MemoryStore
 
@@ -196,7 +196,6 @@ def test_columns_that_an_early_writer_did_not_have_are_null(store):
     [
         ({"provider": "other"}, "that of provider 'other'"),
         ({"month": 2}, "month 2026-02"),
-        ({"pk_columns": ["k", "l"]}, "primary key k, l"),
         ({"levels": {"0": [{"file": "../../secret", "hot_range": [0, 0]}]}}, "cannot be its own"),
         ({"levels": {"0": [{}]}}, "cannot be read"),
     ],
@@ -204,6 +203,12 @@ def test_columns_that_an_early_writer_did_not_have_are_null(store):
 def test_a_forged_original_manifest_is_refused(store, original, change, message):
     original.save(**change)
     with pytest.raises(ManifestError, match=message):
+        Archive(store, PROVIDER).latest()
+
+
+def test_an_original_manifest_with_another_key_is_refused(store, original):
+    original.save(pk_columns=["k", "l"])
+    with pytest.raises(ProviderMismatchError, match=r"primary key k, l, but provider 'small' declares k"):
         Archive(store, PROVIDER).latest()
 
 

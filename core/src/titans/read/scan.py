@@ -14,7 +14,7 @@ from polars.io.plugins import register_io_source
 
 from titans.read.reader import TICK, Reader, bounds
 from titans.schema import TIME
-from titans.tiers.files import Source, read_sources, scan_files
+from titans.tiers.files import Source, read_sources, scan_files, scan_source
 from titans.tiers.view import MonthView, Part
 
 __all__ = ["scan"]
@@ -33,7 +33,8 @@ def scan(reader: Reader, start: datetime | None, end: datetime | None) -> pl.Laz
         restated = [time for time in view.full.values() if first <= time < last]
         for part in alone:
             within = [time for time in restated if part.overlaps(time, time + TICK)]
-            if not within and part.within(first, last) and _on_disk(reader, part):
+            of_today = isinstance(part.data, Source) and part.data.schema is None
+            if not within and part.within(first, last) and _on_disk(reader, part) and of_today:
                 assert isinstance(part.data, Source)
                 whole.append(part.data)
             else:
@@ -85,7 +86,7 @@ def _part(reader: Reader, part: Part, start: datetime, end: datetime, but: list[
     where = [] if part.within(start, end) else [pl.col(TIME) >= start, pl.col(TIME) < end]
     where += [pl.col(TIME) != time for time in but]
     if isinstance(part.data, Source) and _on_disk(reader, part):
-        return scan_files([reader.store.local_path(part.data.key)], reader.provider).filter(*where)
+        return scan_source(part.data, reader.store.local_path(part.data.key), reader.provider).filter(*where)
     condition = pl.all_horizontal(where) if where else None
     return _later(lambda: read_sources(reader.store, reader.provider, [part.data], [condition])[0], reader)
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 from attrs import evolve, frozen
@@ -32,11 +32,14 @@ __all__ = [
     "read_info",
     "read_sources",
     "scan_files",
+    "scan_source",
 ]
 
 METADATA_KEY = "titans"
 FINAL = 12
 """zstd level of what stays for ever; files that are soon merged take less time at `_PASSING`."""
+
+_Frame = TypeVar("_Frame", pl.DataFrame, pl.LazyFrame)
 
 _PASSING = 3
 _ROW_GROUP = 40_000
@@ -155,19 +158,17 @@ def read_sources(
     bytes_of = _fetched(store, [s.key for s in sources if isinstance(s, Source)])
     lazies = []
     for source, where in zip(sources, wheres, strict=True):
-        written = provider if isinstance(source, pl.DataFrame) else provider.as_of(source.schema)
         if isinstance(source, pl.DataFrame):
             lazy = source.lazy()
         elif source.slot is not None:
             described = _described(bytes_of[source.key], source.key)
             if described is not None and source.hash and described.get("hash") != source.hash:
                 raise NotFound(f"{source.key} is another file by now")
-            lazy = decode(bytes_of[source.key], written, source.key, slot=source.slot).lazy()
+            rows = decode(bytes_of[source.key], provider.as_of(source.schema), source.key, slot=source.slot)
+            lazy = _evolved(rows.lazy(), source, provider)
         else:
             readable = bytes_of[source.key]
-            lazy = scan_files([io.BytesIO(readable) if isinstance(readable, bytes) else readable], written)
-        if written is not provider:
-            lazy = provider.evolution(written.schema, source.key).apply(lazy, provider.key)  # type: ignore[union-attr]
+            lazy = scan_source(source, io.BytesIO(readable) if isinstance(readable, bytes) else readable, provider)
         lazies.append(lazy if where is None else lazy.filter(where))
     try:
         return [lazies[0].collect()] if len(lazies) == 1 else pl.collect_all(lazies)
@@ -181,7 +182,7 @@ def read_sources(
             frame = decode(bytes_of[source.key], provider, source.key, where, source.slot)
         else:
             frame = decode(bytes_of[source.key], provider.as_of(source.schema), source.key, slot=source.slot)
-            frame = provider.evolution(source.schema, source.key).apply(frame, provider.key)
+            frame = _evolved(frame, source, provider)
             frame = frame if where is None else frame.filter(where)
         frames.append(frame)
     return frames
@@ -191,6 +192,16 @@ def scan_files(sources: Sequence[Any], provider: Provider) -> pl.LazyFrame:
     """Files in canonical columns (paths, or bytes to be read), not opened before the frame is collected."""
     schema = dict(provider.schema_dtypes)
     return pl.scan_parquet(list(sources), schema=schema, glob=False, hive_partitioning=False)
+
+
+def scan_source(source: Source, readable: Any, provider: Provider) -> pl.LazyFrame:
+    """As `scan_files`, for one file of whatever schema version; predicates and columns reach it under its own names."""
+    return _evolved(scan_files([readable], provider.as_of(source.schema)), source, provider)
+
+
+def _evolved(rows: _Frame, source: Source, provider: Provider) -> _Frame:
+    """Rows of `source`, as it was written, in today's columns."""
+    return rows if source.schema is None else provider.evolution(source.schema, source.key).apply(rows, provider.key)
 
 
 def _fetched(store: ObjectStore, keys: Sequence[str]) -> dict[str, bytes | Path]:
