@@ -109,8 +109,7 @@ class Evolution:
         """Rows in the canonical columns of the old schema in those of the new one; added columns are null.
 
         Raises:
-            ProviderMismatchError: an integer beyond 2**53 that a `Float64` cannot hold. A LazyFrame raises polars'
-                `ComputeError` with the same message when it is collected.
+            ProviderMismatchError: an integer beyond 2**53 that a `Float64` cannot hold; a LazyFrame raises when it is collected.
         """
         import polars as pl
 
@@ -124,11 +123,7 @@ class Evolution:
             elif name not in self.widened:
                 column = stored
             elif self.widened[name][0] in _MAYBE_INEXACT and dtype.is_float():
-                check = partial(self._exactly, name)
-                if isinstance(frame, pl.DataFrame):  # at once: inside an expression the error would become polars' own
-                    column = pl.lit(check(frame[was.get(name, name)]))
-                else:
-                    column = stored.map_batches(check, return_dtype=dtype, is_elementwise=True)
+                column = stored.map_batches(partial(self._exactly, name), return_dtype=dtype, is_elementwise=True)
             else:
                 column = stored.cast(dtype)
             columns.append(column.alias(name))
