@@ -115,19 +115,21 @@ class Evolution:
 
         dtypes = self.new.value_dtypes()
         was = {new: old for old, new in self.renamed.items()}
-        columns: list[pl.Expr] = [pl.col(name) for name in (*key, TIME)]
-        for name, dtype in dtypes.items():
-            stored = pl.col(was.get(name, name))
-            if name in self.added:
-                column = pl.lit(None, dtype=dtype)
-            elif name not in self.widened:
-                column = stored
-            elif self.widened[name][0] in _MAYBE_INEXACT and dtype.is_float():
-                column = stored.map_batches(partial(self._exactly, name), return_dtype=dtype, is_elementwise=True)
+        stored = {c: pl.col(c) for c in self.old.columns}
+        for name, (dtype, _) in self.widened.items():
+            column, target = was.get(name, name), dtypes[name]
+            if dtype in _MAYBE_INEXACT and target.is_float():
+                check = partial(self._exactly, name)
+                stored[column] = pl.col(column).map_batches(check, return_dtype=target, is_elementwise=True)
             else:
-                column = stored.cast(dtype)
-            columns.append(column.alias(name))
-        return frame.select(*columns, pl.col(CEASED))
+                stored[column] = pl.col(column).cast(target)
+        # Cast first, then named: polars carries a predicate on to the file through a cast of integers and through a new name,
+        # but not through both in one.
+        columns = [
+            pl.lit(None, dtype=dtype).alias(name) if name in self.added else pl.col(was.get(name, name)).alias(name)
+            for name, dtype in dtypes.items()
+        ]
+        return frame.select(*key, TIME, *stored.values(), CEASED).select(*key, TIME, *columns, CEASED)
 
     def _exactly(self, name: str, column: pl.Series) -> pl.Series:
         import polars as pl
