@@ -12,7 +12,7 @@ import polars as pl
 from attrs import define, evolve, field, frozen
 
 from titans.changes.digest import digest
-from titans.errors import FormatError, NotFound, ProviderMismatchError
+from titans.errors import FormatError, NotFound
 from titans.layout import Paths
 from titans.provider import Provider
 from titans.schema import CEASED, TIME
@@ -100,6 +100,9 @@ def verify(store: ObjectStore, paths: Paths, provider: Provider, *, deep: bool =
 
     Args:
         deep: read every row, not only metadata.
+
+    Raises:
+        ProviderMismatchError: the archive, or a file in it, is not this provider's, or a newer version of it wrote it.
     """
     notes, found, gaps, orphans = _Notes(), inventory(store, paths), {}, 0
     for month in found.months:
@@ -266,7 +269,7 @@ def _keyframes(
 def _tried(check: str, key: str, notes: _Notes, read: Callable[[], T]) -> T | None:
     try:
         result = read()
-    except (FormatError, NotFound, ProviderMismatchError) as error:
+    except (FormatError, NotFound) as error:
         notes.say(check, False, f"{key}: {error}")
         return None
     notes.say(check, True, "")
