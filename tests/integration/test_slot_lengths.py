@@ -196,12 +196,12 @@ def test_the_command_line_follows_the_length_and_says_when_it_changed(hourly, ca
     assert call(capsys, "verify", "--deep", "-p", "acme")[0] == 0
 
     site.forget()
-    source.write_text(source.read_text().replace("slot_minutes=60", "slot_minutes=30"))
+    source.write_text(source.read_text().replace("slot_minutes=60", "slot_minutes=120"))
     plugins.clear()
     before = objects(LocalStore(folder))
     table = str(tmp_path / "0.parquet")
     for args in (["latest"], ["status"], ["compact"], ["upload", table, "--at", "2026-01-23T20:00Z"], ["verify"], ["repair"]):
         code, _ = call(capsys, *args, "-p", "acme")
-        assert "slots of 60 minutes, but provider 'acme' (acme-titans 1.0) declares 30" in str(code), args
+        assert "slots of 60 minutes, but provider 'acme' (acme-titans 1.0) declares 120" in str(code), args
         assert "declare PathLayout(slot_minutes=60), or begin another archive" in str(code)
     assert objects(LocalStore(folder)) == before
