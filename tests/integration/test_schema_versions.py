@@ -373,7 +373,9 @@ def test_another_key_is_refused_even_by_repair(store):
     archive = Archive(store, evolve(V2, key=("k", "l")))
     before = objects(store)
     for call in (archive.latest, archive.compact, archive.repair):
-        refused(call, "primary key k, but", "declares k, l (schema version 2)", "a key cannot change", "another archive")
+        refused(
+            call, "primary key k, but", "declares k, l (schema version 2)", "a key cannot change", "another archive"
+        )
     assert objects(store) == before
 
 

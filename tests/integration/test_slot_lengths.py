@@ -200,7 +200,14 @@ def test_the_command_line_follows_the_length_and_says_when_it_changed(hourly, ca
     plugins.clear()
     before = objects(LocalStore(folder))
     table = str(tmp_path / "0.parquet")
-    for args in (["latest"], ["status"], ["compact"], ["upload", table, "--at", "2026-01-23T20:00Z"], ["verify"], ["repair"]):
+    for args in (
+        ["latest"],
+        ["status"],
+        ["compact"],
+        ["upload", table, "--at", "2026-01-23T20:00Z"],
+        ["verify"],
+        ["repair"],
+    ):
         code, _ = call(capsys, *args, "-p", "acme")
         assert "slots of 60 minutes, but provider 'acme' (acme-titans 1.0) declares 120" in str(code), args
         assert "declare PathLayout(slot_minutes=60), or begin another archive" in str(code)

@@ -371,7 +371,7 @@ def _stale_keyframes() -> Iterator[None]:
         yield
 
 
-@defect(within=100, profile=LATE)
+@defect(within=200, profile=evolve(LATE, compactors=(2, 3), sealers=(2,), slots=(6, 7, 8)))
 def _unchecked_keyframe() -> Iterator[None]:
     """a keyframe is committed though slots before it were adopted while it was written"""
     with patch("titans.tiers.keyframes.SlotSet", lambda intervals=(): SlotSet()):

@@ -25,7 +25,20 @@ from titans.slots import parse_duration
 from titans.tiers import files
 from titans.tiers.deletion import GRACE
 
-__all__ = ["AGAIN", "BUSY", "CHANGES", "LATE", "PROFILES", "READ", "SWEPT", "UNCLEAR", "UPGRADE", "Outcome", "Profile", "simulate"]
+__all__ = [
+    "AGAIN",
+    "BUSY",
+    "CHANGES",
+    "LATE",
+    "PROFILES",
+    "READ",
+    "SWEPT",
+    "UNCLEAR",
+    "UPGRADE",
+    "Outcome",
+    "Profile",
+    "simulate",
+]
 
 KEYS = "abc"
 _LIVES = 6

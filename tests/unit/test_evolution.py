@@ -54,7 +54,9 @@ def test_no_rows_have_the_new_columns_too():
 def test_every_pair_of_dtypes_is_either_allowed_and_keeps_the_values_or_refused(old, new):
     first, second = Schema({"v": old}), Schema({"v": new}, version=2)
     if old != new and new not in WIDER.get(old, ()):
-        with pytest.raises(ProviderMismatchError, match=rf"column 'v' is {old} in schema version 1 .* and {new} in version 2"):
+        with pytest.raises(
+            ProviderMismatchError, match=rf"column 'v' is {old} in schema version 1 .* and {new} in version 2"
+        ):
             Evolution.between(first, second, "provider 'p'")
         return
     dtype = first.value_dtypes()["v"]
@@ -77,7 +79,9 @@ def test_integers_become_floats_exactly_or_not_at_all(values):
         assert evolution.apply(stored, KEY)["v"].to_list() == values
         assert evolution.apply(stored.lazy(), KEY).collect()["v"].to_list() == values
         return
-    with pytest.raises(ProviderMismatchError, match="no exact Float64, which version 2 declares; first: .*; declare Int64"):
+    with pytest.raises(
+        ProviderMismatchError, match="no exact Float64, which version 2 declares; first: .*; declare Int64"
+    ):
         evolution.apply(stored, KEY)
     with pytest.raises(ProviderMismatchError, match="no exact Float64"):
         evolution.apply(stored.lazy(), KEY).collect()
@@ -108,7 +112,9 @@ def test_what_would_lose_something_is_refused(new, parts):
 
 
 def test_an_older_provider_is_refused():
-    with pytest.raises(ProviderMismatchError, match="x has schema version 2, but provider 'p' declares version 1 .*upgrade"):
+    with pytest.raises(
+        ProviderMismatchError, match="x has schema version 2, but provider 'p' declares version 1 .*upgrade"
+    ):
         Evolution.between(NEW, OLD, "provider 'p'", "x")
 
 

@@ -60,7 +60,9 @@ def _delta(old: pl.DataFrame, new: pl.DataFrame, at: datetime, provider: Provide
     moved = joined.filter(differs)
     added = moved[_OLD].null_count()
     gone = old.select(key).join(new.select(key), on=key, how="anti")
-    is_other = pl.any_horizontal(pl.col(v + _OLD).is_not_null() & pl.col(v).ne_missing(pl.col(v + _OLD)) for v in values)
+    is_other = pl.any_horizontal(
+        pl.col(v + _OLD).is_not_null() & pl.col(v).ne_missing(pl.col(v + _OLD)) for v in values
+    )
     changed = moved.select((pl.col(_OLD).is_not_null() & is_other).sum()).item()
     rows = moved.select(*key, time, *values, pl.lit(value=False).alias(CEASED))
     if gone.height:
