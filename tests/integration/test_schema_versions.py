@@ -524,3 +524,19 @@ def test_three_versions_in_a_row(store):
     head = read_head(store, archive.paths, third, Month(2026, 1)).manifest
     assert {version for f in head.files for version in f.cast_from} == {1, 2}
     refused(Archive(store, V2).latest, "has schema version 3", "declares version 2")
+
+
+def test_a_large_file_of_version_1_says_its_columns_in_its_last_bytes():
+    store = MemoryStore()  # not on this machine: only the end of a large file is fetched
+    rows = pl.DataFrame(
+        {"k": [f"{n:06d}" for n in range(50_000)], "n": range(50_000), "w": [n / 7 for n in range(50_000)]}
+    )
+    for slot in range(2):
+        Archive(store, V1).ingest(rows.with_columns(pl.col("n") + slot), at(slot))
+    store.delete(JANUARY)
+    archive = Archive(store, V2)
+    (repair,) = archive.repair()
+    assert repair.manifest.schemas[1].columns == {"n": "Int32", "w": "Float32"}
+    assert min(entry.bytes for entry in repair.manifest.files) > 1 << 16
+    archive.compact()
+    assert archive.latest()["n"].to_list() == list(range(1, 50_001))

@@ -142,14 +142,7 @@ def test_an_upload_cut_short_after_vacuum_is_not_taken_for_done_when_it_is_tried
     archive.vacuum("0s")
     key = archive.paths.hot_key(Slot.of(at(3)))
     with monkeypatch.context() as patched:
-        answers = iter([read_head])  # the look before the upload is answered, the one after it is not
-
-        def once(*of_month):
-            for read in answers:
-                return read(*of_month)
-            raise Unavailable("throttled")
-
-        patched.setattr("titans.archive.read_head", once)
+        patched.setattr("titans.archive.read_head", lambda *_: (_ for _ in ()).throw(Unavailable("throttled")))
         with pytest.raises(Unavailable):
             archive.upload(changes({"a": (99, 0.5)}), at(3))
     assert key in keys(archive)

@@ -32,7 +32,7 @@ from titans.results import Compaction, IngestResult
 from titans.slots import Month, Slot, iso, parse_duration, to_utc
 from titans.store import ObjectStore
 from titans.tiers.adopt import Adoption
-from titans.tiers.commit import agree, pause, read_head
+from titans.tiers.commit import admitted, pause, read_head
 from titans.tiers.compaction import compact, compact_month, seal, settle
 from titans.tiers.deletion import GRACE
 from titans.tiers.hot import HotFile, adopted_source, create_hot, list_hot
@@ -67,6 +67,9 @@ def open(
             `TITANS_STORE` names, else the folder `./titans-data`.
         provider: the name of an installed provider, or one made by hand.
         s3_client: a boto3 client to use for `s3://`.
+
+    The store is not looked at yet: an archive that a provider with another key, slot length or newer schema wrote is refused
+    (`ProviderMismatchError`) at the first question or write.
 
     Raises:
         UnknownProviderError, PluginError: see `titans.plugins`.
@@ -126,7 +129,7 @@ class Archive(ReadableArchive):
         result = IngestResult(
             "skipped", self.paths.hot_key(slot), collected, rows=frame.height, duplicates=duplicates, hash=content
         )
-        manifest = self._admitted(slot.month)
+        manifest = admitted(self.store, self.paths, self.provider, slot.month)
         held = adopted_source(self.store, self.paths, self.provider, manifest, slot)
         if held is None:
             base = manifest.observed.before(slot.index)
@@ -197,7 +200,7 @@ class Archive(ReadableArchive):
         source = Source(slot.index, "changes", content, collected)
         info = FileInfo.describe(rows, self.provider, "hot", (source,), hash=content)
         file = HotFile(self.paths.hot_key(slot), slot, info, rows)
-        self._admitted(slot.month)
+        admitted(self.store, self.paths, self.provider, slot.month)
         file, held = create_hot(self.store, self.provider, file, self.wait)
         # What counts is what was adopted; the file may be a leftover of an attempt that came after that and was cut short.
         manifest = read_head(self.store, self.paths, self.provider, slot.month).manifest
@@ -310,13 +313,6 @@ class Archive(ReadableArchive):
         said = " ".join(f"{key}={value}" for key, value in fields.items())
         log.info("%s %s: %s", self.provider.name, name, said, extra={"provider": self.provider.name, **fields})
         emit(Event(name, self.provider.name, fields), self.provider)
-
-    def _admitted(self, month: Month) -> Manifest:
-        """The month's manifest; raises `ProviderMismatchError` before anything is written to an archive of another kind."""
-        head = read_head(self.store, self.paths, self.provider, month)
-        if head.blob is None:
-            agree(self.store, self.paths, self.provider, month)
-        return head.manifest
 
     def _ingested(self, result: IngestResult, started: float) -> None:
         self._event(

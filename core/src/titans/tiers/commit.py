@@ -28,7 +28,7 @@ from titans.tiers.files import read_info
 from titans.tiers.legacy import is_legacy, upgraded
 from titans.tiers.manifest import Manifest, check_provider, load_json
 
-__all__ = ["ATTEMPTS", "Head", "Heads", "agree", "commit", "pause", "read_head"]
+__all__ = ["ATTEMPTS", "Head", "Heads", "admitted", "agree", "commit", "pause", "read_head"]
 
 log = logging.getLogger("titans.commit")
 
@@ -86,6 +86,14 @@ def _complete(manifest: Manifest, store: ObjectStore, paths: Paths, provider: Pr
             f"version {missing[0]}, then this one reads them"
         )
     return manifest
+
+
+def admitted(store: ObjectStore, paths: Paths, provider: Provider, month: Month) -> Manifest:
+    """The manifest of a month that is about to be written to. Raises as `read_head` and `agree`."""
+    head = read_head(store, paths, provider, month)
+    if head.blob is None:
+        agree(store, paths, provider, month)
+    return head.manifest
 
 
 def agree(store: ObjectStore, paths: Paths, provider: Provider, month: Month) -> None:
