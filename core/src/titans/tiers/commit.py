@@ -54,6 +54,7 @@ def read_head(store: ObjectStore, paths: Paths, provider: Provider, month: Month
 
     Raises:
         ManifestError, FormatVersionError
+        NotFound: a file that has to be looked at, because the manifest does not say enough of it, is not there (any more).
         ProviderMismatchError: the month was written with a key, a slot length or a schema that are not the provider's.
     """
     try:
@@ -72,14 +73,17 @@ def _complete(manifest: Manifest, store: ObjectStore, paths: Paths, provider: Pr
     """With the schemas that a manifest of before they were recorded does not name: one file of each says them."""
     named = [(f.schema_version, f.file, f.first) for f in manifest.files]
     named += [(k.schema_version, k.file, k.slot) for k in manifest.keyframes]
+    gone: NotFound | None = None
     for version, file, index in named:
         if version not in manifest.schemas:
             key, slot = paths.file_key(manifest.month, file), Slot(manifest.month, index, paths.minutes)
             try:
                 manifest = manifest.knowing(provider, read_info(store, key, provider, slot).schema)
-            except NotFound:
-                continue  # merged and removed since; or lost, which verify tells
+            except NotFound as error:
+                gone = error
     if missing := sorted({version for version, _, _ in named} - set(manifest.schemas)):
+        if gone is not None:
+            raise gone  # merged and removed since the manifest was read: who asked reads it again
         raise ProviderMismatchError(
             f"{paths.manifest_key(manifest.month)} has files of schema version {missing[0]} that do not say their columns, and "
             f"{provider} declares version {provider.schema.version}; compact once with the release of the provider that has "

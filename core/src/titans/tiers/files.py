@@ -269,11 +269,13 @@ def _parsed(described: dict[str, Any], source: bytes | Path, provider: Provider,
     info = FileInfo.from_json(described, provider, slot.month.start, key)
     if info.schema_version == provider.schema.version:
         return info
-    stored = pl.read_parquet_schema(io.BytesIO(source) if isinstance(source, bytes) else source)
     try:
+        stored = pl.read_parquet_schema(io.BytesIO(source) if isinstance(source, bytes) else source)
         columns = {c: str(dtype) for c, dtype in stored.items() if c not in (*provider.key, TIME, CEASED)}
         return evolve(info, schema=Schema(columns, version=info.schema_version))
-    except ValueError as error:
+    except FileNotFoundError as error:
+        raise NotFound(f"no object {key}") from error
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         raise CorruptFileError(f"{key} has columns that no schema can have: {error}") from error
 
 
