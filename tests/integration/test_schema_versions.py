@@ -338,6 +338,17 @@ def test_version_1_refuses_a_hot_file_of_version_2(store):
     assert objects(store) == before
 
 
+def test_hot_files_alone_say_which_versions_may_go_on(store):
+    Archive(store, V2).upload(second_changes({"a": (1, 0.5, "x")}), at(0))
+    before = objects(store)
+    refused(lambda: Archive(store, V1).upload(first_changes({"a": (1, 0.5)}), at(1)), "written with schema version 2")
+    lesser = evolve(V2, schema=Schema({"n": "Int64"}, version=3))
+    refused(
+        lambda: Archive(store, lesser).ingest(pl.DataFrame({"k": ["a"]}), at(1)), "column 'zone' of schema version 2"
+    )
+    assert objects(store) == before
+
+
 def test_months_that_version_2_has_not_touched_stay_readable_under_version_1(store):
     old, seen = begun(store, range(6, 12))
     gone_on(store, seen, range(13, 14))

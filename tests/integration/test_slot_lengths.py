@@ -114,11 +114,26 @@ def test_another_length_than_the_archive_has_is_refused(began, declares, compact
         archive.compact()
         refused(archive.store, declares, said, f"declare PathLayout(slot_minutes={began.layout.slot_minutes})")
         return
-    before = objects(archive.store)  # no manifest yet; the hot file says it
-    for call in (Archive(archive.store, declares).latest, Archive(archive.store, declares).compact):
+    before, other = objects(archive.store), Archive(archive.store, declares)  # no manifest yet; the hot file says it
+    for call in (
+        other.latest,
+        other.compact,
+        lambda: other.ingest(snapshot({"a": (1, 0.5)}), at(7)),
+        lambda: other.upload(changes({"a": (1, 0.5)}), at(7)),
+    ):
         with pytest.raises(ProviderMismatchError, match=said):
             call()
     assert objects(archive.store) == before
+
+
+def test_hot_files_between_the_slots_of_a_provider_are_named(caplog):
+    archive = Archive(MemoryStore(), PROVIDER)
+    archive.upload(changes({"a": (1, 0.5)}), at(1))
+    hourly = Archive(archive.store, HOURLY)
+    assert hourly.latest().height == 0
+    assert "22-10.parquet is not at the start of a slot of 60 minutes" in caplog.text
+    with pytest.raises(ProviderMismatchError, match="22-10.parquet has slots of 10 minutes"):
+        hourly.upload(changes({"a": (1, 0.5)}), at(6))
 
 
 def test_an_archive_that_says_nothing_has_slots_of_ten_minutes():

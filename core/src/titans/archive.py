@@ -129,7 +129,7 @@ class Archive(ReadableArchive):
         result = IngestResult(
             "skipped", self.paths.hot_key(slot), collected, rows=frame.height, duplicates=duplicates, hash=content
         )
-        manifest = admitted(self.store, self.paths, self.provider, slot.month)
+        manifest = admitted(self.store, self.paths, self.provider, slot.month).manifest
         held = adopted_source(self.store, self.paths, self.provider, manifest, slot)
         if held is None:
             base = manifest.observed.before(slot.index)

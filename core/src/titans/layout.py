@@ -158,6 +158,10 @@ class Paths:
             "upload_hot_tier returns it"
         )
 
+    def as_any_hot_key(self, key: str) -> Slot | None:
+        """As `parse_hot_key`, for slots of whatever length: the minute of the key. `None` where it is no hot key at all."""
+        return _hot_slot(key.removeprefix(self.hot_prefix), 1) if key.startswith(self.hot_prefix) else None
+
     # --- warm tier ----------------------------------------------------------------------------------------------------
 
     def warm_month(self, month: Month) -> str:

@@ -92,22 +92,23 @@ def _complete(manifest: Manifest, store: ObjectStore, paths: Paths, provider: Pr
     return manifest
 
 
-def admitted(store: ObjectStore, paths: Paths, provider: Provider, month: Month) -> Manifest:
-    """The manifest of a month that is about to be written to. Raises as `read_head` and `agree`."""
+def admitted(store: ObjectStore, paths: Paths, provider: Provider, month: Month) -> Head:
+    """As `read_head`, for a month that is about to be written to: where it has no manifest, the rest of the archive is asked."""
     head = read_head(store, paths, provider, month)
     if head.blob is None:
         agree(store, paths, provider, month)
-    return head.manifest
+    return head
 
 
 def agree(store: ObjectStore, paths: Paths, provider: Provider, month: Month) -> None:
     """For a month without a manifest: raise where the rest of the archive is not that of the provider.
 
-    The month before is looked at, else the nearest one before or after that has a manifest.
+    The month before is looked at, else the nearest one before or after that has a manifest; where none has, a hot file.
 
     Raises:
         ProviderMismatchError: see `titans.tiers.manifest.check_provider`.
     """
+    hot: str | None = None
     keys = [paths.manifest_key(month.previous())]
     for key in keys:
         try:
@@ -117,8 +118,20 @@ def agree(store: ObjectStore, paths: Paths, provider: Provider, month: Month) ->
                 there = (paths.parse_manifest_key(e.key) for e in store.list(paths.warm_prefix + "/"))
                 months = sorted(m for m in there if m is not None and m != month)
                 keys += [paths.manifest_key(m) for m in [m for m in months if m < month][-1:] or months[:1]]
+                if not months:
+                    found = (e.key for e in store.list(paths.hot_prefix + "/"))
+                    hot = next((key for key in found if paths.as_any_hot_key(key) is not None), None)
         except (FormatError, KeyError, TypeError, ValueError, AttributeError) as error:
             log.warning("%s cannot be read, and says nothing of other months: %s", key, error)
+    slot = None if hot is None else paths.as_any_hot_key(hot)
+    if hot is not None and slot is not None:
+        try:
+            info = read_info(store, hot, provider, slot)
+        except (FormatError, NotFound) as error:
+            log.warning("%s cannot be read, and says nothing of other files: %s", hot, error)
+        else:
+            if info.schema is not None:
+                provider.evolution(info.schema, hot)
 
 
 @define
@@ -166,7 +179,7 @@ def commit(
     A write whose answer got lost is found again by its commit id: nothing is applied twice.
 
     Raises:
-        ProviderMismatchError: as `read_head`, or, for the first manifest of a month, the rest of the archive is not the provider's.
+        ProviderMismatchError: as `read_head`.
         ConcurrencyConflictError: `attempts` races were lost. Nothing is lost: hot files stay, and whoever compacts next
             adopts them.
         Unavailable: the store does not answer.
@@ -174,7 +187,7 @@ def commit(
     key = paths.manifest_key(month)
     tried: set[str] = set()
     reason: Exception | None = None
-    silent, missing_at, agreed = 0, -1, False
+    silent, missing_at = 0, -1
     for attempt in range(attempts):
         if attempt:
             wait(attempt - 1)
@@ -200,13 +213,6 @@ def commit(
             continue
         if changed is None:
             return head.manifest
-        if head.blob is None and not agreed:
-            try:
-                agree(store, paths, provider, month)
-            except Unavailable as error:
-                reason = error
-                continue
-            agreed = True
         commit_id = secrets.token_hex(8)
         changed = changed.committed(commit_id)
         tried.add(commit_id)

@@ -50,7 +50,7 @@ def list_hot(store: ObjectStore, paths: Paths, month: Month) -> tuple[dict[int, 
         try:
             found[paths.parse_hot_key(entry.key).index] = entry.key
         except ValueError:
-            log.debug("%s is no hot file; left alone", entry.key)
+            _left_alone(paths, entry.key)
     return found, youngest
 
 
@@ -65,10 +65,17 @@ def list_all_hot(
         try:
             slot = paths.parse_hot_key(entry.key)
         except ValueError:
-            log.debug("%s is no hot file; left alone", entry.key)
+            _left_alone(paths, entry.key)
         else:
             found.setdefault(slot.month, {})[slot.index] = entry.key
     return dict(sorted(found.items())), youngest
+
+
+def _left_alone(paths: Paths, key: str) -> None:
+    if paths.as_any_hot_key(key) is None:
+        log.debug("%s is no hot file; left alone", key)
+    else:
+        log.warning("%s is not at the start of a slot of %d minutes; it is left alone", key, paths.minutes)
 
 
 def create_hot(
