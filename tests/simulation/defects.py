@@ -385,11 +385,7 @@ def _forgotten_column() -> Iterator[None]:
     real = Evolution.apply
 
     def apply(self, frame, key):
-        return (
-            real(self, frame, key)
-            .with_columns(w=pl.lit(None, dtype=pl.Float64))
-            .select(key, "Time", *self.new.columns, "Ceased")
-        )
+        return real(self, frame, key).with_columns(w=pl.lit(None, dtype=pl.Float64))
 
     with patch.object(Evolution, "apply", apply):
         yield
