@@ -10,6 +10,13 @@ from titans import Provider, Schema
 
 PROVIDER = Provider("small", Schema({"v": "Int64", "w": "Float64"}, score="v", unobserved={"v": -1}), ("k",))
 
+UPGRADED = Provider(
+    "small",
+    Schema({"x": "String", "w": "Float64", "v": "Float64"}, score="v", unobserved={"v": -1}, version=2),
+    ("k",),
+)
+"""The next version of its schema: a new column that stays null, a wider one, another order."""
+
 START = datetime(2026, 1, 31, 22, 0, tzinfo=UTC)
 """Two hours before a month ends."""
 

@@ -135,7 +135,7 @@ REFUSED = {
     ("newcloud", "--score", "Rank"): "score column 'Rank' is not among the columns",
     ("newcloud", "--unobserved", "Price=low"): "'low' is no number",
     ("newcloud", "--unobserved", "Prize=-1"): "sentinel for 'Prize'",
-    ("newcloud", "--slot-minutes", "7"): "slot_minutes must divide a day",
+    ("newcloud", "--slot-minutes", "7"): "slot_minutes must be a whole number of minutes that divides a day",
     ("newcloud", "--license", "gpl"): "'gpl' is not one of",
     ("newcloud", "--repository", "my repo"): "a repository is a URL",
     ("newcloud", "--directory", "no/such/folder"): "there is no folder",

@@ -6,10 +6,11 @@ from io import BytesIO
 
 import polars as pl
 import pytest
+from attrs import evolve
 from oracle import PROVIDER, as_dict, changes, snapshot
 
-from titans import Archive
-from titans.errors import ManifestError
+from titans import Archive, Schema
+from titans.errors import ManifestError, ProviderMismatchError
 from titans.slots import Slot
 from titans.store.memory import MemoryStore
 
@@ -196,7 +197,6 @@ def test_columns_that_an_early_writer_did_not_have_are_null(store):
     [
         ({"provider": "other"}, "that of provider 'other'"),
         ({"month": 2}, "month 2026-02"),
-        ({"pk_columns": ["k", "l"]}, "primary key k, l"),
         ({"levels": {"0": [{"file": "../../secret", "hot_range": [0, 0]}]}}, "cannot be its own"),
         ({"levels": {"0": [{}]}}, "cannot be read"),
     ],
@@ -205,6 +205,38 @@ def test_a_forged_original_manifest_is_refused(store, original, change, message)
     original.save(**change)
     with pytest.raises(ManifestError, match=message):
         Archive(store, PROVIDER).latest()
+
+
+def test_an_original_manifest_with_another_key_is_refused(store, original):
+    original.save(pk_columns=["k", "l"])
+    with pytest.raises(ProviderMismatchError, match=r"primary key k, l, but provider 'small' declares k"):
+        Archive(store, PROVIDER).latest()
+
+
+@pytest.mark.parametrize("between", [False, True])
+def test_an_original_archive_is_read_under_a_later_schema(store, original, between):
+    later = evolve(
+        PROVIDER,
+        schema=Schema(
+            {"x": "String", "price": "Float64", "v": "Float64"}, version=2, score="v", renamed={2: {"w": "price"}}
+        ),
+    )
+    original.save(processed_keys=original.processed)
+    if between:  # version 1 has had its turn with today's TITANS
+        Archive(store, PROVIDER).upload(changes({"a": (99, 0.5)}), at(30))
+        Archive(store, PROVIDER).compact()
+    archive = Archive(store, later)
+    for _ in range(2):
+        rows = archive.history(k="a", end=at(30))
+        assert rows["v"].to_list() == EXPECTED_A
+        assert set(rows["price"]) == {0.5}
+        assert rows["x"].null_count() == rows.height
+        found = archive.verify(deep=True)
+        assert found.passed, [c for c in found.checks if not c.passed]
+        archive.upload(pl.DataFrame({"k": ["a"], "x": ["x"], "price": [1.5], "v": [0.5]}), at(31))
+        archive.compact()
+        archive.seal("2026-01")
+    assert archive.latest().drop("Time").row(0) == ("a", "x", 1.5, 0.5)
 
 
 def test_foreign_pending_deletions_are_never_deleted(store, original):

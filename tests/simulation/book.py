@@ -94,7 +94,7 @@ class Book:
 
         `lagging`: lists may not have shown what others have uploaded and nobody has adopted.
         """
-        rows: list[Row] = points.rows()
+        rows: list[Row] = points.select("k", "Time", "v", "w", "Ceased").rows()
         twice = [at for at, n in Counter((row[0], row[1]) for row in rows).items() if n > 1]
         if twice:
             raise Violation(f"changes() has {twice[0]} more than once")

@@ -14,10 +14,11 @@ from unittest.mock import patch
 import polars as pl
 from attrs import evolve, frozen
 
-from simulation.world import AGAIN, BUSY, CHANGES, LATE, READ, SWEPT, UNCLEAR, Profile, simulate
+from simulation.world import AGAIN, BUSY, CHANGES, LATE, READ, SWEPT, UNCLEAR, UPGRADE, Profile, simulate
 from titans import Archive
 from titans.changes.state import last_rows
 from titans.errors import AlreadyExists, OutcomeUnknown
+from titans.evolution import Evolution
 from titans.layout import Paths
 from titans.results import IngestResult
 from titans.slots import SlotSet
@@ -371,10 +372,29 @@ def _stale_keyframes() -> Iterator[None]:
         yield
 
 
-@defect(within=100, profile=LATE)
+@defect(within=200, profile=evolve(LATE, compactors=(2, 3), sealers=(2,), slots=(6, 7, 8)))
 def _unchecked_keyframe() -> Iterator[None]:
     """a keyframe is committed though slots before it were adopted while it was written"""
     with patch("titans.tiers.keyframes.SlotSet", lambda intervals=(): SlotSet()):
+        yield
+
+
+@defect(within=30, profile=UPGRADE)
+def _forgotten_column() -> Iterator[None]:
+    """rows of an earlier schema version lose a column where they are cast"""
+    real = Evolution.apply
+
+    def apply(self, frame, key):
+        return real(self, frame, key).with_columns(w=pl.lit(None, dtype=pl.Float64))
+
+    with patch.object(Evolution, "apply", apply):
+        yield
+
+
+@defect(within=30, profile=UPGRADE)
+def _taken_for_todays() -> Iterator[None]:
+    """files of an earlier schema version are taken for files of today's"""
+    with patch.object(Manifest, "schema", lambda self, version: None):
         yield
 
 

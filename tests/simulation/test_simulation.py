@@ -13,7 +13,7 @@ import pytest
 
 from simulation.defects import DEFECTS, noticed
 from simulation.store import FAULTS
-from simulation.world import Profile, simulate
+from simulation.world import UPGRADE, Profile, simulate
 
 BATCHES, RUNS = 24, 10
 ONCE_FAILED = (3507, 22267)
@@ -38,6 +38,19 @@ def test_all_promises_are_kept_whatever_goes_wrong(batch):
     for seed in range(batch * RUNS, (batch + 1) * RUNS):
         outcome = simulate(seed)
         assert outcome.failure is None, f"{outcome}\nrerun it with: python tests/simulation/soak.py --seed {seed}"
+
+
+@pytest.mark.parametrize("batch", range(4))
+def test_all_promises_are_kept_while_the_schema_changes(batch):
+    done: Counter[str] = Counter()
+    for seed in range(batch * RUNS, (batch + 1) * RUNS):
+        outcome = simulate(seed, UPGRADE)
+        assert outcome.failure is None, str(outcome)
+        done += outcome.done
+        done["upgraded"] += any("is upgraded" in line for line in outcome.trace)
+        done["refused"] += any("ProviderMismatchError" in line for line in outcome.trace)
+    assert done["upgraded"] > RUNS / 2
+    assert done["refused"]
 
 
 @pytest.mark.parametrize("seed", ONCE_FAILED)

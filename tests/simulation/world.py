@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import polars as pl
 from attrs import define, evolve, field, frozen
-from oracle import PROVIDER, at
+from oracle import PROVIDER, UPGRADED, at
 
 from simulation.actors import Compact, Ingest, Job, Look, Seal, Upload, Vacuum, attempt
 from simulation.book import Book, Structure, Violation
@@ -25,7 +25,20 @@ from titans.slots import parse_duration
 from titans.tiers import files
 from titans.tiers.deletion import GRACE
 
-__all__ = ["AGAIN", "BUSY", "CHANGES", "LATE", "PROFILES", "READ", "SWEPT", "UNCLEAR", "Outcome", "Profile", "simulate"]
+__all__ = [
+    "AGAIN",
+    "BUSY",
+    "CHANGES",
+    "LATE",
+    "PROFILES",
+    "READ",
+    "SWEPT",
+    "UNCLEAR",
+    "UPGRADE",
+    "Outcome",
+    "Profile",
+    "simulate",
+]
 
 KEYS = "abc"
 _LIVES = 6
@@ -62,6 +75,8 @@ class Profile:
     grace: Sequence[str] = ("1h", "1h", "20m", "0s")
     readers: Sequence[int] = (0, 1, 2)
     questions: Sequence[str] = ("state", "state", "changes", "changes", "range", "history", "verify", "agree")
+    upgrades: Sequence[int] = ()
+    """Steps after which processes begin to work with the next schema version of the provider; none: never."""
 
 
 BUSY = Profile(compactors=(2, 3), fanout=(2,), uploads=0.4)
@@ -79,6 +94,8 @@ CHANGES = Profile(
 )
 """No snapshot at all: a month builds on the one before."""
 PROFILES = (Profile(), Profile(), Profile(), BUSY, UNCLEAR, LATE, SWEPT, AGAIN, READ, CHANGES)
+UPGRADE = Profile(upgrades=(0, 50, 100, 200, 300), compactors=(2,), sealers=(1,), vacuums=(1,))
+"""Both versions are at work for a while: the old one is refused where the new one has begun, and nothing is lost."""
 
 
 @define
@@ -123,6 +140,8 @@ class _Run:
     work: dict[str, list[Job]]
     every: int
     """Look at everything after so many jobs."""
+    upgrade: int | None = None
+    """After so many steps, processes take to the next schema version, each in its own time."""
     book: Book = field(factory=Book)
     done: Counter[str] = field(factory=Counter)
     structure: Structure = field(init=False)
@@ -130,7 +149,8 @@ class _Run:
     """Meets no faults, takes no steps."""
 
     def __attrs_post_init__(self) -> None:
-        self.plain = Archive(self.disk.objects, PROVIDER, wait=lambda attempt: None)
+        provider = PROVIDER if self.upgrade is None else UPGRADED
+        self.plain = Archive(self.disk.objects, provider, wait=lambda attempt: None)
         graces = [parse_duration(job.grace) for jobs in self.work.values() for job in jobs if isinstance(job, Vacuum)]
         self.structure = Structure(self.disk, self.book, self.plain.paths, min([GRACE, *graces]))
 
@@ -151,6 +171,7 @@ class _Run:
             random.choice(profile.fanout),
             work,
             random.choice([3, 6]),
+            random.choice(profile.upgrades) if profile.upgrades else None,
         )
         scheduler.say("", f"seed {seed}, merges of {run.fanout}, faults {rates}")
         return run
@@ -168,9 +189,13 @@ class _Run:
 
     def _life(self, jobs: list[Job], process: Process) -> None:
         store = SimulatedStore(self.disk, process)
+        upgrade = None if self.upgrade is None else self.upgrade + self.random.randrange(150)
         archive = Archive(store, PROVIDER, wait=partial(self._pause, process))
         while jobs:
             self._pause(process)
+            if upgrade is not None and self.scheduler.steps > upgrade and archive.provider is PROVIDER:
+                archive = Archive(store, UPGRADED, wait=partial(self._pause, process))
+                self.scheduler.say(process.name, "is upgraded")
             result = attempt(jobs[0], archive, self.book, partial(self.scheduler.say, process.name))
             job = jobs.pop(0)
             self.done[f"{type(job).__name__.lower()}: {result}"] += 1
@@ -289,7 +314,7 @@ def _reproducible(seed: int, fanout: int) -> Iterator[None]:
     decode, describe = files.decode, files._described
 
     def decode_once(source, provider, key, where=None, slot=None):
-        known = (source, slot)
+        known = (source, slot, provider.schema.version)
         if known not in parsed:
             parsed[known] = decode(source, provider, key, None, slot)
         return parsed[known] if where is None else parsed[known].filter(where)

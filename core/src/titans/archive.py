@@ -33,7 +33,7 @@ from titans.slots import Month, Slot, iso, parse_duration, to_utc
 from titans.store import ObjectStore
 from titans.tiers.adopt import Adoption
 from titans.tiers.budget import SLOT_SECONDS, Budget
-from titans.tiers.commit import pause, read_head
+from titans.tiers.commit import admitted, pause, read_head
 from titans.tiers.compaction import compact, compact_month, seal, settle
 from titans.tiers.deletion import GRACE
 from titans.tiers.hot import HotFile, adopted_source, create_hot, list_hot
@@ -70,6 +70,9 @@ def open(
             `TITANS_STORE` names, else the folder `./titans-data`.
         provider: the name of an installed provider, or one made by hand.
         s3_client: a boto3 client to use for `s3://`.
+
+    The store is not looked at yet: an archive that a provider with another key, slot length or newer schema wrote is refused
+    (`ProviderMismatchError`) at the first question or write.
 
     Raises:
         UnknownProviderError, PluginError: see `titans.plugins`.
@@ -129,7 +132,7 @@ class Archive(ReadableArchive):
         result = IngestResult(
             "skipped", self.paths.hot_key(slot), collected, rows=frame.height, duplicates=duplicates, hash=content
         )
-        manifest = read_head(self.store, self.paths, self.provider, slot.month).manifest
+        manifest = admitted(self.store, self.paths, self.provider, slot.month).manifest
         held = adopted_source(self.store, self.paths, self.provider, manifest, slot)
         if held is None:
             base = manifest.observed.before(slot.index)
@@ -152,6 +155,7 @@ class Archive(ReadableArchive):
                     status="ingested" if change.rows.height else "unchanged",
                     added=change.added,
                     changed=change.changed,
+                    filled=change.filled,
                     ceased=change.ceased,
                     corrections=adoption.corrections,
                 )
@@ -199,6 +203,7 @@ class Archive(ReadableArchive):
         source = Source(slot.index, "changes", content, collected)
         info = FileInfo.describe(rows, self.provider, "hot", (source,), hash=content)
         file = HotFile(self.paths.hot_key(slot), slot, info, rows)
+        admitted(self.store, self.paths, self.provider, slot.month)
         file, held = create_hot(self.store, self.provider, file, self.wait)
         # What counts is what was adopted; the file may be a leftover of an attempt that came after that and was cut short.
         manifest = read_head(self.store, self.paths, self.provider, slot.month).manifest
@@ -328,7 +333,8 @@ class Archive(ReadableArchive):
     def _ingested(self, result: IngestResult, started: float) -> None:
         self._event(
             "snapshot_ingested", status=result.status, key=result.key, time=result.timestamp, rows=result.rows,
-            added=result.added, changed=result.changed, ceased=result.ceased, ms=_ms(started),
+            added=result.added, changed=result.changed, filled=result.filled, ceased=result.ceased,
+            ms=_ms(started),
         )  # fmt: skip
 
     def _refuse_truncated(self, slot: Slot, living: int, ceased: int, rows: int, max_ceased: float) -> None:

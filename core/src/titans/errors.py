@@ -23,6 +23,7 @@ __all__ = [
     "PluginError",
     "PreconditionFailed",
     "ProviderError",
+    "ProviderMismatchError",
     "RetryableError",
     "SchemaError",
     "SlotConflictError",
@@ -138,6 +139,13 @@ class CorruptFileError(FormatError):
 
 class ProviderError(TitansError):
     """A provider package is missing, broken, or contradicts itself."""
+
+
+class ProviderMismatchError(ProviderError):
+    """The archive was written with another primary key, slot length, or a schema that this provider's is no later version of.
+
+    Nothing was written. It is not damaged: the release of the provider that wrote it, or a newer one, works.
+    """
 
 
 class UnknownProviderError(ProviderError, ValueError):

@@ -62,7 +62,7 @@ def upload_hot_tier(
 
     Args:
         changed_df: what `prepare_for_upload` returns; pandas, polars or Arrow.
-        timestamp: when they were collected; timezone-aware. 14:23 → `…/14-20.parquet`.
+        timestamp: when they were collected; timezone-aware. 14:23 → `…/14-20.parquet`, with slots of 10 minutes.
         provider: name of an installed provider.
         s3_client: a boto3 client; the bucket is `TITANS_BUCKET`, by default `titans-spotlake-data`.
         store: where else: a URL, a folder, or an `ObjectStore`.
@@ -73,6 +73,7 @@ def upload_hot_tier(
     Raises:
         TimestampError: `timestamp` is naive, or a changed row's `Time` lies outside its slot. A `ValueError`.
         SchemaError: a key column is missing or null, or a value cannot be cast. A `ValueError`.
+        ProviderMismatchError: the archive has another key or slot length, or a newer schema than the installed provider.
     """
     return _upload(changed_df, timestamp, provider, s3_client, store, default_bucket=False)
 

@@ -50,7 +50,10 @@ class ProviderSpec(Protocol):
 
     @hookspec(firstresult=True)
     def titans_schema(self) -> Schema:
-        """The value columns with their dtypes, the score column, the numbers that mean "not observed". Required."""
+        """The value columns with their dtypes, the score column, the numbers that mean "not observed". Required.
+
+        Columns that change need a higher `version`; archives written with the lower ones stay readable (`titans.Schema`).
+        """
 
     @hookspec(firstresult=True)
     def titans_pk_columns(self) -> tuple[str, ...]:
@@ -61,7 +64,10 @@ class ProviderSpec(Protocol):
 
     @hookspec(firstresult=True)
     def titans_path_layout(self) -> PathLayout:
-        """Where the files lie, and how long a slot is. The default is `PathLayout()`: 10 minutes."""
+        """Where the files lie, and how long a slot is: `PathLayout(slot_minutes=60)` for one snapshot an hour.
+
+        The default is `PathLayout()`: 10 minutes. An archive keeps the length it began with; another one is refused.
+        """
 
     @hookspec(firstresult=True)
     def titans_normalize(self, frame: pl.DataFrame) -> pl.DataFrame:

@@ -43,7 +43,7 @@ class PathLayout:
     Args:
         hot, warm, state: prefixes of the hot tier, the warm tier and the keyframes. They must differ, and none may lie
             inside another.
-        slot_minutes: length of a slot; a divisor of a day.
+        slot_minutes: length of a slot in minutes; a divisor of a day. An archive keeps the length it began with.
     """
 
     hot: str = "parquet_cp_hot/{provider}"
@@ -63,7 +63,10 @@ class PathLayout:
             if (a + "/").startswith(b + "/"):
                 raise InputError(f"the prefixes {a!r} and {b!r} overlap; give each tier a prefix of its own")
         if type(self.slot_minutes) is not int or self.slot_minutes < 1 or DAY_MINUTES % self.slot_minutes:
-            raise InputError(f"slot_minutes must divide a day (1440 minutes), got {self.slot_minutes!r}")
+            raise InputError(
+                f"slot_minutes must be a whole number of minutes that divides a day (1440), such as 5, 10, 15 or 60, "
+                f"got {self.slot_minutes!r}"
+            )
 
 
 @frozen
@@ -157,8 +160,13 @@ class Paths:
             return slot
         raise InvalidKeyError(
             f"not a hot key of provider {self.provider!r}: {key!r}; "
-            f"expected {self.hot_prefix}/YYYY/MM/DD/HH-MM.parquet as upload_hot_tier returns it"
+            f"expected {self.hot_prefix}/YYYY/MM/DD/HH-MM.parquet, at the start of a slot of {self.minutes} minutes, as "
+            "upload_hot_tier returns it"
         )
+
+    def as_any_hot_key(self, key: str) -> Slot | None:
+        """As `parse_hot_key`, for slots of whatever length: the minute of the key. `None` where it is no hot key at all."""
+        return _hot_slot(key.removeprefix(self.hot_prefix), 1) if key.startswith(self.hot_prefix) else None
 
     # --- warm tier ----------------------------------------------------------------------------------------------------
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from titans.errors import InputError, PluginError, TitansError
+from titans.evolution import Evolution
 from titans.layout import PathLayout, Paths, check_name
 from titans.schema import CEASED, RESERVED, TIME, Schema
 
@@ -89,6 +90,24 @@ class Provider:
                 f"provider {self.name!r} has no example data: its plugin does not implement titans_example"
             )
         return iter(found)
+
+    # --- earlier versions of its schema -------------------------------------------------------------------------------
+
+    def __str__(self) -> str:
+        shipped = f" ({self.distribution} {self.version})" if self.distribution else ""
+        return f"provider {self.name!r}{shipped}"
+
+    def evolution(self, schema: Schema, where: str = "the archive") -> Evolution:
+        """What leads from `schema`, which rows in `where` have, to today's.
+
+        Raises:
+            ProviderMismatchError: nothing does.
+        """
+        return Evolution.between(schema, self.schema, str(self), where)
+
+    def as_of(self, schema: Schema | None) -> Provider:
+        """This provider with an earlier schema; `None` stands for today's."""
+        return self if schema is None else evolve(self, schema=schema)
 
     # --- where things are ---------------------------------------------------------------------------------------------
 

@@ -32,6 +32,9 @@ class IngestResult:
     """Keys that were not there (or came back)."""
     changed: int = 0
     """Keys with other values."""
+    filled: int = 0
+    """Keys of which nothing else is new than values where none had been observed before: in a column that a newer version of
+    the schema added, for example."""
     ceased: int = 0
     """Keys that are gone."""
     duplicates: int = 0
@@ -43,7 +46,7 @@ class IngestResult:
 
     @property
     def change_points(self) -> int:
-        return self.added + self.changed + self.ceased
+        return self.added + self.changed + self.filled + self.ceased
 
 
 @frozen

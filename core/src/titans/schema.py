@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,31 @@ DTYPES = (
 )
 
 
+_UNITS = {
+    "time": "ns|us|ms|s sec secs second seconds|minute minutes|h hour hours hourly|day days daily|week weeks weekly"
+    "|month months monthly|year years yearly",
+    "size": "byte bytes|kb|mb|gb|tb|kib|mib|gib|tib",
+    "money": "usd dollar dollars|cent cents|eur euro euros|gbp|jpy yen|krw won|cny yuan",
+    "share": "percent pct|ratio share fraction",
+}
+_UNIT_OF = {
+    word: (kind, number)
+    for kind, units in _UNITS.items()
+    for number, unit in enumerate(units.split("|"))
+    for word in unit.split()
+}
+_WORD = re.compile(r"[KMGT]i?B(?![a-z])|[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+
+
+def _units(name: str) -> dict[str, set[int]]:
+    """Kind of unit → the units that the words of a column's name say: `SpotPriceUSD`, `memory_gb`."""
+    found: dict[str, set[int]] = {}
+    for word in _WORD.findall(name):
+        if (unit := _UNIT_OF.get(word.lower())) is not None:
+            found.setdefault(unit[0], set()).add(unit[1])
+    return found
+
+
 def _dtype_name(dtype: object) -> str:
     """`"Int64"`, `pl.Int64` and `pl.Int64()` all mean `"Int64"`."""
     return dtype if isinstance(dtype, str) else str(dtype)
@@ -51,6 +77,14 @@ def _read_only(given: Mapping[str, float]) -> Mapping[str, float]:
     return MappingProxyType(dict(given))
 
 
+def _renames(given: Mapping[int, Mapping[str, str]]) -> Mapping[int, Mapping[str, str]]:
+    if not isinstance(given, Mapping) or not all(isinstance(names, Mapping) for names in given.values()):
+        raise InputError(
+            f"renamed maps a schema version to the columns it renamed, like {{2: {{'old': 'new'}}}}, got {given!r}"
+        )
+    return MappingProxyType({version: MappingProxyType(dict(names)) for version, names in given.items()})
+
+
 @frozen
 class Schema:
     """The value columns of a provider.
@@ -61,16 +95,21 @@ class Schema:
         score: the column that ranks a key (a placement score), if there is one.
         unobserved: value column → the number that means "not observed" there. It becomes null, column by column;
             `ingest` then carries the last known value of a living key.
-        version: of this schema; raise it when columns change.
+        version: of this schema; raise it when columns change. A newer version may add columns, widen dtypes
+            (`titans.evolution.WIDER`), rename columns and order them differently; it may not drop or narrow one.
+        renamed: version → {old name: new name} for every version that renamed columns, `{2: {"Score": "Placement"}}`.
+            A history: entries are added, never changed.
 
     Raises:
-        InputError: an unknown dtype, a reserved or empty name, a score or sentinel for a column that is not there.
+        InputError: an unknown dtype, a reserved or empty name, a score, sentinel or new name for a column that is not there,
+            a new name that says another unit.
     """
 
     columns: Mapping[str, str] = field(converter=_columns, hash=False)
     score: str | None = None
     unobserved: Mapping[str, float] = field(factory=dict, converter=_read_only, hash=False)
     version: int = 1
+    renamed: Mapping[int, Mapping[str, str]] = field(factory=dict, converter=_renames, hash=False)
 
     def __attrs_post_init__(self) -> None:
         if not self.columns:
@@ -93,6 +132,36 @@ class Schema:
                 raise InputError(f"the sentinel of {name!r} needs a numeric column, not {self.columns[name]}")
         if type(self.version) is not int or self.version < 1:
             raise InputError(f"a schema version is an integer from 1, got {self.version!r}")
+        for version, names in self.renamed.items():
+            self._check_renames(version, names)
+
+    def _check_renames(self, version: int, names: Mapping[str, str]) -> None:
+        if type(version) is not int or not 2 <= version <= self.version:
+            raise InputError(
+                f"renamed names the schema version {version!r}; this is {self.version}, and the first is 1"
+            )
+        for old, new in names.items():
+            if not (isinstance(old, str) and isinstance(new, str) and old and new) or old == new:
+                raise InputError(f"renamed[{version}] maps an old column name to a new one, got {old!r}: {new!r}")
+            if (now := self.name_since(version, new)) not in self.columns:
+                raise InputError(
+                    f"renamed[{version}] says {old!r} became {new!r}, but there is no column {now!r}; "
+                    f"there are {', '.join(self.columns)}"
+                )
+            was, says = _units(old), _units(new)
+            if changed := [kind for kind in was if kind in says and was[kind] != says[kind]]:
+                raise InputError(
+                    f"renamed[{version}] says {old!r} became {new!r}, which is another unit of {changed[0]}: a rename keeps the "
+                    f"stored numbers as they are; keep {old!r} and add {new!r} as a new column"
+                )
+        if len(set(names.values())) != len(names):
+            raise InputError(f"renamed[{version}] gives two columns the same new name: {', '.join(names.values())}")
+
+    def name_since(self, version: int, column: str) -> str:
+        """What a column that was called `column` in `version` is called in this one."""
+        for later in sorted(v for v in self.renamed if v > version):
+            column = self.renamed[later].get(column, column)
+        return column
 
     @property
     def value_columns(self) -> tuple[str, ...]:

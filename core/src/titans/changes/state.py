@@ -30,6 +30,8 @@ class Delta:
     """Change points in canonical columns, sorted by key: changed and added rows, tombstones for the removed."""
     added: int
     changed: int
+    filled: int
+    """Keys of which no value is another than before, save where there was none before."""
     ceased: int
 
 
@@ -58,12 +60,16 @@ def _delta(old: pl.DataFrame, new: pl.DataFrame, at: datetime, provider: Provide
     moved = joined.filter(differs)
     added = moved[_OLD].null_count()
     gone = old.select(key).join(new.select(key), on=key, how="anti")
+    is_other = pl.any_horizontal(
+        pl.col(v + _OLD).is_not_null() & pl.col(v).ne_missing(pl.col(v + _OLD)) for v in values
+    )
+    changed = moved.select((pl.col(_OLD).is_not_null() & is_other).sum()).item()
     rows = moved.select(*key, time, *values, pl.lit(value=False).alias(CEASED))
     if gone.height:
         nothing = (pl.lit(None, dtype=d).alias(v) for v, d in provider.schema.value_dtypes().items())
         tombstones = gone.select(*key, time, *nothing, pl.lit(value=True).alias(CEASED))
         rows = pl.concat([rows, tombstones]).sort(key)
-    return Delta(rows, added=added, changed=moved.height - added, ceased=gone.height)
+    return Delta(rows, added=added, changed=changed, filled=moved.height - added - changed, ceased=gone.height)
 
 
 def carried(old: pl.DataFrame, new: pl.DataFrame, provider: Provider) -> pl.DataFrame:

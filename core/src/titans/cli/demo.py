@@ -1,4 +1,4 @@
-"""The command `demo`: a made-up day for every installed provider, in a local archive."""
+"""The command `demo`: a made-up day (of 10-minute slots) for every installed provider, in a local archive."""
 
 from __future__ import annotations
 
@@ -48,9 +48,8 @@ def demo(folder: Path | None, slots: int, keys: int, seed: int) -> None:
         raise InputError("no provider is installed; install one, for example: pip install titans-aws")
     folder = Path(tempfile.mkdtemp(prefix="titans-demo-")) if folder is None else folder.absolute()
     out = console()
-    out.print(
-        f"One day of 10-minute snapshots for {', '.join(p.name for p in providers)}, archived in [bold]{folder}[/]\n"
-    )
+    named = ", ".join(f"{p.name} (every {p.layout.slot_minutes} minutes)" for p in providers)
+    out.print(f"{slots} snapshots for {named}, archived in [bold]{folder}[/]\n")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     done: list[Archive] = []
     with Progress(*columns, console=out) as bar:
@@ -156,7 +155,8 @@ def _next(folder: Path, archive: Archive, at: datetime) -> None:
     where = f"--provider {provider.name} --store {shlex.quote(str(folder))}"
     code = f"import titans; print(titans.open({json.dumps(str(folder))}, provider={json.dumps(provider.name)}).changes().describe())"
     out.print("\n[bold]Try next[/]")
-    start, end = at - timedelta(minutes=30), at + timedelta(minutes=30)
+    around = 3 * timedelta(minutes=provider.layout.slot_minutes)
+    start, end = at - around, at + around
     hour = f"--from {start:%Y-%m-%dT%H:%MZ} --to {end:%Y-%m-%dT%H:%MZ}"
     for line in (
         f"{titans} state --at {at:%Y-%m-%dT%H:%MZ} {where}",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from pathlib import Path
 
 import polars as pl
 from attrs import frozen
@@ -17,7 +18,7 @@ from titans.errors import NotFound
 from titans.provider import Provider
 from titans.read.reader import TICK, Reader, bounds, expired, retrying
 from titans.schema import TIME
-from titans.tiers.files import Source, read_sources, scan_files
+from titans.tiers.files import Source, read_sources, scan_files, scan_source
 from titans.tiers.view import MonthView, Part
 
 __all__ = ["scan"]
@@ -28,6 +29,10 @@ _FETCHED = 8
 Range = tuple[datetime, datetime]
 Narrow = Callable[[pl.LazyFrame], pl.LazyFrame]
 """Applies a query's predicate and columns."""
+_Rows = tuple[Source | pl.DataFrame, pl.Expr | None]
+"""A file, and which of its rows belong to the scan."""
+_Scan = tuple[pl.LazyFrame, list[_Rows]]
+"""Files on this machine, and what they are."""
 
 
 def scan(look: Callable[[], Reader], provider: Provider, start: datetime | None, end: datetime | None) -> pl.LazyFrame:
@@ -75,52 +80,54 @@ class _Plan:
     """What a scan consists of."""
 
     reader: Reader
-    whole: list[Source]
-    """Files on this machine of which every row belongs to it."""
-    parts: list[tuple[Part, pl.Expr | None]]
-    """Other files that are alone in their time, and which of their rows belong to it."""
+    scans: list[_Scan]
+    parts: list[_Rows]
+    """What is not on this machine, and hot files."""
     asked: list[tuple[MonthView, Range]]
     """Ranges that only the reader can answer."""
 
     @classmethod
     def of(cls, reader: Reader, start: datetime | None, end: datetime | None) -> _Plan:
         plan = cls(reader, [], [], [])
+        whole: dict[Path, Source] = {}
         for month, first, last in reader.spans(start, end):
             view = reader.view(month)
             alone, unclear = _divided(view, first, last)
             restated = [time for time in view.full.values() if first <= time < last]
             for part in alone:
-                within = [time for time in restated if part.overlaps(time, time + TICK)]
-                if not within and part.within(first, last) and _on_disk(reader, part):
-                    assert isinstance(part.data, Source)
-                    plan.whole.append(part.data)
+                wheres = [] if part.within(first, last) else [pl.col(TIME) >= first, pl.col(TIME) < last]
+                wheres += [pl.col(TIME) != time for time in restated if part.overlaps(time, time + TICK)]
+                where = pl.all_horizontal(wheres) if wheres else None
+                path = _path(reader, part)
+                if path is None:
+                    plan.parts.append((part.data, where))
+                    continue
+                assert isinstance(part.data, Source)
+                if where is None and part.data.schema is None:
+                    whole[path] = part.data
                 else:
-                    where = [] if part.within(first, last) else [pl.col(TIME) >= first, pl.col(TIME) < last]
-                    where += [pl.col(TIME) != time for time in within]
-                    plan.parts.append((part, pl.all_horizontal(where) if where else None))
+                    rows = scan_source(part.data, path, reader.provider).filter(*wheres)
+                    plan.scans.append((rows, [(part.data, where)]))
             others = [(time, time + TICK) for time in restated if not _in(time, unclear)]
             plan.asked.extend((view, span) for span in unclear + others)
+        if whole:  # one scan of all these is faster than one of each
+            plan.scans.append((scan_files(list(whole), reader.provider), [(s, None) for s in whole.values()]))
         return plan
 
     def batches(self, narrow: Narrow) -> Iterator[pl.DataFrame]:
         """At least one frame."""
-        yield from self._scanned(narrow)
+        for rows, files in self.scans:
+            yield from self._scanned(narrow(rows), files, narrow)
         for at in range(0, len(self.parts), _FETCHED):
-            some = self.parts[at : at + _FETCHED]
-            for frame in self._read([part.data for part, _ in some], [where for _, where in some]):
-                yield narrow(frame.lazy()).collect()
+            yield from self._read(self.parts[at : at + _FETCHED], narrow)
         for view, (low, high) in self.asked:
             yield narrow(self.reader.changes_of(view.month, low, high).lazy()).collect()
         yield narrow(pl.LazyFrame(schema=dict(self.reader.provider.schema_dtypes))).collect()
 
-    def _scanned(self, narrow: Narrow) -> Iterator[pl.DataFrame]:
-        """One scan of all files is faster than one of each."""
-        if not self.whole:
-            return
-        paths = [self.reader.store.local_path(source.key) for source in self.whole]
+    def _scanned(self, rows: pl.LazyFrame, files: list[_Rows], narrow: Narrow) -> Iterator[pl.DataFrame]:
         begun = False
         try:
-            for batch in narrow(scan_files(paths, self.reader.provider)).collect_batches(maintain_order=False):
+            for batch in rows.collect_batches(maintain_order=False):
                 begun = True
                 yield batch
         except FileNotFoundError as error:
@@ -128,11 +135,13 @@ class _Plan:
         except pl.exceptions.PolarsError:
             if begun:
                 raise
-            for source in self.whole:  # one of an earlier writer, to be read as what it means
-                yield narrow(self._read([source], [None])[0].lazy()).collect()
+            for each in files:  # one of an earlier writer, to be read as what it means
+                yield from self._read([each], narrow)
 
-    def _read(self, sources: list[Source | pl.DataFrame], wheres: list[pl.Expr | None]) -> list[pl.DataFrame]:
-        return read_sources(self.reader.store, self.reader.provider, sources, wheres)
+    def _read(self, some: list[_Rows], narrow: Narrow) -> Iterator[pl.DataFrame]:
+        sources, wheres = zip(*some, strict=True)
+        for frame in read_sources(self.reader.store, self.reader.provider, sources, wheres):
+            yield narrow(frame.lazy()).collect()
 
 
 def _divided(view: MonthView, start: datetime, end: datetime) -> tuple[list[Part], list[Range]]:
@@ -163,6 +172,7 @@ def _in(time: datetime, ranges: list[Range]) -> bool:
     return any(low <= time < high for low, high in ranges)
 
 
-def _on_disk(reader: Reader, part: Part) -> bool:
+def _path(reader: Reader, part: Part) -> Path | None:
+    """Where a merged file lies on this machine."""
     source = part.data
-    return isinstance(source, Source) and source.slot is None and reader.store.local_path(source.key) is not None
+    return reader.store.local_path(source.key) if isinstance(source, Source) and source.slot is None else None

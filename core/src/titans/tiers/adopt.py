@@ -73,7 +73,7 @@ def unadopted(
 
 def _hot(store: ObjectStore, key: str, provider: Provider, slot: Slot) -> Hot:
     info = read_info(store, key, provider, slot)
-    return info, Source(key, info.size, slot, info.hash)
+    return info, Source(key, info.size, slot, info.hash, info.schema)
 
 
 @frozen
@@ -121,6 +121,8 @@ class _Adopter:
                 corrections += rows.height
                 entries.append(self._write_corrections(index, rows))
             slots.append(index)
+            if info.schema is not None:
+                manifest = manifest.knowing(self.provider, info.schema)
             manifest = evolve(manifest, files=(*manifest.files, *entries))
         if view is not None:
             manifest = evolve(

@@ -13,19 +13,22 @@ from attrs import frozen
 from titans.errors import (
     AlreadyExists,
     ConcurrencyConflictError,
+    FormatError,
     NotFound,
     OutcomeUnknown,
     PreconditionFailed,
+    ProviderMismatchError,
     Unavailable,
 )
 from titans.layout import Paths
 from titans.provider import Provider
-from titans.slots import Month
+from titans.slots import Month, Slot
 from titans.store import Blob, ObjectStore
+from titans.tiers.files import read_info
 from titans.tiers.legacy import is_legacy, upgraded
-from titans.tiers.manifest import Manifest, load_json
+from titans.tiers.manifest import Manifest, check_provider, load_json
 
-__all__ = ["ATTEMPTS", "Head", "commit", "pause", "read_head"]
+__all__ = ["ATTEMPTS", "Head", "admitted", "agree", "commit", "pause", "read_head"]
 
 log = logging.getLogger("titans.commit")
 
@@ -55,6 +58,8 @@ def read_head(store: ObjectStore, paths: Paths, provider: Provider, month: Month
 
     Raises:
         ManifestError, FormatVersionError
+        NotFound: a file that has to be looked at, because the manifest does not say enough of it, is not there (any more).
+        ProviderMismatchError: the month was written with a key, a slot length or a schema that are not the provider's.
     """
     try:
         blob = store.get(paths.manifest_key(month))
@@ -66,9 +71,74 @@ def read_head(store: ObjectStore, paths: Paths, provider: Provider, month: Month
     found = load_json(blob.data, paths.manifest_key(month))
     if is_legacy(found):
         return Head(upgraded(found, store, paths, provider, month), blob)
-    manifest = Manifest.from_json(found, provider, month, paths)
+    manifest = _complete(Manifest.from_json(found, provider, month, paths), store, paths, provider)
     _remember(blob.data, provider, paths, manifest)
     return Head(manifest, blob)
+
+
+def _complete(manifest: Manifest, store: ObjectStore, paths: Paths, provider: Provider) -> Manifest:
+    """With the schemas that a manifest of before they were recorded does not name: one file of each says them."""
+    named = [(f.schema_version, f.file, f.first) for f in manifest.files]
+    named += [(k.schema_version, k.file, k.slot) for k in manifest.keyframes]
+    gone: NotFound | None = None
+    for version, file, index in named:
+        if version not in manifest.schemas:
+            key, slot = paths.file_key(manifest.month, file), Slot(manifest.month, index, paths.minutes)
+            try:
+                manifest = manifest.knowing(provider, read_info(store, key, provider, slot).schema)
+            except NotFound as error:
+                gone = error
+    if missing := sorted({version for version, _, _ in named} - set(manifest.schemas)):
+        if gone is not None:
+            raise gone  # merged and removed since the manifest was read: who asked reads it again
+        raise ProviderMismatchError(
+            f"{paths.manifest_key(manifest.month)} has files of schema version {missing[0]} that do not say their columns, and "
+            f"{provider} declares version {provider.schema.version}; compact once with the release of the provider that has "
+            f"version {missing[0]}, then this one reads them"
+        )
+    return manifest
+
+
+def admitted(store: ObjectStore, paths: Paths, provider: Provider, month: Month) -> Head:
+    """As `read_head`, for a month that is about to be written to: where it has no manifest, the rest of the archive is asked."""
+    head = read_head(store, paths, provider, month)
+    if head.blob is None:
+        agree(store, paths, provider, month)
+    return head
+
+
+def agree(store: ObjectStore, paths: Paths, provider: Provider, month: Month) -> None:
+    """For a month without a manifest: raise where the rest of the archive is not that of the provider.
+
+    The month before is looked at, else the nearest one before or after that has a manifest; where none has, a hot file.
+
+    Raises:
+        ProviderMismatchError: see `titans.tiers.manifest.check_provider`.
+    """
+    hot: str | None = None
+    keys = [paths.manifest_key(month.previous())]
+    for key in keys:
+        try:
+            check_provider(load_json(store.get(key).data, key), provider, key)
+        except NotFound:
+            if len(keys) == 1:
+                there = (paths.parse_manifest_key(e.key) for e in store.list(paths.warm_prefix + "/"))
+                months = sorted(m for m in there if m is not None and m != month)
+                keys += [paths.manifest_key(m) for m in [m for m in months if m < month][-1:] or months[:1]]
+                if not months:
+                    found = (e.key for e in store.list(paths.hot_prefix + "/"))
+                    hot = next((key for key in found if paths.as_any_hot_key(key) is not None), None)
+        except (FormatError, KeyError, TypeError, ValueError, AttributeError) as error:
+            log.warning("%s cannot be read, and says nothing of other months: %s", key, error)
+    slot = None if hot is None else paths.as_any_hot_key(hot)
+    if hot is not None and slot is not None:
+        try:
+            info = read_info(store, hot, provider, slot)
+        except (FormatError, NotFound) as error:
+            log.warning("%s cannot be read, and says nothing of other files: %s", hot, error)
+        else:
+            if info.schema is not None:
+                provider.evolution(info.schema, hot)
 
 
 def _remember(data: bytes, provider: Provider, paths: Paths, manifest: Manifest) -> None:
@@ -103,6 +173,7 @@ def commit(
     A write whose answer got lost is found again by its commit id: nothing is applied twice.
 
     Raises:
+        ProviderMismatchError: as `read_head`.
         ConcurrencyConflictError: `attempts` races were lost. Nothing is lost: hot files stay, and whoever compacts next
             adopts them.
         Unavailable: the store does not answer.

@@ -17,7 +17,7 @@ from titans.slots import Month, Slot
 from titans.store import ObjectStore
 from titans.tiers.adopt import Adoption, adopt
 from titans.tiers.budget import Budget
-from titans.tiers.commit import Head, commit, pause, read_head
+from titans.tiers.commit import Head, admitted, commit, pause, read_head
 from titans.tiers.deletion import due, remove, stamped
 from titans.tiers.hot import HotFile, list_all_hot, list_hot
 from titans.tiers.keyframes import build_keyframe, missing_keyframes, next_keyframe
@@ -224,7 +224,7 @@ def compact_month(
 
     With `own`, a file that the caller has just written, adopting it is what counts: a failing merge is told, not raised.
     """
-    head = read_head(store, paths, provider, month)
+    head = (admitted if keys and own is None else read_head)(store, paths, provider, month)
     ready = due(head, seen)
     removal = remove(store, paths, provider, head.manifest, ready)
     if removal.keys:

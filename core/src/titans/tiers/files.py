@@ -7,16 +7,16 @@ import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 from attrs import evolve, frozen
 
 from titans.changes.digest import digest
-from titans.errors import CorruptFileError, NotFound
+from titans.errors import CorruptFileError, NotFound, StoreError
 from titans.layout import WarmName
 from titans.provider import Provider
-from titans.schema import CEASED, TIME
+from titans.schema import CEASED, TIME, Schema
 from titans.slots import Slot
 from titans.store import ObjectStore
 from titans.tiers.info import FileInfo
@@ -36,6 +36,7 @@ __all__ = [
     "read_info",
     "read_sources",
     "scan_files",
+    "scan_source",
     "sink",
 ]
 
@@ -48,6 +49,8 @@ PASSING = 3
 
 ROW_GROUP = 40_000
 """Rows of a row group."""
+
+_Frame = TypeVar("_Frame", pl.DataFrame, pl.LazyFrame)
 
 _TAIL = 1 << 16
 _REQUESTS = 16
@@ -90,11 +93,12 @@ def decode(
 ) -> pl.DataFrame:
     """The rows of a file that satisfy `where` (all by default), in canonical columns and in the file's order.
 
-    Files of earlier writers may lack columns or have other dtypes; they are read as what they mean. `slot` is that of a hot
-    file: a tombstone in it that kept the time of the row before it means the slot.
+    Files of the original writers may lack columns or have other dtypes; they are read as what they mean. `slot` is that of a
+    hot file: a tombstone in it that kept the time of the row before it means the slot. A file of an earlier schema version is
+    read with `provider.as_of` that schema, and what comes of it put through its evolution.
 
     Raises:
-        CorruptFileError: it is no Parquet file, or lacks a key column.
+        CorruptFileError: it is no Parquet file, lacks a key column, or has not the columns of its own schema version.
     """
     readable = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
@@ -104,6 +108,7 @@ def decode(
                 return lazy.filter(where).collect()
         frame = pl.read_parquet(readable)
         if frame.schema != provider.schema_dtypes:
+            _refuse_foreign(source, frame, provider, key)
             frame = _aligned(frame, provider)
     except FileNotFoundError as error:
         raise NotFound(f"no object {key}") from error
@@ -116,8 +121,20 @@ def decode(
     return frame if where is None else frame.filter(where)
 
 
+def _refuse_foreign(source: bytes | Path, frame: pl.DataFrame, provider: Provider, key: str) -> None:
+    """Raise where a file that TITANS wrote has other columns than its schema version."""
+    described = _described(source, key)
+    if described is not None and described.get("schema_version") == provider.schema.version:
+        raise CorruptFileError(
+            f"{key} has the columns {dict(frame.schema)}, which are not those of schema version {provider.schema.version} of "
+            f"{provider}; if the provider's columns have changed, its schema version has to be raised"
+        )
+
+
 def _aligned(frame: pl.DataFrame, provider: Provider) -> pl.DataFrame:
     dtypes, columns = provider.schema_dtypes, provider.canonical_columns
+    now = {c: provider.schema.name_since(1, c) for c in frame.columns if c not in columns}
+    frame = frame.rename({old: new for old, new in now.items() if new not in frame.columns})
     known = [c for c in columns if c in frame.columns]
     missing = [pl.lit(None, dtype=dtypes[c]).alias(c) for c in columns if c not in known]
     if absent := [c for c in (*provider.key, TIME) if c not in known]:
@@ -150,6 +167,8 @@ class Source:
     """That of a hot file, see `decode`."""
     hash: str = ""
     """Of a hot file's rows. Once it was merged and removed, another file may come under its name, to be taken back."""
+    schema: Schema | None = None
+    """That of the earlier version of the provider that wrote it; `None` for today's."""
 
 
 def read_sources(
@@ -171,10 +190,11 @@ def read_sources(
             described = _described(bytes_of[source.key], source.key)
             if described is not None and source.hash and described.get("hash") != source.hash:
                 raise NotFound(f"{source.key} is another file by now")
-            lazy = decode(bytes_of[source.key], provider, source.key, slot=source.slot).lazy()
+            rows = decode(bytes_of[source.key], provider.as_of(source.schema), source.key, slot=source.slot)
+            lazy = _evolved(rows.lazy(), source, provider)
         else:
             readable = bytes_of[source.key]
-            lazy = scan_files([io.BytesIO(readable) if isinstance(readable, bytes) else readable], provider)
+            lazy = scan_source(source, io.BytesIO(readable) if isinstance(readable, bytes) else readable, provider)
         lazies.append(lazy if where is None else lazy.filter(where))
     try:
         return [lazies[0].collect()] if len(lazies) == 1 else pl.collect_all(lazies)
@@ -184,8 +204,12 @@ def read_sources(
     for source, where in zip(sources, wheres, strict=True):
         if isinstance(source, pl.DataFrame):
             frame = source if where is None else source.filter(where)
-        else:
+        elif source.schema is None:
             frame = decode(bytes_of[source.key], provider, source.key, where, source.slot)
+        else:
+            frame = decode(bytes_of[source.key], provider.as_of(source.schema), source.key, slot=source.slot)
+            frame = _evolved(frame, source, provider)
+            frame = frame if where is None else frame.filter(where)
         frames.append(frame)
     return frames
 
@@ -196,12 +220,23 @@ def scan_files(sources: Sequence[Any], provider: Provider) -> pl.LazyFrame:
     return pl.scan_parquet(list(sources), schema=schema, glob=False, hive_partitioning=False)
 
 
+def scan_source(source: Source, readable: Any, provider: Provider) -> pl.LazyFrame:
+    """As `scan_files`, for one file of whatever schema version; predicates and columns reach it under its own names."""
+    return _evolved(scan_files([readable], provider.as_of(source.schema)), source, provider)
+
+
+def _evolved(rows: _Frame, source: Source, provider: Provider) -> _Frame:
+    """Rows of `source`, as it was written, in today's columns."""
+    return rows if source.schema is None else provider.evolution(source.schema, source.key).apply(rows, provider.key)
+
+
 def fetched(
-    store: ObjectStore, objects: Sequence[tuple[str, int]], folder: Path | None = None
+    store: ObjectStore, objects: Sequence[tuple[str, int]], scratch: Callable[[str], Path] | None = None
 ) -> dict[str, bytes | Path]:
     """Of objects given as key and size: key → the file's path on this machine, or its bytes.
 
-    With `folder`, large ones are brought there piece by piece instead of into memory. Raises `NotFound`.
+    With `scratch`, which gives the path of a temporary file, large ones are brought there piece by piece instead of into
+    memory. Raises `NotFound`, `StoreError`.
     """
     found: dict[str, bytes | Path] = {}
     remote = []
@@ -209,8 +244,8 @@ def fetched(
         path = store.local_path(key)
         if path is not None:
             found[key] = path
-        elif folder is not None and size > _PIECE:
-            found[key] = _brought(store, key, size, folder / f"{len(found)}.parquet")
+        elif scratch is not None and size > _PIECE:
+            found[key] = _brought(store, key, size, scratch(f"{len(found)}.parquet"))
         else:
             remote.append(key)
     if len(remote) > 1 and store.parallel:
@@ -222,9 +257,12 @@ def fetched(
 
 
 def _brought(store: ObjectStore, key: str, size: int, path: Path) -> Path:
-    with path.open("wb") as file:
-        for start in range(0, size, _PIECE):
-            file.write(store.get_range(key, start, min(start + _PIECE, size)))
+    try:
+        with path.open("wb") as file:
+            for start in range(0, size, _PIECE):
+                file.write(store.get_range(key, start, min(start + _PIECE, size)))
+    except OSError as error:
+        raise StoreError(f"cannot bring {key} to {path}: {error}; make room there, or set TMPDIR") from error
     return path
 
 
@@ -244,7 +282,7 @@ def read_info(store: ObjectStore, key: str, provider: Provider, slot: Slot, size
         if footer <= size:
             tail = tail if footer <= len(tail) else store.get_range(key, size - footer, size)
             if (described := _described(tail, key)) is not None:
-                return evolve(FileInfo.from_json(described, provider, slot.month.start, key), size=size)
+                return evolve(_parsed(described, tail, provider, key, slot), size=size)
     return info_of(store.get(key).data if path is None else path, provider, key, slot)
 
 
@@ -270,6 +308,21 @@ def _described(source: bytes | Path, key: str) -> dict[str, Any] | None:
     return described
 
 
+def _parsed(described: dict[str, Any], source: bytes | Path, provider: Provider, key: str, slot: Slot) -> FileInfo:
+    """With the file's own columns, where an earlier version of the provider wrote it."""
+    info = FileInfo.from_json(described, provider, slot.month.start, key)
+    if info.schema_version == provider.schema.version:
+        return info
+    try:
+        stored = pl.read_parquet_schema(io.BytesIO(source) if isinstance(source, bytes) else source)
+        columns = {c: str(dtype) for c, dtype in stored.items() if c not in (*provider.key, TIME, CEASED)}
+        return evolve(info, schema=Schema(columns, version=info.schema_version))
+    except FileNotFoundError as error:
+        raise NotFound(f"no object {key}") from error
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        raise CorruptFileError(f"{key} has columns that no schema can have: {error}") from error
+
+
 def info_of(source: bytes | Path, provider: Provider, key: str, slot: Slot) -> FileInfo:
     """As `read_info`, of a file that is here."""
     described = _described(source, key)
@@ -279,7 +332,7 @@ def info_of(source: bytes | Path, provider: Provider, key: str, slot: Slot) -> F
         origin = Origin(slot.index, "changes", digest(rows), slot.start)
         info = FileInfo.describe(rows, provider, "legacy", (origin,), hash=origin.hash)
     else:
-        info = FileInfo.from_json(described, provider, slot.month.start, key)
+        info = _parsed(described, source, provider, key, slot)
     try:
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
     except FileNotFoundError as error:

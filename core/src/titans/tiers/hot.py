@@ -66,10 +66,17 @@ def _listed(
             youngest = entry.last_modified
         slot = slot_of(entry.key)
         if slot is None:
-            log.debug("%s is no hot file; left alone", entry.key)
+            _left_alone(paths, entry.key)
         else:
             found.setdefault(slot.month, {})[slot.index] = entry.key
     return found, youngest
+
+
+def _left_alone(paths: Paths, key: str) -> None:
+    if paths.as_any_hot_key(key) is None:
+        log.debug("%s is no hot file; left alone", key)
+    else:
+        log.warning("%s is not at the start of a slot of %d minutes; it is left alone", key, paths.minutes)
 
 
 def create_hot(

@@ -13,20 +13,50 @@ import polars as pl
 from attrs import fields, frozen
 
 from titans.changes.digest import digest
-from titans.errors import CorruptFileError, FormatVersionError
+from titans.errors import CorruptFileError, FormatVersionError, ProviderMismatchError
 from titans.provider import Provider
-from titans.schema import TIME
+from titans.schema import TIME, Schema
 from titans.slots import SlotSet, iso, parse_iso
 
-__all__ = ["FORMAT_VERSION", "KINDS", "UNKNOWN", "Contents", "FileInfo", "Source"]
+__all__ = [
+    "FORMAT_VERSION",
+    "KINDS",
+    "UNKNOWN",
+    "UNSAID_MINUTES",
+    "Contents",
+    "FileInfo",
+    "Source",
+    "check_slot_length",
+    "format_version",
+]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""What this TITANS reads. It writes 1 where only the first version of a schema is in use, and 2 otherwise: a TITANS that knows
+nothing of schema evolution must not merge such files."""
+
+UNSAID_MINUTES = 10
+"""The length of a slot where a file or manifest does not say it."""
 
 UNKNOWN = "0" * 16
 """In place of a hash that nobody knows."""
 
 KINDS = {"full": "f", "diff": "d", "changes": "c"}
 _KIND_OF = {letter: kind for kind, letter in KINDS.items()}
+
+
+def format_version(schema_version: int) -> int:
+    """The lowest format version that says what has to be said."""
+    return 1 if schema_version == 1 else FORMAT_VERSION
+
+
+def check_slot_length(data: Mapping[str, Any], provider: Provider, key: str) -> None:
+    """Raise `ProviderMismatchError` where `data`, found under `key`, counts in slots of another length."""
+    length, declared = data.get("slot_minutes", UNSAID_MINUTES), provider.layout.slot_minutes
+    if length != declared:
+        raise ProviderMismatchError(
+            f"{key} has slots of {length!r} minutes, but {provider} declares {declared}; an archive keeps the length it began "
+            f"with: declare PathLayout(slot_minutes={length!r}), or begin another archive (another store, or other prefixes)"
+        )
 
 
 @frozen
@@ -61,6 +91,9 @@ class Contents:
     min_time: datetime | None
     max_time: datetime | None
     schema_version: int = 1
+    """Of the columns it is stored in."""
+    cast_from: tuple[int, ...] = ()
+    """The earlier schema versions that some of its rows were written with."""
 
     @property
     def contents(self) -> dict[str, Any]:
@@ -69,12 +102,16 @@ class Contents:
 
     def contents_to_json(self) -> dict[str, Any]:
         times = {name: iso(t) if (t := getattr(self, name)) else None for name in ("min_time", "max_time")}
-        return self.contents | times
+        said = self.contents | times
+        if not self.cast_from:
+            del said["cast_from"]
+        return said
 
     @staticmethod
     def contents_from_json(data: Mapping[str, Any]) -> dict[str, Any]:
         """Arguments for a subclass. Raises `KeyError`, `TypeError` or `ValueError` where a field is missing or wrong."""
-        found = {name: data[name] for name in _CONTENTS}
+        found = {name: data[name] for name in _CONTENTS if name != "cast_from"}
+        found["cast_from"] = tuple(data.get("cast_from", ()))
         keys = {name: tuple(data[name]) if data[name] else None for name in ("min_key", "max_key")}
         times = {name: parse_iso(data[name]) if data[name] else None for name in ("min_time", "max_time")}
         return found | keys | times
@@ -97,6 +134,8 @@ class FileInfo(Contents):
     """Names of the correction files that were merged into it."""
     size: int = 0
     """Bytes of the object; not part of the metadata."""
+    schema: Schema | None = None
+    """Of a file that an earlier version of the provider wrote: what it wrote. Read from the file's own Parquet schema."""
 
     @property
     def slots(self) -> SlotSet:
@@ -110,9 +149,11 @@ class FileInfo(Contents):
 
     def to_json(self, provider: Provider) -> dict[str, Any]:
         starts = self.sources
+        minutes = provider.layout.slot_minutes
         return {
-            "format_version": FORMAT_VERSION,
+            "format_version": format_version(self.schema_version),
             "provider": provider.name,
+            **({} if minutes == UNSAID_MINUTES else {"slot_minutes": minutes}),
             "kind": self.kind,
             "base": self.base,
             "slots": self.slots.to_json(),
@@ -125,7 +166,12 @@ class FileInfo(Contents):
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], provider: Provider, start: datetime, key: str) -> FileInfo:
-        """`start` is the first moment of the file's month."""
+        """`start` is the first moment of the file's month.
+
+        Raises:
+            CorruptFileError, FormatVersionError
+            ProviderMismatchError: a newer version of the provider wrote it, or one with slots of another length.
+        """
         version = data.get("format_version")
         if not isinstance(version, int) or version > FORMAT_VERSION:
             raise FormatVersionError(
@@ -133,6 +179,13 @@ class FileInfo(Contents):
             )
         if data.get("provider") != provider.name:
             raise CorruptFileError(f"{key} belongs to provider {data.get('provider')!r}, not {provider.name!r}")
+        check_slot_length(data, provider, key)
+        written = data.get("schema_version")
+        if isinstance(written, int) and written > provider.schema.version:
+            raise ProviderMismatchError(
+                f"{key} was written with schema version {written}, but {provider} declares version {provider.schema.version} "
+                "and cannot read or write it; upgrade the package of the provider"
+            )
         try:
             slots = list(SlotSet.from_intervals(data["slots"]))
             kinds, hashes, times = data["kinds"], data["hashes"], data["times"]
@@ -168,6 +221,7 @@ class FileInfo(Contents):
         rows_in: int | None = None,
         hash: str | None = None,
         corrections: tuple[str, ...] = (),
+        cast_from: tuple[int, ...] = (),
     ) -> FileInfo:
         """For `rows` in canonical columns, sorted by key and `Time`."""
         times, key = rows[TIME], rows.select(provider.key)
@@ -183,6 +237,7 @@ class FileInfo(Contents):
             min_time=times.min(),  # type: ignore[arg-type]
             max_time=times.max(),  # type: ignore[arg-type]
             schema_version=provider.schema.version,
+            cast_from=cast_from,
             corrections=corrections,
         )
 

@@ -143,7 +143,7 @@ def _write(
             store.create(paths.file_key(month, name), data)
         except (AlreadyExists, OutcomeUnknown):
             continue  # perhaps our own, its answer lost: left to vacuum
-        return name, Keyframe(name, slot, rows.height, len(data), info.hash, dependent)
+        return name, Keyframe(name, slot, rows.height, len(data), info.hash, dependent, info.schema_version)
     raise OutcomeUnknown(f"{_NAMES} attempts to write a keyframe of {month} had no clear outcome; compact again")
 
 

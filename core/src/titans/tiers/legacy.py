@@ -23,7 +23,7 @@ from titans.slots import Month, Slot, SlotSet
 from titans.store import ObjectStore
 from titans.tiers.files import read_file
 from titans.tiers.info import FileInfo
-from titans.tiers.manifest import FileEntry, Manifest, Pending
+from titans.tiers.manifest import FileEntry, Manifest, Pending, check_provider
 
 __all__ = ["is_legacy", "upgraded"]
 
@@ -52,11 +52,7 @@ def upgraded(data: Mapping[str, Any], store: ObjectStore, paths: Paths, provider
         raise ManifestError(
             f"{key} is that of provider {named[0]!r}, month {named[1]}-{named[2]:02d}; it is left as it is"
         )
-    columns = tuple(data.get("pk_columns") or provider.key)
-    if columns != provider.key:
-        raise ManifestError(
-            f"{key} was written with the primary key {', '.join(columns)}, not {', '.join(provider.key)}"
-        )
+    check_provider(data, provider, key)
     manifest = evolve(Manifest.empty(provider, month), next_file_id=max(1, next_id))
     for level in sorted(levels, reverse=True):
         for name in levels[level]:
@@ -82,7 +78,7 @@ def _with(manifest: Manifest, name: str, level: int, store: ObjectStore, paths: 
     )
     entry = evolve(FileEntry.of(name, level, first, last, info), slots=slots)
     return evolve(
-        manifest,
+        manifest.knowing(provider, info.schema),
         files=(*manifest.files, entry),
         adopted=manifest.adopted | slots,
         observed=manifest.observed | SlotSet.of(s.slot for s in info.sources if s.is_snapshot),

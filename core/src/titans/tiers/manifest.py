@@ -14,13 +14,14 @@ from typing import Any
 
 from attrs import asdict, evolve, field, fields, frozen
 
-from titans.errors import FormatVersionError, InvalidKeyError, ManifestError
+from titans.errors import FormatVersionError, InvalidKeyError, ManifestError, ProviderMismatchError
 from titans.layout import FANOUT, KeyframeName, Paths, WarmName
 from titans.provider import Provider
+from titans.schema import Schema
 from titans.slots import NO_SLOTS, Month, SlotSet, iso, parse_iso
-from titans.tiers.info import FORMAT_VERSION, Contents, FileInfo
+from titans.tiers.info import FORMAT_VERSION, UNSAID_MINUTES, Contents, FileInfo, check_slot_length, format_version
 
-__all__ = ["COMMIT_IDS", "FileEntry", "Keyframe", "Manifest", "Pending", "load_json"]
+__all__ = ["COMMIT_IDS", "FileEntry", "Keyframe", "Manifest", "Pending", "check_provider", "load_json"]
 
 COMMIT_IDS = 64
 """How many of the latest commit ids a manifest keeps, for writers whose answer got lost."""
@@ -38,6 +39,27 @@ def load_json(data: bytes, key: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ManifestError(f"{key} is not a JSON object; it is left as it is")
     return found
+
+
+def check_provider(found: Mapping[str, Any], provider: Provider, key: str) -> dict[int, Schema]:
+    """The schemas, by version, that the manifest `found` under `key` says its files were written with.
+
+    Raises:
+        ProviderMismatchError: the provider declares another primary key or slot length, or a schema that can be no later one.
+        KeyError, TypeError, ValueError, AttributeError: it cannot be read.
+    """
+    columns = tuple(found.get("pk_columns") or provider.key)
+    if columns != provider.key:
+        raise ProviderMismatchError(
+            f"{key} was written with the primary key {', '.join(columns)}, but {provider} declares {', '.join(provider.key)} "
+            f"(schema version {provider.schema.version}); a key cannot change: install the release of the provider that wrote "
+            "it, or begin another archive (another store, or other prefixes)"
+        )
+    check_slot_length(found, provider, key)
+    schemas = {int(v): Schema(columns, version=int(v)) for v, columns in found.get("schemas", {}).items()}
+    for schema in schemas.values():
+        provider.evolution(schema, key)
+    return schemas
 
 
 @frozen(kw_only=True)
@@ -103,13 +125,14 @@ class Keyframe:
     """Content hash over all columns (`titans.changes.digest`)."""
     dependent: bool
     """No full snapshot of the month comes before it: it holds what earlier months left."""
+    schema_version: int = 1
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Keyframe:
-        return cls(**{f.name: data[f.name] for f in fields(cls)})
+        return cls(**{"schema_version": 1} | {f.name: data[f.name] for f in fields(cls) if f.name in data})
 
 
 @frozen
@@ -139,6 +162,11 @@ class Manifest:
     provider: str
     month: Month
     key: tuple[str, ...]
+    schemas: Mapping[int, Schema] = field(factory=dict)
+    """Version → columns and dtypes of every schema that files of the month were, or now are, written with."""
+    casts: tuple[Mapping[str, Any], ...] = ()
+    """What each newer version made of the rows of an earlier one (`titans.evolution`)."""
+    slot_minutes: int = UNSAID_MINUTES
     files: tuple[FileEntry, ...] = ()
     """Live files in order of adoption within each level."""
     next_file_id: int = 1
@@ -170,7 +198,23 @@ class Manifest:
 
     @classmethod
     def empty(cls, provider: Provider, month: Month) -> Manifest:
-        return cls(provider.name, month, provider.key)
+        return cls(provider.name, month, provider.key, slot_minutes=provider.layout.slot_minutes).knowing(provider)
+
+    def knowing(self, provider: Provider, *schemas: Schema | None) -> Manifest:
+        """This manifest with some earlier schemas, and today's.
+
+        Raises:
+            ProviderMismatchError: today's is no later version of one of them.
+        """
+        today = Schema(provider.schema.columns, version=provider.schema.version)
+        known = {**self.schemas, **{s.version: s for s in schemas if s is not None}, today.version: today}
+        evolutions = [provider.evolution(known[v], str(self.month)) for v in sorted(known) if v < today.version]
+        casts = tuple(c for c in self.casts if c["to"] < today.version) + tuple(e.to_json() for e in evolutions)
+        return evolve(self, schemas=known, casts=casts)
+
+    def schema(self, version: int) -> Schema | None:
+        """What files of this version were written with; `None` for the newest, which is today's."""
+        return None if version == max(self.schemas, default=version) else self.schemas[version]
 
     def level(self, level: int) -> tuple[FileEntry, ...]:
         return tuple(f for f in self.files if f.level == level)
@@ -207,12 +251,15 @@ class Manifest:
 
     def dump(self) -> bytes:
         data = {
-            "format_version": FORMAT_VERSION,
+            "format_version": format_version(max(self.schemas, default=1)),
             "m": FANOUT,
             "provider": self.provider,
             "year": self.month.year,
             "month": self.month.month,
             "pk_columns": self.key,
+            "slot_minutes": self.slot_minutes,
+            "schemas": {str(v): dict(schema.columns) for v, schema in sorted(self.schemas.items())},
+            "casts": self.casts,
             "levels": {str(level): [f.to_json() for f in self.level(level)] for level in self.levels},
             "next_file_id": self.next_file_id,
             "least_file_id": self.least_file_id,
@@ -240,6 +287,7 @@ class Manifest:
         Raises:
             ManifestError: another provider's or month's, or fields that contradict each other.
             FormatVersionError: written by a newer TITANS.
+            ProviderMismatchError: see `check_provider`.
         """
         key = paths.manifest_key(month)
         version = found.get("format_version")
@@ -249,9 +297,14 @@ class Manifest:
             )
         try:
             manifest = cls._from_json(found)
+            if (manifest.provider, manifest.month) != (provider.name, month):
+                raise ManifestError(
+                    f"{key} is that of provider {manifest.provider!r}, month {manifest.month}; it is left as it is"
+                )
+            manifest = evolve(manifest, schemas=check_provider(found, provider, key)).knowing(provider)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ManifestError(f"{key} cannot be read: {error!r}; it is left as it is") from error
-        manifest._check(provider, month, paths, key)
+        manifest._check(month, paths, key)
         return manifest
 
     @classmethod
@@ -265,6 +318,8 @@ class Manifest:
             provider=data["provider"],
             month=Month(data["year"], data["month"]),
             key=tuple(data["pk_columns"]),
+            casts=tuple(data.get("casts", ())),
+            slot_minutes=data.get("slot_minutes", UNSAID_MINUTES),
             files=tuple(files),
             next_file_id=data["next_file_id"],
             least_file_id=data.get("least_file_id", 1),
@@ -283,14 +338,7 @@ class Manifest:
             commit_ids=tuple(data["commit_ids"]),
         )
 
-    def _check(self, provider: Provider, month: Month, paths: Paths, key: str) -> None:
-        if self.provider != provider.name or self.month != month:
-            raise ManifestError(f"{key} is that of provider {self.provider!r}, month {self.month}; it is left as it is")
-        if self.key != provider.key:
-            raise ManifestError(
-                f"{key} was written with the primary key {', '.join(self.key)}, provider {provider.name!r} now has "
-                f"{', '.join(provider.key)}; a key cannot change: install the version of the provider that wrote it"
-            )
+    def _check(self, month: Month, paths: Paths, key: str) -> None:
         slots = month.slots(paths.minutes)
         for numbers in (self.adopted, self.observed, *(f.slots for f in self.files), *(p.slots for p in self.pending)):
             if numbers.last is not None and numbers.last >= slots:

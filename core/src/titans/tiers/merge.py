@@ -117,5 +117,5 @@ def merge(
 def _write(
     store: ObjectStore, paths: Paths, provider: Provider, manifest: Manifest, plan: Merge, memory: int
 ) -> FileEntry:
-    output = Output(store, paths, provider, manifest.month, plan.inputs)
+    output = Output(store, paths, provider, manifest, plan.inputs)
     return output.write(plan.level, manifest.next_file_id, FINAL if plan.level == TOP else PASSING, memory)

@@ -13,6 +13,7 @@ import polars as pl
 from attrs import define, field, frozen
 
 from titans.changes.state import resolve
+from titans.errors import CorruptFileError, NotFound
 from titans.provider import Provider
 from titans.schema import TIME
 from titans.tiers.files import ROW_GROUP
@@ -95,7 +96,13 @@ def _fill(inputs: Sequence[Input], rows: int) -> None:
     """The next block of every input that has none."""
     empty = [i for i in inputs if (i.block is None or not i.block.height) and not i.ended]
     scans = [i.source.slice(i.read, rows) if isinstance(i.source, pl.LazyFrame) else i.source.lazy() for i in empty]
-    for i, block in zip(empty, pl.collect_all(scans) if scans else (), strict=True):
+    try:
+        blocks = pl.collect_all(scans) if scans else []
+    except FileNotFoundError as error:
+        raise NotFound(f"a file was removed while it was being merged: {error}") from error
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise CorruptFileError(f"a file that is to be merged cannot be read: {error}; nothing was merged") from error
+    for i, block in zip(empty, blocks, strict=True):
         i.block = block
         # A file that is shorter than it says ends here; who merges counts the rows.
         i.read = i.read + block.height if block.height else i.height

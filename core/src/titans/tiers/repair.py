@@ -118,6 +118,8 @@ def _plan(
             )
         taken |= info.slots
         files.append(FileEntry.of(name, parsed.level, parsed.first, parsed.last, info))
+        if info.schema is not None:
+            manifest = manifest.knowing(provider, info.schema)
         observed |= SlotSet.of(s.slot for s in info.sources if s.is_snapshot)
         full.update({s.slot: s.time for s in info.sources if s.kind == "full"})
     names = {f.file for f in files}

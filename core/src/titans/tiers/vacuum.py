@@ -17,7 +17,7 @@ from titans.layout import Paths, WarmName
 from titans.provider import Provider
 from titans.slots import Month, Slot, SlotSet
 from titans.store import Entry, ObjectStore
-from titans.tiers.commit import Head, commit, pause, read_head
+from titans.tiers.commit import Head, agree, commit, pause, read_head
 from titans.tiers.deletion import GRACE, due, listed, remove, stamped
 from titans.tiers.manifest import Manifest, Pending
 
@@ -143,6 +143,8 @@ def _month(
             manifest = listed(manifest, fresh)
         return None if manifest == now.manifest else manifest
 
+    if head.blob is None:
+        agree(store, paths, provider, month)
     manifest = commit(store, paths, provider, month, found_now, wait=wait)
     if not manifest.pending:
         return Vacuumed()

@@ -20,6 +20,7 @@ from titans.slots import Month, Slot, SlotSet
 from titans.store import ObjectStore
 from titans.tiers.commit import read_head
 from titans.tiers.deletion import exists
+from titans.tiers.entries import read_keyframe
 from titans.tiers.files import read_file, read_info
 from titans.tiers.info import FileInfo
 from titans.tiers.keyframes import state_left_before
@@ -38,7 +39,7 @@ CHECKS = {
     "exactly once": "every adopted slot is in exactly one file",
     "waiting": "every hot file that nobody has adopted yet can be read",
     "content": "every file holds the rows it was written with (hash, number)",
-    "schema": "in the provider's columns and dtypes",
+    "schema": "in the columns and dtypes of its schema version",
     "order": "sorted by key and Time, within the bounds that the manifest names",
     "uniqueness": "and no key has two rows for the same Time, across all files of a month",
     "keyframes": "every keyframe that may be used is the state that the change points lead to",
@@ -99,6 +100,9 @@ def verify(store: ObjectStore, paths: Paths, provider: Provider, *, deep: bool =
 
     Args:
         deep: read every row, not only metadata.
+
+    Raises:
+        ProviderMismatchError: the archive, or a file in it, is not this provider's, or a newer version of it wrote it.
     """
     notes, found, gaps, orphans = _Notes(), inventory(store, paths), {}, 0
     for month in found.months:
@@ -194,6 +198,7 @@ def _file(
     notes.say("ledger", lost >= 0, f"{key} has {-lost} row(s) more than went into it")
     rows: pl.DataFrame | None = None
     if deep:
+        provider = provider.as_of(manifest.schema(entry.schema_version))  # as it was written
         read = _tried("content", key, notes, lambda: read_file(store, key, provider, slot, hot=entry.is_hot))
         info = None if read is None else read[1]
         rows = None if read is None else read[0]
@@ -208,7 +213,7 @@ def _file(
 
 
 def _said(info: FileInfo) -> Iterator[tuple[str, object]]:
-    for name in ("rows", "rows_in", "hash", "slots", "min_key", "max_key", "min_time", "max_time"):
+    for name in ("rows", "rows_in", "hash", "slots", "min_key", "max_key", "min_time", "max_time", "schema_version"):
         yield name, getattr(info, name)
 
 
@@ -252,14 +257,12 @@ def _keyframes(
         earlier = state_left_before(store, paths, provider, month)
     for keyframe in manifest.keyframes:
         key = paths.file_key(month, keyframe.file)
-        read = _tried(
-            "keyframes", key, notes, partial(read_file, store, key, provider, Slot(month, 0, paths.minutes), hot=False)
-        )
+        read = _tried("keyframes", key, notes, partial(read_keyframe, store, paths, provider, manifest, keyframe))
         if read is None:
             continue
         start = Slot(month, keyframe.slot, paths.minutes).start
         state = replayed.state(start, earlier if keyframe.dependent else None)
-        same = read[0].drop(CEASED).equals(state)
+        same = read.drop(CEASED).equals(state)
         notes.say("keyframes", same, f"{key} is not the state at the start of slot {keyframe.slot} of {month}")
 
 

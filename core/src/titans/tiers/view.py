@@ -12,7 +12,7 @@ from titans.changes.adoption import corrected, restored
 from titans.changes.state import overlay, resolve, resolve_last
 from titans.layout import Paths
 from titans.provider import Provider
-from titans.schema import CEASED, TIME
+from titans.schema import CEASED, TIME, Schema
 from titans.slots import Month, Slot, SlotSet
 from titans.store import ObjectStore
 from titans.tiers.files import Source, read_sources, scan_files
@@ -37,7 +37,8 @@ class Part:
     @property
     def is_merged(self) -> bool:
         """A merged file: its rows may be scanned together with those of others."""
-        return isinstance(self.data, Source) and self.data.slot is None and not self.is_correction
+        plain = isinstance(self.data, Source) and self.data.slot is None and self.data.schema is None
+        return plain and not self.is_correction
 
     def overlaps(self, start: datetime | None, end: datetime | None) -> bool:
         if self.min_time is None or self.max_time is None:
@@ -66,12 +67,15 @@ class MonthView:
     full: Mapping[int, datetime] = field(hash=False)
     keyframes: tuple[Keyframe, ...] = ()
     """Those that may be used, ascending."""
+    schemas: Mapping[int, Schema] = field(factory=dict, hash=False)
+    """As in the manifest."""
 
     @classmethod
     def of(cls, manifest: Manifest, store: ObjectStore, paths: Paths, provider: Provider) -> MonthView:
         def part(entry: FileEntry) -> Part:
             slot = Slot(manifest.month, entry.first, paths.minutes) if entry.is_hot else None
-            source = Source(paths.file_key(manifest.month, entry.file), entry.bytes, slot, entry.hash)
+            key, schema = paths.file_key(manifest.month, entry.file), manifest.schema(entry.schema_version)
+            source = Source(key, entry.bytes, slot, entry.hash, schema)
             return Part(
                 source, entry.min_time, entry.max_time, entry.min_key, entry.max_key, is_correction=entry.is_correction
             )
@@ -81,7 +85,7 @@ class MonthView:
         keyframes = tuple(k for k in manifest.keyframes if not (k.dependent and manifest.dirty))
         return cls(
             provider, manifest.month, store, paths, tuple(part(entry) for entry in files),
-            manifest.adopted, manifest.observed, manifest.full, keyframes,
+            manifest.adopted, manifest.observed, manifest.full, keyframes, manifest.schemas,
         )  # fmt: skip
 
     def standing_alone(self) -> MonthView:
@@ -178,7 +182,8 @@ class MonthView:
         else:
             start = self.slot(keyframe.slot).start
             wanted = self.parts_in(start, end)
-            source = Source(self.paths.file_key(self.month, keyframe.file), keyframe.bytes, None)
+            schema = None if (v := keyframe.schema_version) == self.provider.schema.version else self.schemas[v]
+            source = Source(self.paths.file_key(self.month, keyframe.file), keyframe.bytes, None, schema=schema)
             base, *frames = read_sources(
                 self.store,
                 self.provider,
