@@ -257,6 +257,29 @@ class TestWithoutSnapshots:
         assert as_dict(archive.latest())["z"] == (1, 0.5)
         assert archive.verify(deep=True).passed
 
+    def test_an_adoption_that_began_before_the_next_month_did_begins_again(self):
+        """January gets its first manifest after February got its own, and a keyframe: the marks of before were set on nothing."""
+        archive = Archive(MemoryStore(), PROVIDER)
+        archive.upload(changes({"b": (9, 0.5)}), at(10))
+        archive.upload(changes({"a": (1, 0.5)}), at(0, FEBRUARY))
+        other = Archive(archive.store, PROVIDER)
+        real, sets = Marks.set.__func__, []
+
+        def set_and_be_slow(cls, *arguments):
+            marks = real(cls, *arguments)
+            sets.append(marks.month)
+            if len(sets) == 1:
+                other.seal("2026-02")
+                assert keyframes(other, "2026-02")
+            return marks
+
+        with patch.object(Marks, "set", classmethod(set_and_be_slow)):
+            archive.compact(archive.paths.hot_key(_slot(10)))
+        assert [str(month) for month in sets] == ["2026-01", "2026-02", "2026-01"]
+        assert as_dict(archive.state(at(3, FEBRUARY))) == {"a": (1, 0.5), "b": (9, 0.5)}
+        archive.seal("2026-02")
+        assert archive.verify(deep=True).passed
+
 
 def _slot(index):
     from titans.slots import Slot

@@ -22,6 +22,7 @@ from titans.store import ObjectStore
 from titans.tiers.commit import Head, commit, pause, read_head
 from titans.tiers.deletion import exists, listed, stamped
 from titans.tiers.files import FINAL, encode
+from titans.tiers.hot import list_all_hot
 from titans.tiers.info import FileInfo
 from titans.tiers.late import clear
 from titans.tiers.manifest import Keyframe, Manifest, Pending
@@ -92,6 +93,7 @@ def build_keyframe(
         view = MonthView.of(seen, store, paths, provider)
     earlier = None
     if not view.stands_alone(start):
+        _fence_unbegun(store, paths, provider, month, wait)
         earlier = state_left_before(
             store, paths, provider, month, lambda link: commit(store, paths, provider, link, _built_on, wait=wait)
         )
@@ -176,3 +178,19 @@ def state_left_before(
 def _built_on(head: Head) -> Manifest | None:
     """Whoever adopts later in this month will know that another one builds on it."""
     return None if head.blob is None or head.manifest.built_on else evolve(stamped(head), built_on=True)
+
+
+def _fence_unbegun(
+    store: ObjectStore, paths: Paths, provider: Provider, month: Month, wait: Callable[[int], None]
+) -> None:
+    """Give earlier months that only have hot files a manifest, with a fence.
+
+    Who is about to adopt there may have set its marks before `month` had a manifest, so none on it: it has to begin again.
+    """
+    for earlier in list_all_hot(store, paths)[0]:
+        if earlier < month:
+            commit(store, paths, provider, earlier, _begun, wait=wait)
+
+
+def _begun(head: Head) -> Manifest | None:
+    return None if head.blob is not None else evolve(stamped(head), built_on=True, fence=head.manifest.fence + 1)
