@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import logging
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -92,7 +91,7 @@ class S3Store:
         self._client = self._made(endpoint_url, region) if client is None else client
         self._ordered = _lists_in_order(self._client, bucket)
         self._wait = wait
-        self._checked = False
+        self._checked = self._parts_checked = False
         self._bucket_seen = False
 
     # --- reading ------------------------------------------------------------------------------------------------------
@@ -147,47 +146,34 @@ class S3Store:
         if path.stat().st_size <= _PART:
             return self.create(key, path.read_bytes())
         self._check_conditional_writes()
-        place = {**self._place, "Key": self.prefix + key}
-        what = f"write {key}"
-        begun = self._ask(
-            what,
-            lambda: _complete(
-                self._client.create_multipart_upload(**place, ContentType=_BINARY, **self._put_args), "UploadId"
-            ),
-        )
-        place["UploadId"] = begun["UploadId"]
+        self._check_conditional_parts()
+        with path.open("rb") as file:
+            return self._create_in_parts(key, iter(lambda: file.read(_PART), b""))
+
+    def _create_in_parts(self, key: str, parts: Iterator[bytes]) -> str:
+        what, place = f"write {key}", {**self._place, "Key": self.prefix + key}
+        begin = partial(self._client.create_multipart_upload, **place, ContentType=_BINARY, **self._put_args)
+        place["UploadId"] = self._ask(what, lambda: _complete(begin(), "UploadId"))["UploadId"]
+        place |= self._get_args
+        sent = []
         try:
-            parts = self._send_parts(path, place, what)
-            condition = {"IfNoneMatch": "*", "MultipartUpload": {"Parts": parts}, **self._get_args}
-            done = self._ask(
-                what,
-                lambda: _complete(self._client.complete_multipart_upload(**place, **condition), "ETag"),
-                write=True,
+            # A part that is sent again replaces the one before, so this may be tried as often as a read.
+            for number, data in enumerate(parts, start=1):
+                send = partial(self._client.upload_part, **place, PartNumber=number, Body=data)
+                sent.append({"PartNumber": number, "ETag": self._ask(what, partial(_etag_of, send))["ETag"]})
+            finish = partial(
+                self._client.complete_multipart_upload, **place, IfNoneMatch="*", MultipartUpload={"Parts": sent}
             )
+            return str(self._ask(what, partial(_etag_of, finish), write=True)["ETag"])
+        except OutcomeUnknown:
+            raise  # it may yet be completed; if not, a lifecycle rule of the bucket removes it
         except BaseException as error:
-            if not isinstance(error, OutcomeUnknown):  # it may yet be completed; a lifecycle rule removes what is not
-                with contextlib.suppress(StoreError):
-                    self._ask(f"abort {key}", lambda: self._client.abort_multipart_upload(**place))
+            place = {k: v for k, v in place.items() if k not in self._get_args}
+            with contextlib.suppress(StoreError):
+                self._ask(f"abort {key}", lambda: self._client.abort_multipart_upload(**place))
             if isinstance(error, LostRace):
                 raise AlreadyExists(f"{key} exists in {self.url}") from None
             raise
-        return str(done["ETag"])
-
-    def _send_parts(self, path: Path, place: Mapping[str, Any], what: str) -> Sequence[Mapping[str, Any]]:
-        """A part that is sent again replaces the one before, so this may be tried as often as a read."""
-        parts: list[Mapping[str, Any]] = []
-        with path.open("rb") as file:
-            for number in itertools.count(1):
-                data = file.read(_PART)
-                if not data:
-                    return parts
-                arguments = {**place, **self._get_args, "PartNumber": number, "Body": data}
-                sent = self._ask(what, partial(self._send_part, arguments))
-                parts.append({"PartNumber": number, "ETag": sent["ETag"]})
-        return parts
-
-    def _send_part(self, arguments: Mapping[str, Any]) -> Any:
-        return _complete(self._client.upload_part(**arguments), "ETag")
 
     def replace(self, key: str, data: bytes, etag: str) -> str:
         check_key(key)
@@ -298,6 +284,20 @@ class S3Store:
                 raise Unavailable(f"cannot check that {self.url} honours conditional writes: {error}") from error
         self._checked = True
 
+    def _check_conditional_parts(self) -> None:
+        """Refuse a server that honours conditions, but not for an object that comes in parts."""
+        if self._parts_checked:
+            return
+        try:  # over an object that is there; should it be replaced, then by itself
+            self._create_in_parts(MARKER, iter([self.get(MARKER).data]))
+        except AlreadyExists:
+            self._parts_checked = True
+        else:
+            raise UnsupportedStoreError(
+                f"{self.url} ignores If-None-Match where an object comes in parts (CompleteMultipartUpload): two writers would "
+                "overwrite each other; use a server that honours it, such as AWS S3 or SeaweedFS"
+            )
+
     def _try_conditional_writes(self) -> None:
         key = f"{_OWN}probe-{secrets.token_hex(8)}"
         try:
@@ -372,6 +372,10 @@ def _complete(answer: Any, *fields: str) -> Any:
     if missing := [name for name in fields if name not in answer]:
         raise ConnectionError(f"an answer without {', '.join(missing)}")
     return answer
+
+
+def _etag_of(send: Callable[[], Any]) -> Any:
+    return _complete(send(), "ETag")
 
 
 def _is_key(key: str) -> bool:
