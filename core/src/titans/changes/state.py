@@ -51,25 +51,39 @@ def delta(old: pl.DataFrame, new: pl.DataFrame, at: datetime, provider: Provider
 
 def _delta(old: pl.DataFrame, new: pl.DataFrame, at: datetime, provider: Provider, *, carry: bool) -> Delta:
     key, values = list(provider.key), provider.value_columns
-    time = pl.lit(at).cast(pl.Datetime("us", "UTC")).alias(TIME)
-    before = old.select(*key, *(pl.col(v).alias(v + _OLD) for v in values), pl.lit(value=True).alias(_OLD))
-    joined = new.select(*key, *values).join(before, on=key, how="left", maintain_order="left")
+    gone, before, after, came = _matched(old.select(*key, *values), new.select(*key, *values), key)
+    both = pl.concat([after, before.select(pl.col(v).alias(v + _OLD) for v in values)], how="horizontal").lazy()
     if carry:
-        joined = joined.with_columns(pl.coalesce(v, v + _OLD) for v in values)
-    differs = pl.any_horizontal(pl.col(_OLD).is_null(), *(pl.col(v).ne_missing(pl.col(v + _OLD)) for v in values))
-    moved = joined.filter(differs)
-    added = moved[_OLD].null_count()
-    gone = old.select(key).join(new.select(key), on=key, how="anti")
-    is_other = pl.any_horizontal(
-        pl.col(v + _OLD).is_not_null() & pl.col(v).ne_missing(pl.col(v + _OLD)) for v in values
-    )
-    changed = moved.select((pl.col(_OLD).is_not_null() & is_other).sum()).item()
-    rows = moved.select(*key, time, *values, pl.lit(value=False).alias(CEASED))
-    if gone.height:
-        nothing = (pl.lit(None, dtype=d).alias(v) for v, d in provider.schema.value_dtypes().items())
-        tombstones = gone.select(*key, time, *nothing, pl.lit(value=True).alias(CEASED))
-        rows = pl.concat([rows, tombstones]).sort(key)
-    return Delta(rows, added=added, changed=changed, filled=moved.height - added - changed, ceased=gone.height)
+        both = both.with_columns(pl.coalesce(v, v + _OLD) for v in values)
+    differs = {v: pl.col(v).ne_missing(pl.col(v + _OLD)) for v in values}
+    is_other = pl.any_horizontal(pl.col(v + _OLD).is_not_null() & differs[v] for v in values)
+    moved = both.filter(pl.any_horizontal(*differs.values())).with_columns(is_other.alias(_OLD)).collect()
+    changed = int(moved[_OLD].sum())
+    time = pl.lit(at).cast(pl.Datetime("us", "UTC")).alias(TIME)
+    living = (f.select(*key, time, *values, pl.lit(value=False).alias(CEASED)) for f in (moved, came))
+    nothing = (pl.lit(None, dtype=d).alias(v) for v, d in provider.schema.value_dtypes().items())
+    tombstones = gone.select(*key, time, *nothing, pl.lit(value=True).alias(CEASED))
+    rows = pl.concat([*living, tombstones])
+    if came.height or gone.height:
+        rows = rows.sort(key)
+    return Delta(rows, added=came.height, changed=changed, filled=moved.height - changed, ceased=gone.height)
+
+
+def _matched(
+    old: pl.DataFrame, new: pl.DataFrame, key: list[str]
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Rows of `old` whose key is gone; those of both whose key stayed, row by row; and those of `new` that came."""
+    if _same_keys(old, new, key):  # mostly: comparing is many times faster than joining
+        return old.clear(), old, new, new.clear()
+    rows = old.select(*key, pl.row_index(_OLD))
+    at = new.select(key).join(rows, on=key, how="left", maintain_order="left")[_OLD]
+    stayed, there = at.is_not_null(), at.drop_nulls()
+    gone = old.filter(~pl.row_index().is_in(there.implode()))
+    return gone, old[there], new.filter(stayed), new.filter(~stayed)
+
+
+def _same_keys(one: pl.DataFrame, other: pl.DataFrame, key: list[str]) -> bool:
+    return one.height == other.height and all((one[c] == other[c]).all() for c in reversed(key))
 
 
 def carried(old: pl.DataFrame, new: pl.DataFrame, provider: Provider) -> pl.DataFrame:
