@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,6 @@ from titans.changes.state import carried, delta, diff, overlay
 from titans.errors import (
     FormatError,
     InputError,
-    RetryableError,
     SlotConflictError,
     SuspiciousSnapshotError,
     TitansError,
@@ -36,9 +35,8 @@ from titans.tiers.budget import SLOT_SECONDS, Budget
 from titans.tiers.commit import admitted, pause, read_head
 from titans.tiers.compaction import compact, compact_month, seal, settle
 from titans.tiers.deletion import GRACE
-from titans.tiers.hot import HotFile, adopted_source, create_hot, list_hot
+from titans.tiers.hot import HotFile, adopted_source, create_hot, list_hot, settled
 from titans.tiers.info import FileInfo, Source
-from titans.tiers.manifest import Manifest
 from titans.tiers.ranges import MEMORY
 from titans.tiers.view import MonthView
 
@@ -207,7 +205,7 @@ class Archive(ReadableArchive):
         file, held = create_hot(self.store, self.provider, file, self.wait)
         # What counts is what was adopted; the file may be a leftover of an attempt that came after that and was cut short.
         manifest = read_head(self.store, self.paths, self.provider, slot.month).manifest
-        held = self._settled(file, manifest) or held
+        held = settled(self.store, self.paths, self.provider, file, manifest) or held
         if held.is_snapshot or held.hash != content:
             message = (
                 f"slot {slot} of provider {self.provider.name!r} already holds {'a snapshot' if held.is_snapshot else 'other rows'}"
@@ -389,22 +387,7 @@ class Archive(ReadableArchive):
                 self._event("failed", operation="settle", error=type(error).__name__, reason=str(error))
         if file.slot.index in adoption.slots:
             return adoption, held
-        return adoption, self._settled(file, adoption.manifest) or held
-
-    def _settled(self, file: HotFile, manifest: Manifest) -> Source | None:
-        """What was adopted for the file's slot, `None` if nothing is.
-
-        A file that this call wrote for a slot whose own had been merged and removed long before is taken back: no manifest
-        names it, and no reader looks at it.
-        """
-        held = adopted_source(self.store, self.paths, self.provider, manifest, file.slot)
-        if held is not None and file.created:
-            now = read_head(self.store, self.paths, self.provider, file.slot.month).manifest
-            retired = any(file.slot.index in p.slots for p in now.pending)
-            if not any(e.file == file.key for e in now.files) and (held != file.info.source or not retired):
-                with suppress(RetryableError):  # else it is left to vacuum
-                    self.store.delete(file.key)
-        return held
+        return adoption, settled(self.store, self.paths, self.provider, file, adoption.manifest) or held
 
 
 def _ms(started: float) -> int:

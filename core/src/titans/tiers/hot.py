@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 
 import polars as pl
 from attrs import evolve, frozen
 
-from titans.errors import AlreadyExists, NotFound, OutcomeUnknown
+from titans.errors import AlreadyExists, NotFound, OutcomeUnknown, RetryableError
 from titans.layout import Paths
 from titans.provider import Provider
 from titans.slots import Month, Slot
@@ -19,7 +20,7 @@ from titans.tiers.files import encode, read_info
 from titans.tiers.info import FileInfo, Source
 from titans.tiers.manifest import Manifest
 
-__all__ = ["HotFile", "adopted_source", "create_hot", "list_all_hot", "list_hot"]
+__all__ = ["HotFile", "adopted_source", "create_hot", "list_all_hot", "list_hot", "settled"]
 
 log = logging.getLogger("titans.hot")
 
@@ -121,3 +122,19 @@ def adopted_source(
             raise NotFound(f"slot {slot} is adopted in {paths.manifest_key(slot.month)}, but no file there holds it")
         manifest = newer
     return None
+
+
+def settled(store: ObjectStore, paths: Paths, provider: Provider, file: HotFile, manifest: Manifest) -> Source | None:
+    """What was adopted for the file's slot, `None` if nothing is.
+
+    A file that this call wrote for a slot whose own had been merged and removed long before is taken back: no manifest
+    names it, and no reader looks at it.
+    """
+    held = adopted_source(store, paths, provider, manifest, file.slot)
+    if held is not None and file.created:
+        now = read_head(store, paths, provider, file.slot.month).manifest
+        retired = any(file.slot.index in p.slots for p in now.pending)
+        if not any(e.file == file.key for e in now.files) and (held != file.info.source or not retired):
+            with suppress(RetryableError):  # else it is left to vacuum
+                store.delete(file.key)
+    return held
