@@ -192,10 +192,12 @@ def _times(column: pl.Series, provider: Provider) -> pl.Series:
 
 
 def _check_times(frame: pl.DataFrame, provider: Provider, slot: Slot) -> None:
+    times = frame[TIME]
+    low, high = times.min(), times.max()
+    if not times.null_count() and (low is None or (slot.start <= low and high < slot.end)):  # type: ignore[operator]
+        return
     start, end = (pl.lit(t).cast(pl.Datetime("us", "UTC")) for t in (slot.start, slot.end))
     outside = frame.filter(pl.col(TIME).is_null() | ~pl.col(TIME).is_between(start, end, closed="left"))
-    if not outside.height:
-        return
     if nulls := outside[TIME].null_count():
         raise SchemaError(
             f"provider {provider.name!r}: {TIME!r} is null in {nulls} changed row(s); first: "
