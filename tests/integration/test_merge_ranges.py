@@ -132,7 +132,7 @@ def test_a_budget_makes_sense(arguments):
 
 
 PEAK = """
-import resource, sys
+import re, sys
 from datetime import datetime, timedelta, UTC
 import polars as pl
 from oracle import PROVIDER
@@ -155,10 +155,12 @@ for i in range(4):
     else:
         inputs.append(Input(pl.scan_parquet(path), n))
 count = sum(r.rows.height for r in merged_ranges(inputs, PROVIDER, memory))
-print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+status = Path("/proc/self/status").read_text()  # not ru_maxrss, which begins with what the parent process had
+print(count, int(re.search(r"VmHWM:\\s+(\\d+) kB", status)[1]) // 1024)
 """
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc")
 @pytest.mark.parametrize("keys", ["keys", "one key"])
 def test_memory_is_bounded_whatever_the_keys(tmp_path, keys):
     """2.4 million rows are some 200 MiB in memory, several times that while they are put in order; here in 24 MiB."""
@@ -170,4 +172,4 @@ def test_memory_is_bounded_whatever_the_keys(tmp_path, keys):
     run()  # makes the files
     count, peak = map(int, run())
     assert count == 4 * 600_000
-    assert peak < 300  # MiB; Python with polars alone takes some 110
+    assert peak < 200  # MiB; Python with polars alone takes some 70, and all rows several times 200

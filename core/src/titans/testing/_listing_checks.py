@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import random
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -189,14 +190,20 @@ class RaceChecks(StoreSuite, kit=True):
         """Old content or new, never a mixture."""
         versions = [bytes([65 + number]) * 100_000 for number in range(20)]
         stores().create("big", versions[0])
+        written = threading.Event()
 
         def work(number: int) -> bool:
-            store = stores()
+            store, whole = stores(), True
             if number:
-                return all(store.get("big").data in versions for _ in range(20))
-            etag = store.head("big").etag
-            for data in versions[1:]:
-                etag = store.replace("big", data, etag)
+                while not written.is_set():
+                    whole &= store.get("big").data in versions
+                return whole
+            try:
+                etag = store.head("big").etag
+                for data in versions[1:]:
+                    etag = store.replace("big", data, etag)
+            finally:
+                written.set()
             return True
 
         expect(
