@@ -31,13 +31,11 @@ from titans.results import Compaction, IngestResult
 from titans.slots import Month, Slot, iso, parse_duration, to_utc
 from titans.store import ObjectStore
 from titans.tiers.adopt import Adoption
-from titans.tiers.budget import SLOT_SECONDS, Budget
+from titans.tiers.budget import MEMORY, SLOT_SECONDS, Budget
 from titans.tiers.commit import admitted, pause, read_head
-from titans.tiers.compaction import compact, compact_month, seal, settle
 from titans.tiers.deletion import GRACE
 from titans.tiers.hot import HotFile, adopted_source, create_hot, list_hot, settled
 from titans.tiers.info import FileInfo, Source
-from titans.tiers.ranges import MEMORY
 from titans.tiers.view import MonthView
 
 if TYPE_CHECKING:
@@ -241,6 +239,8 @@ class Archive(ReadableArchive):
         """
         started = time.monotonic()
         slot = None if hot_key is None else self.paths.parse_hot_key(hot_key)
+        from titans.tiers.compaction import compact
+
         budget = Budget.of(budget_seconds, memory_limit)
         with self._noticed("compact"):
             where = (self.store, self.paths, self.provider, slot)
@@ -261,6 +261,8 @@ class Archive(ReadableArchive):
             ConcurrencyConflictError: too many lost races; nothing is lost, seal again.
         """
         started = time.monotonic()
+        from titans.tiers.compaction import seal
+
         with self._noticed("seal"):
             done = seal(self.store, self.paths, self.provider, Month.parse(month), notify=self._event, wait=self.wait)
         return evolve(done, seconds=time.monotonic() - started)
@@ -373,6 +375,8 @@ class Archive(ReadableArchive):
 
     def _adopt_own(self, file: HotFile, held: Source) -> tuple[Adoption, Source]:
         """Adopt what is there, `file` among it, and tidy up; and what the slot turned out to hold."""
+        from titans.tiers.compaction import compact_month, settle
+
         month = file.slot.month
         keys, seen = list_hot(self.store, self.paths, month)
         keys[file.slot.index] = file.key  # it has been seen there, though the store's list may lag

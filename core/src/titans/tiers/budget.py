@@ -7,9 +7,11 @@ import time
 from attrs import frozen
 
 from titans.errors import InputError
-from titans.tiers.ranges import MEMORY
 
-__all__ = ["SLOT_SECONDS", "Budget"]
+__all__ = ["MEMORY", "SLOT_SECONDS", "Budget"]
+
+MEMORY = 192 << 20
+"""Bytes that the rows of a merge may take, by default."""
 
 SLOT_SECONDS = 1.0
 """After this a collector's call starts no further merge."""

@@ -11,12 +11,12 @@ from attrs import evolve, frozen
 from titans.layout import FANOUT, Paths
 from titans.provider import Provider
 from titans.store import ObjectStore
+from titans.tiers.budget import MEMORY
 from titans.tiers.commit import Head, commit, pause
 from titans.tiers.deletion import exists, listed, retire, stamped
 from titans.tiers.files import FINAL, PASSING
 from titans.tiers.manifest import FileEntry, Manifest, Pending
 from titans.tiers.output import Output
-from titans.tiers.ranges import MEMORY
 
 __all__ = ["FANOUTS", "TOP", "Merge", "final_merge", "merge", "next_merge"]
 

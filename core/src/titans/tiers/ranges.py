@@ -16,12 +16,10 @@ from titans.changes.state import resolve
 from titans.errors import CorruptFileError, NotFound
 from titans.provider import Provider
 from titans.schema import TIME
+from titans.tiers.budget import MEMORY
 from titans.tiers.files import ROW_GROUP
 
-__all__ = ["MEMORY", "Input", "Range", "merged_ranges", "rows_within"]
-
-MEMORY = 192 << 20
-"""Bytes that the rows of a merge may take, by default."""
+__all__ = ["Input", "Range", "merged_ranges", "rows_within"]
 
 _COPIES = 6
 """How often a row is in memory at most, as measured: read, put in order with others, hashed, and waiting to be encoded."""
