@@ -31,6 +31,8 @@ from titans.tiers.ranges import Input, Range, merged_ranges
 __all__ = ["Output"]
 
 _NAMES = 64
+_SHARE = 8
+"""Which part of a merge's memory its output may take before it goes into a temporary file."""
 
 
 @frozen
@@ -95,11 +97,12 @@ class Output:
             some = list(islice(ranges, 2))
             rows = self._through(chain(some, ranges))
             schema = dict(self.provider.schema_dtypes)
-            target: io.BytesIO | Path
             if len(some) == 2:
-                target, lazy = scratch.path("merged"), register_io_source(lambda *_: rows, schema=schema)
+                lazy = register_io_source(lambda *_: rows, schema=schema)
             else:
-                target, lazy = io.BytesIO(), pl.concat([pl.DataFrame(schema=schema), *rows]).lazy()
+                lazy = pl.concat([pl.DataFrame(schema=schema), *rows]).lazy()
+            small = sum(f.bytes for f in self.inputs) <= memory // _SHARE
+            target = io.BytesIO() if small else scratch.path("merged")
             with scratch.watched():
                 sink(lazy, target, self._info, self.provider, compression_level)
             return self._create(target, level, number)
