@@ -223,3 +223,21 @@ def test_a_removal_that_fails_stops_nothing_and_is_made_up_for(archive, clock, m
     archive.vacuum()
     assert keys(archive, "parquet_cp_hot/small/2026/01/31/22-2") == []
     assert archive.verify(deep=True).passed
+
+
+def test_lists_of_one_minute_are_one_and_none_waits_more_than_a_minute_longer(clock):
+    """Or commits in quick succession would make the manifest long; and joined for ever, nothing would ever be removed."""
+    archive = Archive(MemoryStore(clock=clock), PROVIDER)
+    for n in range(64):
+        archive.upload(changes({"a": (n, 0.5)}), at(n - 100))
+        archive.compact()
+        clock.later(seconds=10)
+    pending = manifest(archive).pending
+    assert len(pending) <= 64 * 10 / 60 + 2
+    assert sum(len(p.slots) for p in pending) == 64
+    clock.later(hours=1, minutes=1)
+    archive.upload(changes({"a": (99, 0.5)}), at(-5))
+    removed = archive.compact().removed
+    archive.upload(changes({"a": (100, 0.5)}), at(-4))
+    assert removed + archive.compact().removed == 64 + 8
+    assert archive.verify(deep=True).passed

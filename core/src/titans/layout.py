@@ -233,6 +233,12 @@ class Paths:
         )
 
 
+@lru_cache
+def _month(year: int, month: int) -> Month:
+    """The same object for the same month."""
+    return Month(year, month)
+
+
 @lru_cache(maxsize=1 << 14)
 def _hot_slot(path: str, minutes: int) -> Slot | None:
     """The slot of a hot key without its prefix; the same keys are listed again and again."""
@@ -241,7 +247,7 @@ def _hot_slot(path: str, minutes: int) -> Slot | None:
         year, month, day, hour, minute = map(int, match.groups())
         of_day = hour * 60 + minute
         if 1 <= month <= 12 and 1 <= year <= 9998 and minute < 60 and of_day < DAY_MINUTES and day >= 1:
-            found = Month(year, month)
+            found = _month(year, month)
             index, rest = divmod((day - 1) * DAY_MINUTES + of_day, minutes)
             if rest == 0 and index < found.slots(minutes):
                 return Slot(found, index, minutes)

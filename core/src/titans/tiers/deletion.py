@@ -67,13 +67,31 @@ def listed(manifest: Manifest, pending: Pending) -> Manifest:
 
 
 def stamped(head: Head, removed: frozenset[Pending] = frozenset()) -> Manifest:
-    """The head's manifest without the lists in `removed`, and with a time for every list that has none yet."""
+    """The head's manifest without the lists in `removed`, and with a time for every list that has none yet.
+
+    Such a list joins the one before, which then waits a little longer, where that got its time in the same minute: commits that
+    follow each other closely must not make the manifest long.
+    """
     manifest = head.manifest
     if head.blob is None or not manifest.pending:
         return manifest
     now = head.blob.last_modified
-    kept = tuple(p if p.since else evolve(p, since=now) for p in manifest.pending if p not in removed)
-    return evolve(manifest, pending=kept)
+    kept: list[Pending] = []
+    for pending in manifest.pending:
+        if pending in removed:
+            continue
+        last = kept[-1] if kept else None
+        if pending.since is not None:
+            kept.append(pending)
+        elif last is not None and last.since is not None and _minute(last.since) == _minute(now) and last.since <= now:
+            kept[-1] = Pending(now, last.files + pending.files, last.slots | pending.slots)
+        else:
+            kept.append(evolve(pending, since=now))
+    return evolve(manifest, pending=tuple(kept))
+
+
+def _minute(time: datetime) -> datetime:
+    return time.replace(second=0, microsecond=0)
 
 
 def due(head: Head, seen: datetime | None, grace: timedelta = GRACE) -> tuple[Pending, ...]:

@@ -62,14 +62,17 @@ def _listed(
     found: dict[Month, dict[int, str]] = {}
     youngest: datetime | None = None
     slot_of = paths.hot_slots()
+    month, keys = None, dict[int, str]()
     for entry in store.list(prefix, start_after):
         if youngest is None or entry.last_modified > youngest:
             youngest = entry.last_modified
         slot = slot_of(entry.key)
         if slot is None:
             _left_alone(paths, entry.key)
-        else:
-            found.setdefault(slot.month, {})[slot.index] = entry.key
+            continue
+        if slot.month is not month:
+            month, keys = slot.month, found.setdefault(slot.month, {})
+        keys[slot.index] = entry.key
     return found, youngest
 
 
