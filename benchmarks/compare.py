@@ -26,8 +26,6 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
-COLD = 3
-"""Processes whose first answer is the cold time."""
 _TIMEOUT = 3600
 
 
@@ -137,7 +135,7 @@ def child(script: Path, job: dict[str, Any]) -> dict[str, Any]:
         return found
 
 
-def measure(name: str, workload: Path, slots: int, rows: Any, folder: Path) -> dict[str, Any]:
+def measure(name: str, workload: Path, slots: int, rows: Any, folder: Path, colds: int) -> dict[str, Any]:
     """Everything about one peer. Raises `AssertionError` where an answer is wrong."""
     import polars as pl
     from peers import PEERS
@@ -162,7 +160,7 @@ def measure(name: str, workload: Path, slots: int, rows: Any, folder: Path) -> d
             except AssertionError as error:
                 raise SystemExit(f"{name} gives a wrong answer to {question} {given}:\n{error}") from error
         once = job | {"arguments": asked[question][:1]}
-        cold = [got["times_ms"][0], *(child(Path(__file__), once)["times_ms"][0] for _ in range(COLD - 1))]
+        cold = [got["times_ms"][0], *(child(Path(__file__), once)["times_ms"][0] for _ in range(colds - 1))]
         warm = got["times_ms"][1:]
         result["questions"][question] = {
             "cold_ms": statistics.median(cold), "warm_ms": statistics.median(warm), "peak_bytes": got["peak_bytes"],
@@ -171,16 +169,24 @@ def measure(name: str, workload: Path, slots: int, rows: Any, folder: Path) -> d
     return result
 
 
+def made(folder: Path, slots: int, keys: int) -> Path:
+    """The workload, one file per slot: what measures reads it slot by slot, and its memory is its own."""
+    from workload import change_points
+
+    workload = folder / f"workload-{keys}"
+    workload.mkdir()
+    for number, rows in enumerate(change_points(slots, keys)):
+        rows.write_ipc(workload / f"{number:05}.arrow", compression="zstd")
+    return workload
+
+
 def run(given: argparse.Namespace, folder: Path) -> None:
     from peers import PEERS
     from reference import load
-    from workload import CHANGE, SEED, SIZES, change_points
+    from workload import CHANGE, SEED, SIZES
 
     slots = SIZES[given.size]
-    workload = folder / "workload"
-    workload.mkdir()
-    for number, rows in enumerate(change_points(slots, given.keys)):
-        rows.write_ipc(workload / f"{number:05}.arrow", compression="zstd")
+    workload = made(folder, slots, given.keys)
     everything = load(workload, slots)
     packages = sorted({p.package for p in PEERS.values()} | {"pyarrow"})
     about = machine(*packages) | {
@@ -191,7 +197,7 @@ def run(given: argparse.Namespace, folder: Path) -> None:
     lines = [about]
     for name in given.peer or PEERS:
         began = time.monotonic()
-        lines.append(measure(name, workload, slots, everything, folder))
+        lines.append(measure(name, workload, slots, everything, folder, given.cold))
         print(f"{name}: {time.monotonic() - began:.0f} s, every answer right", flush=True)
     out = given.results / f"{given.size}.jsonl"
     out.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -206,6 +212,7 @@ def main() -> int:
     parser.add_argument("--size", choices=("tiny", "small", "medium", "large"), default="small")
     parser.add_argument("--keys", type=int, default=60_000)
     parser.add_argument("--peer", action="append", help="only this one; may be given several times")
+    parser.add_argument("--cold", type=int, default=3, help="processes whose first answers give the cold time")
     parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="titans-bench-") as folder:
