@@ -62,8 +62,11 @@ bench: $(BENCH_STAMP)
 	@$(BENCH)/bin/python benchmarks/compare.py --size $(SIZE)
 	@$(BENCH)/bin/python benchmarks/report.py
 
-bench-micro: $(STAMP)
-	@$(BIN)/pytest benchmarks/test_micro.py -q --benchmark-columns=min,median,max,rounds --benchmark-sort=name
+bench-micro: $(BENCH_STAMP)
+	@mkdir -p .benchmarks
+	@$(BIN)/pytest benchmarks/test_micro.py -q --benchmark-columns=min,median,max,rounds --benchmark-sort=name --benchmark-json=.benchmarks/micro.json
+	@$(BIN)/python benchmarks/report.py --micro .benchmarks/micro.json
+	@$(BENCH)/bin/python benchmarks/report.py
 
 growth: $(BENCH_STAMP)
 	@$(BENCH)/bin/python benchmarks/growth.py
@@ -78,4 +81,4 @@ prices: $(BENCH_STAMP)
 	@$(BENCH)/bin/python benchmarks/report.py
 
 clean:
-	rm -rf $(VENV) $(BENCH) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache titans-data dist
+	rm -rf $(VENV) $(BENCH) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks titans-data dist

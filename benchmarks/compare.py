@@ -188,14 +188,15 @@ def run(given: argparse.Namespace, folder: Path) -> None:
     slots = SIZES[given.size]
     workload = made(folder, slots, given.keys)
     everything = load(workload, slots)
-    packages = sorted({p.package for p in PEERS.values()} | {"pyarrow"})
+    names = given.peer or list(PEERS)
+    packages = sorted({PEERS[name].package for name in names} | {"polars", "pyarrow"})
     about = machine(*packages) | {
         "command": "make bench SIZE=" + given.size, "size": given.size, "slots": slots, "keys": given.keys,
         "rows": everything.height, "change": CHANGE, "seed": SEED,
     }  # fmt: skip
     given.results.mkdir(parents=True, exist_ok=True)
     lines = [about]
-    for name in given.peer or PEERS:
+    for name in names:
         began = time.monotonic()
         lines.append(measure(name, workload, slots, everything, folder, given.cold))
         print(f"{name}: {time.monotonic() - began:.0f} s, every answer right", flush=True)

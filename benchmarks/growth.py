@@ -2,7 +2,7 @@
 
     make growth                      # about twelve minutes on two cores
 
-Age: 100 keys, every slot of a year, month by month (`year.py`), in memory. Keys: 10,000 to a million, `SLOTS` slots, on disk. Results go to
+Age: 400 keys, every slot of a year, month by month (`year.py`), in memory. Keys: 10,000 to a million, `SLOTS` slots, on disk. Results go to
 `benchmarks/results/growth.jsonl`.
 """
 

@@ -42,7 +42,7 @@ class Peer:
         """An empty store in `folder`, to be written."""
 
     def store(self, rows: pl.DataFrame, at: datetime) -> None:
-        """Make one slot part of the store, with the maintenance that is due."""
+        """Make one slot part of the store: `append`, and the maintenance that is due."""
         self.append(rows, at)
         self.slots += 1
         if self.slots % MAINTENANCE == 0:
@@ -211,9 +211,7 @@ class DuckDB(Peer):
         self.db.execute("SET TimeZone = 'UTC'")
 
     def _asked(self, sql: str, *values: Any) -> pl.DataFrame:
-        found = pl.from_arrow(self.db.execute(sql, list(values)).to_arrow_table())
-        assert isinstance(found, pl.DataFrame)
-        return found
+        return pl.DataFrame(self.db.sql(sql, params=list(values)).to_arrow_table())
 
     def history(self, key: Mapping[str, str]) -> pl.DataFrame:
         return self._asked(f"FROM points WHERE {' AND '.join(f'{k} = ?' for k in key)}", *key.values())
@@ -375,9 +373,7 @@ class Lance(Peer):
         self.data = self.lib.dataset(self.where)
 
     def _asked(self, condition: str | None = None, columns: list[str] | None = None) -> pl.DataFrame:
-        found = pl.from_arrow(self.data.to_table(filter=condition, columns=columns))
-        assert isinstance(found, pl.DataFrame)
-        return found
+        return pl.DataFrame(self.data.to_table(filter=condition, columns=columns))
 
     def history(self, key: Mapping[str, str]) -> pl.DataFrame:
         return self._asked(" AND ".join(f"{k} = '{v}'" for k, v in key.items()))
@@ -400,5 +396,5 @@ def _stamp(at: datetime) -> str:
 
 
 PEERS: dict[str, type[Peer]] = {
-    "titans": Titans, "parquet": Parquet, "duckdb": DuckDB, "delta": Delta, "iceberg": Iceberg, "lance": Lance,
-}  # fmt: skip
+    peer.__name__.lower(): peer for peer in (Titans, Parquet, DuckDB, Delta, Iceberg, Lance)
+}

@@ -31,7 +31,7 @@ from titans.store import Blob, Entry
 from titans.store.memory import MemoryStore
 
 MONTHS = tuple(Month.parse(f"2026-{n:02}") for n in range(1, 13))
-KEYS, CHANGE = 100, 0.04
+KEYS, CHANGE = 400, 0.04
 PROBES = 9
 """Slots of each month, the same in every month, at which the state is read: just before merges, when there are most files."""
 SHORTEST = 28 * 144
