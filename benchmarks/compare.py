@@ -124,11 +124,13 @@ def _lines(path: str) -> list[str]:
     return Path(path).read_text().splitlines()
 
 
-def child(script: Path, job: dict[str, Any]) -> dict[str, Any]:
-    """What `script` answers to `job` in a new process."""
+def child(script: Path, job: dict[str, Any], **environment: str) -> dict[str, Any]:
+    """What `script` answers to `job` in a new process, with more in its environment."""
     with tempfile.NamedTemporaryFile("r", suffix=".json") as answer:
         command = [sys.executable, str(script), "--job", json.dumps(job | {"answer": answer.name}, default=str)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_TIMEOUT, check=False, env={**os.environ, **environment}
+        )  # fmt: skip
         if done.returncode:
             raise SystemExit(f"{job} ended with exit status {done.returncode}\n{done.stderr[-3000:]}")
         found: dict[str, Any] = json.loads(answer.read())

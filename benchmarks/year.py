@@ -20,7 +20,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-os.environ.setdefault("POLARS_MAX_THREADS", "1")  # small frames: half of the time would go into waking threads
+if __name__ == "__main__":
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")  # small frames: half of the time would go into waking threads
 
 import polars as pl
 from workload import KEY, SEED, Market
