@@ -18,7 +18,6 @@ from workload import COLUMNS, DAY, DTYPES, KEY
 
 MAINTENANCE = 64
 """Slots between two compactions of the peers that need them."""
-TICK = timedelta(microseconds=1)
 
 
 class Peer:
@@ -86,14 +85,14 @@ class Scanned(Peer):
     """A peer that gives a LazyFrame of all its rows; polars answers."""
 
     def rows(self, start: datetime | None = None, end: datetime | None = None) -> pl.LazyFrame:
-        """All rows with `start <= Time < end`, and possibly more."""
+        """All rows with `start <= Time <= end`, and possibly more."""
         raise NotImplementedError
 
     def history(self, key: Mapping[str, str]) -> pl.DataFrame:
         return self.rows().filter(**key).select(COLUMNS).collect()
 
     def state(self, at: datetime) -> pl.DataFrame:
-        return last_living(self.rows(None, at + TICK).filter(pl.col("Time") <= at).select(COLUMNS).collect())
+        return last_living(self.rows(None, at).filter(pl.col("Time") <= at).select(COLUMNS).collect())
 
     def latest(self) -> pl.DataFrame:
         return last_living(self.rows().select(COLUMNS).collect())
