@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -108,6 +109,15 @@ def comparison(folder: Path, size: str) -> str:
     return "\n\n".join(lines)
 
 
+def plain(axis: Any) -> None:
+    """A logarithmic axis with plain numbers at the powers of ten, and none between."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}" if value < 1e6 else f"{value / 1e6:g} M"))
+    axis.set_minor_formatter(NullFormatter())
+
+
 def draw_comparison(folder: Path, size: str, out: Path, plt: Any) -> None:
     about_it, *peers = results(folder, size)
     names = [p["peer"] for p in peers]
@@ -131,11 +141,15 @@ def draw_comparison(folder: Path, size: str, out: Path, plt: Any) -> None:
             colors = ["#c44e52" if name == "titans" else "#7f8fa6" for name in names]
             axis.bar(places, [get(p) for p in peers], width * 0.92, color=colors, alpha=1 - 0.3 * n)
         axis.set_xticks(range(len(names)), names, rotation=35)
-        axis.set_yscale("log")
+        if "ms (" in title:
+            least = min(get(p) for get in gets for p in peers)
+            axis.set_yscale("log")
+            plain(axis.yaxis)
+            axis.set_ylim(bottom=10.0 ** math.floor(math.log10(least)))
         axis.set_title(title, fontsize=10)
         axis.grid(axis="y", alpha=0.3)
     figure.suptitle(
-        f"{about_it['rows']:,} change points of {about_it['keys']:,} keys, {about_it['slots']:,} slots; logarithmic, less is better"
+        f"{about_it['rows']:,} change points of {about_it['keys']:,} keys, {about_it['slots']:,} slots; times logarithmic, less is better"
     )
     figure.savefig(out, dpi=100, metadata={"Software": None})
 
@@ -202,11 +216,15 @@ def draw_growth(folder: Path, out: Path, plt: Any) -> None:
         for name in names:
             axis.plot([k["keys"] for k in keys], [k[name] / unit for k in keys], "o-", label=name.partition("_")[0])
         axis.set_xscale("log")
+        plain(axis.xaxis)
         if title != "manifest, kB":
             axis.set_yscale("log")
+            plain(axis.yaxis)
         else:
             axis.set_ylim(bottom=0)
         axis.set_xlabel("keys")
+        if len(names) > 1:
+            axis.legend()
         axis.set_title(title, fontsize=10)
     for axis in axes.flat:
         axis.grid(alpha=0.3)
@@ -221,7 +239,7 @@ def cold_start(folder: Path) -> str:
     ms = imports["ms"]
     uploads = [line for line in rest if line["kind"] == "first upload"]
     size = next(line for line in rest if line["kind"] == "size")
-    parts = list(dict.fromkeys(name for line in uploads for name in line["ms"]))
+    parts = list(max((line["ms"] for line in uploads), key=len))
     largest = [(name, count) for name, count in size["bytes"].items() if count > 1e6]
     return "\n\n".join(
         [

@@ -19,6 +19,8 @@ from year import MONTHS, MonthCost, Year, grown
 ROOT = Path(__file__).resolve().parents[2]
 SLOTS, KEYS = 30, 300
 
+pytestmark = pytest.mark.xdist_group("benchmarks")
+
 
 def run(*command, **environment):
     done = subprocess.run(
