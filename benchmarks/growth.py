@@ -79,22 +79,37 @@ def main() -> int:
     parser.add_argument("--keys", type=int, nargs="*", default=KEYS)
     parser.add_argument("--slots", type=int, default=SLOTS, help="of each number of keys")
     parser.add_argument("--slots-a-month", type=int, help="of the year; by default all")
+    parser.add_argument("--only", choices=("age", "keys"), help="keep what there is of the other")
     parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args()
-    began = time.monotonic()
-    lines: list[dict[str, Any]] = [machine("titans-core", "polars") | {"command": "make growth", "change": CHANGE}]
-    year = child(Path(__file__), {"do": "age", "count": given.slots_a_month}, POLARS_MAX_THREADS="1")
-    lines += [{"kind": "month", "keys": year["keys"]} | month for month in year["months"]]
-    print(f"a year: {time.monotonic() - began:.0f} s", flush=True)
-    for keys in given.keys:
-        with tempfile.TemporaryDirectory(prefix="titans-growth-") as folder:
-            job = {"do": "keys", "workload": str(made(Path(folder), given.slots, keys)), "store": f"{folder}/archive"}
-            lines.append({"kind": "keys", "keys": keys} | child(Path(__file__), job | {"slots": given.slots}))
-        print(f"{keys:,} keys: {lines[-1]['total_s']:.0f} s", flush=True)
-    lines[0]["seconds"] = round(time.monotonic() - began)
-    given.results.mkdir(parents=True, exist_ok=True)
-    (given.results / "growth.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    began, out = time.monotonic(), given.results / "growth.jsonl"
+    about = machine("titans-core", "polars") | {"command": "make growth", "change": CHANGE}
+    there = [json.loads(line) for line in out.read_text().splitlines()] if given.only else []
+    months, keyed_lines = (([x for x in there if x["kind"] == kind]) for kind in ("month", "keys"))
+    if given.only != "keys":
+        job = {"do": "age", "count": given.slots_a_month}
+        year = child(Path(__file__), job, POLARS_MAX_THREADS="1")
+        months = [{"kind": "month", "keys": year["keys"]} | month for month in year["months"]]
+        print(f"a year: {time.monotonic() - began:.0f} s", flush=True)
+    if given.only != "age":
+        keyed_lines = [grown_to(keys, given.slots) for keys in given.keys]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text("".join(json.dumps(line) + "\n" for line in (about, *months, *keyed_lines)))
     return 0
+
+
+def grown_to(keys: int, slots: int) -> dict[str, Any]:
+    """`keyed`, in a process of its own."""
+    with tempfile.TemporaryDirectory(prefix="titans-growth-") as folder:
+        job = {
+            "do": "keys",
+            "workload": str(made(Path(folder), slots, keys)),
+            "store": f"{folder}/archive",
+            "slots": slots,
+        }
+        found = {"kind": "keys", "keys": keys} | child(Path(__file__), job)
+    print(f"{keys:,} keys: {found['total_s']:.0f} s", flush=True)
+    return found
 
 
 if __name__ == "__main__":

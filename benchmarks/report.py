@@ -165,7 +165,7 @@ def growth(folder: Path) -> str:
     slots = sum(m["slots"] for m in months)
     return "\n\n".join(
         [
-            f"All of it took {about_it['seconds']:,} s. {about(about_it)}",
+            about(about_it),
             (f"**Age**: {months[0]['keys']} keys, every slot of a year ({slots:,}), `upload` and compaction, in memory. What a slot of the month "
             "costs, and a state in it:"),
             table(
