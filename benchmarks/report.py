@@ -209,7 +209,7 @@ def draw_growth(folder: Path, out: Path, plt: Any) -> None:
             ("peak memory after the first slot, MiB", ("peak_bytes",), 2**20), ("manifest, kB", ("manifest_bytes",), 1e3)]  # fmt: skip
     for axis, (title, name, unit) in zip(axes[0], aged, strict=True):
         axis.plot(range(1, 13), [m[name] / unit for m in months], "o-", color="#c44e52")
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 1.15 * axis.get_ylim()[1])
         axis.set_xlabel("month of the archive")
         axis.set_title(title, fontsize=10)
     for axis, (title, names, unit) in zip(axes[1], many, strict=True):
@@ -221,7 +221,7 @@ def draw_growth(folder: Path, out: Path, plt: Any) -> None:
             axis.set_yscale("log")
             plain(axis.yaxis)
         else:
-            axis.set_ylim(bottom=0)
+            axis.set_ylim(0, 1.15 * axis.get_ylim()[1])
         axis.set_xlabel("keys")
         if len(names) > 1:
             axis.legend()
