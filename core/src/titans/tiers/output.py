@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -57,7 +57,7 @@ class Output:
         """
         with TemporaryDirectory(prefix="titans-") as folder:
             ranges = merged_ranges(self._opened(Path(folder)), self.provider, memory)
-            some = list(islice(ranges, 2))
+            some = [r for r, _ in zip(ranges, range(2), strict=False)]
             target: io.BytesIO | Path = Path(folder) / "merged" if len(some) == 2 else io.BytesIO()
             rows = self._through(chain(some, ranges))
             schema = dict(self.provider.schema_dtypes)
