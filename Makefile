@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROJECTS := pyproject.toml core/pyproject.toml $(wildcard plugins/*/pyproject.toml)
 
-.PHONY: setup demo test lint race soak clean
+.PHONY: setup demo test lint race soak soak-year bench bench-micro growth cold-start prices clean
 
 setup: $(STAMP)
 
@@ -44,5 +44,42 @@ SECONDS ?= 600
 soak: $(STAMP)
 	@$(BIN)/python tests/simulation/soak.py --seconds $(SECONDS)
 
+# A year of a small key set, slot by slot: nothing may grow with the age of the archive.
+soak-year: $(STAMP)
+	@$(BIN)/python benchmarks/year.py
+
+# Measurements. They end in benchmarks/results/ and docs/performance.md; `make test` runs all of them once, tiny, and looks at no time.
+BENCH := .venv-bench
+BENCH_STAMP := $(BENCH)/.installed
+SIZE ?= small
+
+$(BENCH_STAMP): $(STAMP) benchmarks/requirements.txt
+	@echo "· installing the peers into $(BENCH)"
+	@$(BIN)/uv venv --quiet --clear --python "$(CURDIR)/$(BIN)/python" $(BENCH)
+	@$(BIN)/uv pip install --quiet --python $(BENCH)/bin/python -r benchmarks/requirements.txt -e core -e plugins/aws
+	@touch $@
+
+bench: $(BENCH_STAMP)
+	@$(BENCH)/bin/python benchmarks/compare.py --size $(SIZE)
+	@$(BENCH)/bin/python benchmarks/report.py
+
+bench-micro: $(BENCH_STAMP)
+	@mkdir -p .benchmarks
+	@$(BIN)/pytest benchmarks/test_micro.py -q --benchmark-columns=min,median,max,rounds --benchmark-sort=name --benchmark-json=.benchmarks/micro.json
+	@$(BIN)/python benchmarks/report.py --micro .benchmarks/micro.json
+	@$(BENCH)/bin/python benchmarks/report.py
+
+growth: $(BENCH_STAMP)
+	@$(BENCH)/bin/python benchmarks/growth.py
+	@$(BENCH)/bin/python benchmarks/report.py
+
+cold-start: $(BENCH_STAMP)
+	@$(BIN)/python benchmarks/cold_start.py
+	@$(BENCH)/bin/python benchmarks/report.py
+
+prices: $(BENCH_STAMP)
+	@$(BIN)/python benchmarks/prices.py
+	@$(BENCH)/bin/python benchmarks/report.py
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache titans-data dist
+	rm -rf $(VENV) $(BENCH) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks titans-data dist

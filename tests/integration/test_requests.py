@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 import pytest
 from fixtures_stores import SEAWEED
-from oracle import PROVIDER, at, snapshot
+from oracle import PROVIDER, at, changes, snapshot
 
 from titans import Archive
 from titans.store.s3 import S3Store
@@ -50,3 +50,49 @@ def test_requests_of_each_question(archive, requests, record_property):
         print(lines[-1])
         assert len(requests) <= most, lines[-1]
     record_property("table", ("Requests to S3", lines))
+
+
+MOST = 6
+"""Requests of `upload` and adoption without a merge: the file; manifest, list, what the file says of itself; manifest read and written."""
+TRUST = 1
+"""A new process looks up whether the server honours conditional writes."""
+STATE = 8
+"""And reads the state it compares with: what there is since the last keyframe, here up to nine files."""
+
+
+@SEAWEED
+def test_requests_of_each_slot(seaweed_bucket, seaweed_client, requests, record_property):
+    """A merge is due in one slot of eight; the others are the steady state."""
+    lines = []
+
+    def place(name):
+        return S3Store(seaweed_bucket.name, name, client=seaweed_client)
+
+    def uploaded(archive, slot):
+        archive.compact(archive.upload(changes({"a": (slot, 0.5)}), at(slot)), budget_seconds=1.0)
+
+    def ingested(archive, slot):
+        archive.ingest(snapshot({"a": (slot, 0.5), "b": (1, 0.5)}), at(slot))
+
+    for name, store_slot, cold, most in (
+        ("upload and adoption", uploaded, False, MOST),
+        ("upload and adoption, a new process each", uploaded, True, MOST + TRUST),
+        ("ingest", ingested, False, MOST),
+        ("ingest, a new process each", ingested, True, MOST + TRUST + STATE),
+    ):
+        store = place(name.replace(" ", "-").replace(",", ""))
+        archive = Archive(store, PROVIDER)
+        counts = []
+        for slot in range(12, 36):
+            if cold:
+                archive = Archive(place(store.url.rpartition("/")[2]), PROVIDER)
+            requests.clear()
+            store_slot(archive, slot)
+            counts.append(len(requests))
+        steady = [n for number, n in enumerate(counts) if number and number % 8 != 7]
+        merging = [n for number, n in enumerate(counts) if number % 8 == 7]
+        lines.append(f"{name}: {min(steady)} to {max(steady)} requests, first {counts[0]}, with a merge {max(merging)}")
+        print(lines[-1])
+        assert max(steady) <= most, lines[-1]
+        assert max(merging) <= most + 14, lines[-1]
+    record_property("table", ("Requests to S3 for each slot", lines))
