@@ -89,6 +89,7 @@ class Archive(ReadableArchive):
 
     wait: Callable[[int], None] = field(default=pause, kw_only=True, repr=False)
     """Called between attempts that lost a race, with the number of the attempt."""
+    _written: HotFile | None = field(default=None, init=False, repr=False)  # uploaded last, not yet adopted
     _tip: tuple[Slot, pl.DataFrame] | None = field(default=None, init=False, repr=False)
     """The last snapshot slot this object ingested, and the state there, which no later adoption changes."""
 
@@ -214,9 +215,9 @@ class Archive(ReadableArchive):
                 raise SlotConflictError(message)
             log.warning("%s", message, extra={"provider": self.provider.name, "slot": str(slot)})
         elif file.created:
-            self._event(
-                "hot_created", slot=str(slot), key=file.key, rows=rows.height, bytes=file.info.size, ms=_ms(started)
-            )
+            self._written = file
+            about = {"slot": str(slot), "key": file.key, "rows": rows.height, "bytes": file.info.size}
+            self._event("hot_created", **about, ms=_ms(started))
         return file.key
 
     def compact(
@@ -237,14 +238,15 @@ class Archive(ReadableArchive):
             NotFound: there is no such hot file.
             ConcurrencyConflictError: too many lost races; nothing is lost, the next run goes on.
         """
-        started = time.monotonic()
-        slot = None if hot_key is None else self.paths.parse_hot_key(hot_key)
         from titans.tiers.compaction import compact
 
-        budget = Budget.of(budget_seconds, memory_limit)
+        started, budget = time.monotonic(), Budget.of(budget_seconds, memory_limit)
+        slot = None if hot_key is None else self.paths.parse_hot_key(hot_key)
+        written, self._written = self._written, None  # the store need not be asked what it is
         with self._noticed("compact"):
-            where = (self.store, self.paths, self.provider, slot)
-            done = compact(*where, notify=self._event, wait=self.wait, budget=budget)
+            done = compact(
+                self.store, self.paths, self.provider, slot, notify=self._event, wait=self.wait, budget=budget, written=written
+            )  # fmt: skip
         return evolve(done, seconds=time.monotonic() - started)
 
     def seal(self, month: str) -> Compaction:
@@ -260,9 +262,9 @@ class Archive(ReadableArchive):
             InputError: no such month, or there is nothing in it.
             ConcurrencyConflictError: too many lost races; nothing is lost, seal again.
         """
-        started = time.monotonic()
         from titans.tiers.compaction import seal
 
+        started = time.monotonic()
         with self._noticed("seal"):
             done = seal(self.store, self.paths, self.provider, Month.parse(month), notify=self._event, wait=self.wait)
         return evolve(done, seconds=time.monotonic() - started)

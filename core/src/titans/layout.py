@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import permutations
 
 from attrs import frozen
@@ -146,8 +146,7 @@ class Paths:
 
     def hot_slots(self) -> Callable[[str], Slot | None]:
         """Key → the slot of a hot key, `None` for any other."""
-        prefix, minutes = self.hot_prefix, self.minutes
-        return lambda key: _hot_slot(key[len(prefix) :], minutes) if key.startswith(prefix) else None
+        return partial(_hot_slot, self.hot_prefix, self.minutes)
 
     def parse_hot_key(self, key: str) -> Slot:
         """The slot of a hot key.
@@ -166,7 +165,7 @@ class Paths:
 
     def as_any_hot_key(self, key: str) -> Slot | None:
         """As `parse_hot_key`, for slots of whatever length: the minute of the key. `None` where it is no hot key at all."""
-        return _hot_slot(key.removeprefix(self.hot_prefix), 1) if key.startswith(self.hot_prefix) else None
+        return _hot_slot(self.hot_prefix, 1, key)
 
     # --- warm tier ----------------------------------------------------------------------------------------------------
 
@@ -240,9 +239,9 @@ def _month(year: int, month: int) -> Month:
 
 
 @lru_cache(maxsize=1 << 14)
-def _hot_slot(path: str, minutes: int) -> Slot | None:
-    """The slot of a hot key without its prefix; the same keys are listed again and again."""
-    match = _HOT.fullmatch(path)
+def _hot_slot(prefix: str, minutes: int, key: str) -> Slot | None:
+    """The slot of a hot key; the same keys are listed again and again."""
+    match = _HOT.fullmatch(key, len(prefix)) if key.startswith(prefix) else None
     if match:
         year, month, day, hour, minute = map(int, match.groups())
         of_day = hour * 60 + minute

@@ -359,8 +359,12 @@ class LocalStore:
                 elif (name.startswith(prefix) or prefix.startswith(name)) and (
                     name > start_after or start_after.startswith(name)
                 ):
-                    open_folders.append(iter(self._listing(name[:-1])))
-                    break
+                    found = self._listing(name[:-1])
+                    if name.startswith(prefix) and name > start_after and all(e for _, e in found):
+                        yield from [e for _, e in found if e]  # most folders: all of it, and nothing below
+                    else:
+                        open_folders.append(iter(found))
+                        break
             else:
                 open_folders.pop()
 

@@ -48,10 +48,11 @@ def compact(
     notify: Notify,
     wait: Callable[[int], None] = pause,
     budget: Budget = UNLIMITED,
+    written: HotFile | None = None,
 ) -> Compaction:
     """Every month that has hot files; with `slot` only its month, and what is left of the one before.
 
-    Adoption is not held up by the budget; in each month one merge is made even where it is spent, so that there is progress.
+    `written` is a file that the caller knows to be there: it is not read. Adoption is not held up by the budget; in each month one merge is made even where it is spent, so that there is progress.
 
     Raises:
         NotFound: `slot` has neither been adopted nor has it a hot file.
@@ -62,8 +63,9 @@ def compact(
         own = slot is not None and month == slot.month
         if slot is not None and own:
             keys.setdefault(slot.index, paths.hot_key(slot))  # the store's list may lag
+        known = written if written is not None and written.slot.month == month else None
         done, adoption = compact_month(
-            store, paths, provider, month, keys, seen, notify=notify, wait=wait, budget=budget
+            store, paths, provider, month, keys, seen, notify=notify, wait=wait, budget=budget, written=known
         )
         if slot is not None and own and slot.index not in adoption.manifest.adopted:
             raise NotFound(
@@ -219,6 +221,7 @@ def compact_month(
     wait: Callable[[int], None] = pause,
     budget: Budget = UNLIMITED,
     own: HotFile | None = None,
+    written: HotFile | None = None,
 ) -> tuple[Compaction, Adoption]:
     """One month, whose hot files are `keys`, listed before; the youngest was written at `seen`.
 
@@ -229,7 +232,9 @@ def compact_month(
     removal = remove(store, paths, provider, head.manifest, ready)
     if removal.keys:
         notify("files_removed", month=str(month), files=len(removal.keys))
-    adoption = adopt(store, paths, provider, month, keys, head=head, own=own, removed=removal.done, wait=wait)
+    adoption = adopt(
+        store, paths, provider, month, keys, head=head, own=own or written, removed=removal.done, wait=wait
+    )
     if adoption.slots:
         notify("slots_adopted", month=str(month), slots=len(adoption.slots), corrections=adoption.corrections)
     done = Compaction(adopted=len(adoption.slots), removed=len(removal.keys))
@@ -238,8 +243,8 @@ def compact_month(
         done = evolve(done, merged=merges, unfinished=next_merge(manifest) is not None)
         slot = next_keyframe(manifest, adoption.slots)
         if slot is not None:
-            manifest, written = _keyframe(store, paths, provider, month, slot, notify, wait)
-            done = evolve(done, keyframes=written)
+            manifest, keyframes = _keyframe(store, paths, provider, month, slot, notify, wait)
+            done = evolve(done, keyframes=keyframes)
     except TitansError as error:
         if own is None:
             raise
