@@ -132,7 +132,7 @@ def test_an_unreadable_waiting_file_is_noticed_and_keeps_nobody_out(archive):
     overwrite(archive, "parquet_cp_hot/small/2026/01/31/23-50.parquet", b"nonsense")
     archive.ingest(snapshot({"a": (0, 0.5)}), at(12))
     assert set(failures(archive, deep=False)) == {"waiting"}
-    assert archive.compact().adopted == 0
+    assert Archive(archive.store, PROVIDER).compact().adopted == 0  # who uploaded it knows it, and need not look
 
 
 # --- repair -----------------------------------------------------------------------------------------------------------
