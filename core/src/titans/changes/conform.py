@@ -58,8 +58,8 @@ def conform_changes(changes: Any, provider: Provider, timestamp: datetime, slot:
         .with_columns(ceased.alias(CEASED))
         .with_columns(time.alias(TIME))
         .select(provider.canonical_columns)
-        .sort(order, descending=[False] * (len(order) - 1) + [True], maintain_order=True)
         .collect()
+        .sort(order, descending=[False] * (len(order) - 1) + [True], maintain_order=True)
     )
     if TIME in keep:
         _check_times(frame, provider, slot)

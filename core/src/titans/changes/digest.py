@@ -37,7 +37,10 @@ def digest(frame: pl.DataFrame, columns: Iterable[str] | None = None) -> str:
     # What is distinct in all text columns, in one pass.
     distinct = frame.select(pl.col(name).unique().implode() for name in texts).row(0) if texts else ()
     table = dict(zip(texts, distinct, strict=True))
-    words = frame.select(_words(name, frame.schema[name], table.get(name)) for name in names)
+    schema = frame.schema
+    words = frame.select(
+        _text_words(name, table[name]) if name in table else _words(name, schema[name]) for name in names
+    )
     multiplier, half = pl.Series([_MULTIPLIER], dtype=pl.UInt64), pl.Series([1 << 32], dtype=pl.UInt64)
     row = pl.Series([_SEED], dtype=pl.UInt64)
     for word in words.iter_columns():
@@ -54,19 +57,23 @@ def subtract(a: str, b: str) -> str:
     return f"{(int(a, 16) - int(b, 16)) & _MASK:016x}"
 
 
-def _words(name: str, dtype: pl.DataType, distinct: list[str | None] | None) -> pl.Expr:
-    """`distinct`: the values of a text column."""
+@lru_cache
+def _words(name: str, dtype: pl.DataType) -> pl.Expr:
     column = pl.col(name)
-    if distinct is not None:
-        there = [value for value in distinct if value is not None]
-        table = pl.Series([_text(value) for value in there], dtype=pl.UInt64)
-        words = column.replace_strict(pl.Series(there, dtype=pl.String), table, default=None, return_dtype=pl.UInt64)
-    elif dtype.is_float():
+    if dtype.is_float():
         words = column.cast(pl.Float64).reinterpret(dtype=pl.UInt64)
     elif dtype == pl.UInt64:
         words = column
     else:
         words = column.cast(pl.Int64).reinterpret(dtype=pl.UInt64)
+    return words.fill_null(pl.lit(_NULL, dtype=pl.UInt64))
+
+
+def _text_words(name: str, distinct: list[str | None]) -> pl.Expr:
+    """`distinct`: the values of the column."""
+    there = [value for value in distinct if value is not None]
+    table = pl.Series([_text(value) for value in there], dtype=pl.UInt64)
+    words = pl.col(name).replace_strict(pl.Series(there, dtype=pl.String), table, default=None, return_dtype=pl.UInt64)
     return words.fill_null(pl.lit(_NULL, dtype=pl.UInt64))
 
 

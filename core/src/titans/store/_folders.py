@@ -17,8 +17,10 @@ from titans.store._protocol import Entry, check_key
 __all__ = ["Folders", "Listing"]
 
 _MOST = 4096
-_SETTLED = 2_000_000_000
-"""How old, in nanoseconds, a folder's last change must be before what was seen in it is remembered."""
+_SETTLED = 250_000_000
+_SETTLED_COARSE = 2_000_000_000
+"""How old, in nanoseconds, a folder's last change must be before what was seen in it is remembered; longer where the file
+system counts whole milliseconds or seconds."""
 
 Listing = list[tuple[str, Entry | None]]
 """Full keys in order; folders end with a slash and have no entry."""
@@ -54,7 +56,8 @@ class Folders:
                 elif (there := _entry(base, entry)) is not None:
                     found.append((there.key, there))
         found.sort(key=itemgetter(0))
-        if time.time_ns() - info.st_mtime_ns > _SETTLED:
+        tick = _SETTLED if info.st_mtime_ns % 1_000_000 else _SETTLED_COARSE
+        if time.time_ns() - info.st_mtime_ns > tick:
             if len(self.known) >= _MOST:
                 self.known.clear()
             self.known[folder] = (changed, found)
