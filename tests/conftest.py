@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 pytest.register_assert_rewrite("readme_blocks")
-pytest_plugins = ["fixtures_docs", "fixtures_plugins", "fixtures_stores", "pytester"]
+pytest_plugins = ["fixtures_archives", "fixtures_docs", "fixtures_plugins", "fixtures_stores", "pytester"]
 
 
 def _quiet() -> None:

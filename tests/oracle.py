@@ -69,3 +69,13 @@ class Clock:
 
     def later(self, **delta: float) -> None:
         self.now += timedelta(**delta)
+
+
+def last_state(snapshots: dict, uploads: dict, at: datetime) -> dict:
+    """The last snapshot at `at`, and what was uploaded after it; both are time → rows, as `snapshot` and `changes` take them."""
+    last = max((t for t in snapshots if t <= at), default=None)
+    state = dict(snapshots[last]) if last else {}
+    for time, rows in sorted(uploads.items()):
+        if time <= at and (last is None or time > last):
+            state |= rows
+    return {key: values for key, values in state.items() if values is not None}

@@ -2,21 +2,15 @@
 
 import json
 import os
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from processes import call
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*/pyproject.toml"))
 NAMES = [project.parent.name for project in EXAMPLES]
-
-
-def call(*command, **options):
-    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False, **options)
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
 
 
 @pytest.fixture(scope="module")

@@ -10,26 +10,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from processes import call
 
 from titans.errors import InputError
 from titans.scaffold import Answers, render, write
 from titans.testing import ProviderConformance
 
 BIN = Path(sys.executable).parent
-
-
-def call(*command, cwd, **options):
-    done = subprocess.run(
-        list(map(str, command)),
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        **options,
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
 
 
 def new_provider(folder, *arguments):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from cold_start import LIMIT, installed_bytes
+from processes import call
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECTS = {
@@ -19,12 +20,6 @@ PROJECTS = {
 }
 
 pytestmark = pytest.mark.xdist_group("wheels")
-
-
-def call(*command, **options):
-    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False, **options)
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
 
 
 @pytest.fixture(scope="module")

@@ -27,15 +27,7 @@ from titans.tiers.verify import CHECKS
 JANUARY, FEBRUARY = (f"parquet_warm/small/m8/2026/0{month}/manifest.json" for month in (1, 2))
 
 
-@pytest.fixture(autouse=True)
-def small_files():
-    """Two files to a merge, and keyframes every other slot."""
-    with (
-        patch("titans.tiers.merge.FANOUTS", (2, 2)),
-        patch("titans.tiers.merge.TOP", 2),
-        patch("titans.tiers.keyframes.SPACING", 2),
-    ):
-        yield
+pytestmark = pytest.mark.usefixtures("small_files")
 
 
 @pytest.fixture(params=["memory", "folder"])

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from unittest.mock import patch
 
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from oracle import PROVIDER, as_dict, changes, replayed, snapshot
+from oracle import PROVIDER, as_dict, changes, last_state, replayed, snapshot
 from polars.testing import assert_frame_equal
 
 from titans import Archive
@@ -50,15 +49,7 @@ FEW = settings(
 """Every example asks hundreds of questions; shrinking one would take minutes."""
 
 
-@pytest.fixture(autouse=True)
-def small_files():
-    """Two files to a merge, and keyframes every other slot."""
-    with (
-        patch("titans.tiers.merge.FANOUTS", (2, 2)),
-        patch("titans.tiers.merge.TOP", 2),
-        patch("titans.tiers.keyframes.SPACING", 2),
-    ):
-        yield
+pytestmark = pytest.mark.usefixtures("small_files")
 
 
 class History:
@@ -89,13 +80,7 @@ class History:
             self.uploads[slot] = rows
 
     def state(self, at: datetime) -> dict:
-        """The last snapshot, and what was uploaded after it."""
-        last = max((t for t in self.snapshots if t <= at), default=None)
-        state = dict(self.snapshots[last]) if last else {}
-        for time, rows in sorted(self.uploads.items()):
-            if time <= at and (last is None or time > last):
-                state |= rows
-        return {key: values for key, values in state.items() if values is not None}
+        return last_state(self.snapshots, self.uploads, at)
 
 
 def check(history: History) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from unittest.mock import patch
 
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from oracle import last_state
 from polars.testing import assert_frame_equal
 from schema_versions import V1, V2, as_second, first, first_changes, replayed_second, second, second_changes
 
@@ -41,15 +41,7 @@ SETTINGS = settings(
 )
 
 
-@pytest.fixture(autouse=True)
-def small_files():
-    """Two files to a merge, and keyframes every other slot."""
-    with (
-        patch("titans.tiers.merge.FANOUTS", (2, 2)),
-        patch("titans.tiers.merge.TOP", 2),
-        patch("titans.tiers.keyframes.SPACING", 2),
-    ):
-        yield
+pytestmark = pytest.mark.usefixtures("small_files")
 
 
 class History:
@@ -84,13 +76,7 @@ class History:
                 self.uploads[slot] = said
 
     def state(self, at: datetime) -> dict:
-        """The last snapshot, and what was uploaded after it."""
-        last = max((t for t in self.snapshots if t <= at), default=None)
-        state = dict(self.snapshots[last]) if last else {}
-        for time, rows in sorted(self.uploads.items()):
-            if time <= at and (last is None or time > last):
-                state |= rows
-        return {key: values for key, values in state.items() if values is not None}
+        return last_state(self.snapshots, self.uploads, at)
 
 
 def check(history: History) -> None:

@@ -115,30 +115,36 @@ def agree(store: ObjectStore, paths: Paths, provider: Provider, month: Month) ->
     Raises:
         ProviderMismatchError: see `titans.tiers.manifest.check_provider`.
     """
-    hot: str | None = None
-    keys = [paths.manifest_key(month.previous())]
-    for key in keys:
-        try:
-            check_provider(load_json(store.get(key).data, key), provider, key)
-        except NotFound:
-            if len(keys) == 1:
-                there = (paths.parse_manifest_key(e.key) for e in store.list(paths.warm_prefix + "/"))
-                months = sorted(m for m in there if m is not None and m != month)
-                keys += [paths.manifest_key(m) for m in [m for m in months if m < month][-1:] or months[:1]]
-                if not months:
-                    found = (e.key for e in store.list(paths.hot_prefix + "/"))
-                    hot = next((key for key in found if paths.as_any_hot_key(key) is not None), None)
-        except (FormatError, KeyError, TypeError, ValueError, AttributeError) as error:
-            log.warning("%s cannot be read, and says nothing of other months: %s", key, error)
-    slot = None if hot is None else paths.as_any_hot_key(hot)
-    if hot is not None and slot is not None:
-        try:
-            info = read_info(store, hot, provider, slot)
-        except (FormatError, NotFound) as error:
-            log.warning("%s cannot be read, and says nothing of other files: %s", hot, error)
-        else:
-            if info.schema is not None:
-                provider.evolution(info.schema, hot)
+    if _agrees(store, provider, paths.manifest_key(month.previous())):
+        return
+    there = (paths.parse_manifest_key(e.key) for e in store.list(paths.warm_prefix + "/"))
+    months = sorted(m for m in there if m is not None and m != month)
+    if months:
+        before = [m for m in months if m < month]
+        _agrees(store, provider, paths.manifest_key(before[-1] if before else months[0]))
+        return
+    found = ((e.key, paths.as_any_hot_key(e.key)) for e in store.list(paths.hot_prefix + "/"))
+    hot, slot = next(((key, slot) for key, slot in found if slot is not None), ("", None))
+    if slot is None:
+        return
+    try:
+        info = read_info(store, hot, provider, slot)
+    except (FormatError, NotFound) as error:
+        log.warning("%s cannot be read, and says nothing of other files: %s", hot, error)
+        return
+    if info.schema is not None:
+        provider.evolution(info.schema, hot)
+
+
+def _agrees(store: ObjectStore, provider: Provider, key: str) -> bool:
+    """Whether there is a manifest under `key`; raises where it is of another provider than this."""
+    try:
+        check_provider(load_json(store.get(key).data, key), provider, key)
+    except NotFound:
+        return False
+    except (FormatError, KeyError, TypeError, ValueError, AttributeError) as error:
+        log.warning("%s cannot be read, and says nothing of other months: %s", key, error)
+    return True
 
 
 def _remember(data: bytes, provider: Provider, paths: Paths, manifest: Manifest) -> None:

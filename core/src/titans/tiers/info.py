@@ -218,10 +218,7 @@ class FileInfo(Contents):
         sources: tuple[Source, ...],
         *,
         base: int | None = None,
-        rows_in: int | None = None,
         hash: str | None = None,
-        corrections: tuple[str, ...] = (),
-        cast_from: tuple[int, ...] = (),
     ) -> FileInfo:
         """For `rows` in canonical columns, sorted by key and `Time`."""
         times, key = rows[TIME], rows.select(provider.key)
@@ -230,15 +227,13 @@ class FileInfo(Contents):
             sources=sources,
             base=base,
             rows=rows.height,
-            rows_in=rows.height if rows_in is None else rows_in,
+            rows_in=rows.height,
             hash=digest(rows) if hash is None else hash,
             min_key=key.row(0) if rows.height else None,
             max_key=key.row(-1) if rows.height else None,
             min_time=times.min(),  # type: ignore[arg-type]
             max_time=times.max(),  # type: ignore[arg-type]
             schema_version=provider.schema.version,
-            cast_from=cast_from,
-            corrections=corrections,
         )
 
 

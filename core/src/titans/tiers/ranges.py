@@ -38,7 +38,7 @@ class Input:
     source: pl.LazyFrame | pl.DataFrame
     height: int
     is_correction: bool = False
-    block: pl.DataFrame | None = field(default=None, init=False)
+    block: pl.DataFrame = field(factory=pl.DataFrame, init=False)
     read: int = field(default=0, init=False)
 
     @property
@@ -74,15 +74,13 @@ def merged_ranges(inputs: Sequence[Input], provider: Provider, memory: int = MEM
         rows -= rows % ROW_GROUP  # or the group at the border would be decoded twice
     while True:
         _fill(inputs, rows)
-        holding = [i for i in inputs if i.block is not None and i.block.height]
+        holding = [i for i in inputs if i.block.height]
         if not holding:
             return
-        borders = [_last(i.block, by) for i in holding if i.block is not None and not i.ended]
-        until = min(borders, default=None)
+        until = min((i.block.select(by).row(-1) for i in holding if not i.ended), default=None)
         real: list[pl.DataFrame] = []
         corrections: list[pl.DataFrame] = []
         for i in holding:
-            assert i.block is not None
             count = i.block.height if until is None else _count_until(i.block, by, until)
             if count:
                 (corrections if i.is_correction else real).append(i.block[:count])
@@ -92,7 +90,7 @@ def merged_ranges(inputs: Sequence[Input], provider: Provider, memory: int = MEM
 
 def _fill(inputs: Sequence[Input], rows: int) -> None:
     """The next block of every input that has none."""
-    empty = [i for i in inputs if (i.block is None or not i.block.height) and not i.ended]
+    empty = [i for i in inputs if not i.block.height and not i.ended]
     scans = [i.source.slice(i.read, rows) if isinstance(i.source, pl.LazyFrame) else i.source.lazy() for i in empty]
     try:
         blocks = pl.collect_all(scans) if scans else []
@@ -104,11 +102,6 @@ def _fill(inputs: Sequence[Input], rows: int) -> None:
         i.block = block
         # A file that is shorter than it says ends here; who merges counts the rows.
         i.read = i.read + block.height if block.height else i.height
-
-
-def _last(block: pl.DataFrame | None, by: list[str]) -> Position:
-    assert block is not None
-    return block.select(by).row(-1)
 
 
 def _count_until(block: pl.DataFrame, by: list[str], until: Position) -> int:

@@ -1,0 +1,19 @@
+"""Fixtures for tests of archives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from unittest.mock import patch
+
+import pytest
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """Two files to a merge, and keyframes every other slot."""
+    with (
+        patch("titans.tiers.merge.FANOUTS", (2, 2)),
+        patch("titans.tiers.merge.TOP", 2),
+        patch("titans.tiers.keyframes.SPACING", 2),
+    ):
+        yield
