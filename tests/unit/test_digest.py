@@ -69,6 +69,15 @@ def test_a_value_in_another_column_is_another_row():
     assert digest(a) != digest(b)
 
 
+def test_what_is_remembered_of_texts_changes_nothing():
+    """Few texts, new ones among known ones, nulls, more than are remembered, and the few again."""
+    few, more = ["a", "b", None], ["b", "c", None, "a"]
+    many = [f"{n:x}" for n in range(5000)]
+    for texts in (few, more, few, many, more, [None], many[:4000], many[3000:], few):
+        values = [(text, 1, 0.5, True) for text in texts]
+        assert digest(frame(values)) == by_hand(values)
+
+
 def test_it_is_pinned():
     """Archives carry it for ever: this value must never change."""
     assert digest(frame([("m5.large", 3, 0.096, False), (None, None, None, None)])) == by_hand(

@@ -82,6 +82,11 @@ def test_slot_sets_know_members_and_neighbours(members, index):
     assert slots.last == max(members, default=None)
 
 
+@given(indexes, st.lists(st.integers(0, 60), unique=True))
+def test_slot_sets_know_what_they_lack(members, asked):
+    assert SlotSet.of(members).missing(asked) == sorted(set(asked) - members)
+
+
 @given(indexes)
 def test_slot_sets_are_kept_as_few_intervals(members):
     intervals = SlotSet.of(members).intervals

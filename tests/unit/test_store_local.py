@@ -24,6 +24,7 @@ from titans.errors import (
     StoreError,
     Unavailable,
 )
+from titans.store import list_pages
 from titans.store.local import LocalStore
 
 
@@ -460,6 +461,24 @@ def test_what_was_seen_in_a_folder_is_remembered_only_until_it_changes(tmp_path)
     other.create("d/sub/y", b"")
     other.delete("d/b")
     assert listed() == [("d/a", 3), ("d/sub/x", 1), ("d/sub/y", 0)]
+
+
+def test_a_page_of_a_listing_comes_again_as_long_as_its_folder_is_the_same(tmp_path):
+    store = LocalStore(tmp_path)
+    for key in ("d/a", "d/b", "e/a", "e/sub/x"):
+        store.create(key, b"1")
+    for at, folder in enumerate(("d", "e", "e/sub", ".")):
+        os.utime(tmp_path / folder, (1_000_000_000 + at,) * 2)
+    first, second = list(list_pages(store)), list(list_pages(store))
+    assert [entry for page in first for entry in page.entries] == list(store.list())
+    assert [page.entries for page in second] == [page.entries for page in first]
+    assert first[0] is second[0]
+    assert [entry.key for entry in first[0].entries] == ["d/a", "d/b"]
+    store.create("d/c", b"1")
+    third = list(list_pages(store, start_after="c"))
+    assert [entry.key for entry in third[0].entries] == ["d/a", "d/b", "d/c"]
+    assert third[-1] is first[-1]
+    assert [e.key for page in list_pages(store, "d/", "d/b") for e in page.entries] == ["d/c"]
 
 
 def test_a_folder_that_has_just_changed_is_not_remembered(tmp_path):

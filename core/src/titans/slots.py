@@ -7,7 +7,7 @@ Slots are numbered within their month, from 0: `((day - 1) * 1440 + hour * 60 + 
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -201,6 +201,15 @@ class SlotSet:
 
     def __bool__(self) -> bool:
         return bool(self.intervals)
+
+    def missing(self, indexes: Iterable[int]) -> list[int]:
+        """Those of `indexes` that are not in the set, ascending."""
+        wanted, left, at = sorted(indexes), list[int](), 0
+        for first, last in self.intervals:
+            begin = bisect_left(wanted, first, at)
+            left += wanted[at:begin]
+            at = bisect_right(wanted, last, begin)
+        return left + wanted[at:]
 
     def before(self, index: int) -> int | None:
         """The greatest member below `index`."""

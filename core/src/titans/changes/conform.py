@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import polars as pl
@@ -30,8 +31,9 @@ def conform_snapshot(snapshot: Any, provider: Provider) -> tuple[pl.DataFrame, i
     Raises:
         SchemaError: a key column is missing or null, or a value cannot be cast.
     """
-    frame = _cast(_normalized(snapshot, provider), provider, keep=())
-    return unique_rows(frame.sort(provider.key, maintain_order=True).collect(), list(provider.key), provider)
+    key, columns = list(provider.key), [*provider.key, *provider.schema.columns]
+    frame = _cast(_normalized(snapshot, provider), provider, columns)
+    return unique_rows(frame.select(_stored(frame, provider, columns)).sort(key, maintain_order=True), key, provider)
 
 
 def conform_changes(changes: Any, provider: Provider, timestamp: datetime, slot: Slot) -> tuple[pl.DataFrame, int]:
@@ -48,20 +50,19 @@ def conform_changes(changes: Any, provider: Provider, timestamp: datetime, slot:
         TimestampError: a changed row whose `Time` lies outside `slot`.
     """
     frame = _normalized(changes, provider)
-    keep = [column for column in (TIME, CEASED) if column in frame.columns]
-    at = pl.lit(timestamp).cast(pl.Datetime("us", "UTC"))
-    ceased = pl.col(CEASED).fill_null(value=False) if CEASED in keep else pl.lit(value=False)
-    time = pl.when(CEASED).then(at).otherwise(TIME) if TIME in keep else at
+    timed, ceasing = TIME in frame.columns, CEASED in frame.columns
+    times, ceased = pl.lit(timestamp).cast(pl.Datetime("us", "UTC")).alias(TIME), pl.lit(value=False).alias(CEASED)
+    if timed:
+        times = pl.when(CEASED).then(times).otherwise(TIME).alias(TIME) if ceasing else pl.col(TIME)
+    if ceasing:
+        ceased = pl.col(CEASED).fill_null(value=False)
+    frame = _cast(frame, provider, provider.canonical_columns)
+    values = _stored(frame, provider, provider.schema.columns)
     order = [*provider.key, TIME, CEASED]
-    frame = (
-        _cast(frame, provider, keep=keep)
-        .with_columns(ceased.alias(CEASED))
-        .with_columns(time.alias(TIME))
-        .select(provider.canonical_columns)
-        .collect()
-        .sort(order, descending=[False] * (len(order) - 1) + [True], maintain_order=True)
+    frame = frame.select(*provider.key, times, *values, ceased).sort(
+        order, descending=[False] * (len(order) - 1) + [True], maintain_order=True
     )
-    if TIME in keep:
+    if timed:
         _check_times(frame, provider, slot)
     return unique_rows(frame, [*provider.key, TIME], provider)
 
@@ -70,8 +71,7 @@ def unique_rows(frame: pl.DataFrame, by: list[str], provider: Provider) -> tuple
     """`frame`, sorted by `by`, with the last of the rows that agree in `by`; and how many others differed from it."""
     if frame.height < 2:
         return frame, 0
-    same = pl.all_horizontal(pl.col(c) == pl.col(c).shift(-1) for c in by).fill_null(value=False)
-    repeated = frame.select(same.alias("same"))["same"]
+    repeated = frame.select(_repeated(*by)).to_series()
     if not repeated.any():
         return frame, 0
     dropped = frame.filter(repeated).join(frame.filter(~repeated), on=frame.columns, how="anti", nulls_equal=True)
@@ -82,6 +82,12 @@ def unique_rows(frame: pl.DataFrame, by: list[str], provider: Provider) -> tuple
             provider.name, lost, _shown(dropped, by),
         )  # fmt: skip
     return frame.filter(~repeated), lost
+
+
+@lru_cache
+def _repeated(*by: str) -> pl.Expr:
+    """Whether the next row has the same values in `by`."""
+    return pl.all_horizontal(pl.col(c) == pl.col(c).shift(-1) for c in by).fill_null(value=False)
 
 
 def _normalized(frame: Any, provider: Provider) -> pl.DataFrame:
@@ -100,46 +106,48 @@ def _normalized(frame: Any, provider: Provider) -> pl.DataFrame:
     return result
 
 
-def _cast(frame: pl.DataFrame, provider: Provider, keep: Sequence[str]) -> pl.LazyFrame:
-    """Key and value columns (and those of `keep` that are there) in canonical order and dtypes."""
-    extra = [c for c in frame.columns if c not in provider.canonical_columns]
-    if extra:
+def _cast(frame: pl.DataFrame, provider: Provider, columns: Sequence[str]) -> pl.DataFrame:
+    """`frame`, with those of `columns` that it has in the dtypes of the schema."""
+    there, dtypes = frame.schema, provider.schema_dtypes
+    if extra := [c for c in there if c not in dtypes]:
         log.info("%s: dropped %d column(s) that are not in the schema: %s", provider.name, len(extra), ", ".join(extra))
-    dtypes = provider.schema_dtypes
-    wanted = [*provider.key, *(c for c in provider.canonical_columns if c in keep or c in provider.schema.columns)]
-    columns: list[pl.Series | pl.Expr] = []
-    for name in dict.fromkeys(wanted):
-        dtype = dtypes[name]
-        if name not in frame.columns:
-            columns.append(pl.lit(None, dtype=dtype).alias(name))
-        elif frame.schema[name] == dtype:
-            columns.append(_one_zero(name) if dtype.is_float() else pl.col(name))
-        elif name == TIME:
-            columns.append(_times(frame[name], provider))
-        else:
-            columns.append(_cast_column(frame[name], dtype, provider))
-    for name, cast in zip(provider.key, columns, strict=False):
-        column = cast if isinstance(cast, pl.Series) else frame[name]
-        if count := column.null_count():
-            rows = frame.with_row_index("row").filter(column.is_null())
+    cast = [
+        _times(frame[name], provider) if name == TIME else _cast_column(frame[name], dtypes[name], provider)
+        for name in columns
+        if name in there and there[name] != dtypes[name]
+    ]
+    given, frame = frame, frame.with_columns(cast) if cast else frame
+    for name in provider.key:
+        if count := frame[name].null_count():
+            rows = given.with_row_index("row").filter(frame[name].is_null())
             raise SchemaError(
                 f"provider {provider.name!r}: key column {name!r} is null in {count} of {frame.height} row(s); "
                 f"first: {_shown(rows, ['row', *provider.key])}; drop or mend them"
             )
-    return (
-        frame.lazy()
-        .select(columns)
-        .with_columns(
-            pl.when(pl.col(name) != pl.lit(sentinel)).then(name).alias(name)
-            for name, sentinel in provider.schema.unobserved.items()
-        )
-    )
+    return frame
 
 
-def _one_zero(name: str) -> pl.Expr:
-    """NaN is how pandas says null; and -0.0 equals 0.0, so only one of them may be stored."""
-    value = pl.col(name)
-    return pl.when(value == 0).then(value.abs()).when(value.is_not_nan()).then(value).alias(name)
+def _stored(frame: pl.DataFrame, provider: Provider, columns: Iterable[str]) -> list[pl.Expr]:
+    """`columns` as they are stored: null where they were not observed, or are not in `frame`."""
+    there, dtypes, unobserved = frame.columns, provider.schema_dtypes, provider.schema.unobserved
+    return [
+        _value(name, dtypes[name].is_float(), unobserved.get(name))
+        if name in there
+        else pl.lit(None, dtype=dtypes[name]).alias(name)
+        for name in columns
+    ]
+
+
+@lru_cache(typed=True)
+def _value(name: str, is_float: bool, sentinel: Any) -> pl.Expr:
+    """NaN is how pandas says null; and -0.0 equals 0.0, so only one of them may be stored: adding zero makes it positive."""
+    value, there = pl.col(name), list[pl.Expr]()
+    if is_float:
+        there.append(value.is_not_nan())
+    if sentinel is not None:
+        there.append(value != pl.lit(sentinel))
+    stored = value + 0.0 if is_float else value
+    return pl.when(*there).then(stored).alias(name) if there else stored
 
 
 def _cast_column(column: pl.Series, dtype: pl.DataType, provider: Provider) -> pl.Series:
@@ -161,7 +169,7 @@ def _cast_column(column: pl.Series, dtype: pl.DataType, provider: Provider) -> p
             f"provider {provider.name!r}: {int(bad.sum())} value(s) of column {column.name!r} are no {dtype}; "
             f"first: {', '.join(map(repr, examples))}; nothing was written"
         )
-    return cast.to_frame().select(_one_zero(cast.name)).to_series() if dtype.is_float() else cast
+    return cast
 
 
 def _times(column: pl.Series, provider: Provider) -> pl.Series:

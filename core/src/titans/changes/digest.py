@@ -26,24 +26,26 @@ _MASK = (1 << 64) - 1
 _SEED = 0x9E3779B97F4A7C15
 _MULTIPLIER = 0xFF51AFD7ED558CCD
 _NULL = 0x6E756C6C6E756C6C
+_KNOWN = 1 << 12
+"""Texts of a column that are remembered; with many more, looking them up would cost more than it saves."""
+_COLUMNS = 256
 
 
 def digest(frame: pl.DataFrame, columns: Iterable[str] | None = None) -> str:
     """The hash of the rows over `columns` (all of them by default), as 16 hex digits. No rows: all zeros."""
     if not frame.height:
         return "0" * 16
-    names = list(frame.columns if columns is None else columns)
-    texts = [name for name in names if frame.schema[name] == pl.String]
-    # What is distinct in all text columns, in one pass.
-    distinct = frame.select(pl.col(name).unique().implode() for name in texts).row(0) if texts else ()
-    table = dict(zip(texts, distinct, strict=True))
     schema = frame.schema
+    names = list(schema if columns is None else columns)
+    tables = {name: _tables.get(name, _NO_TEXT) for name in names if schema[name] == pl.String}
     words = frame.select(
-        _text_words(name, table[name]) if name in table else _words(name, schema[name]) for name in names
+        _text_words(name, tables[name]) if name in tables else _words(name, schema[name]) for name in names
     )
     multiplier, half = pl.Series([_MULTIPLIER], dtype=pl.UInt64), pl.Series([1 << 32], dtype=pl.UInt64)
     row = pl.Series([_SEED], dtype=pl.UInt64)
     for word in words.iter_columns():
+        if word.name in tables and word.null_count():
+            word = _looked_up(frame, word.name, tables[word.name])
         row = (row ^ word) * multiplier
         row = row ^ (row // half)
     return f"{int(row.sum()) & _MASK:016x}"
@@ -69,11 +71,32 @@ def _words(name: str, dtype: pl.DataType) -> pl.Expr:
     return words.fill_null(pl.lit(_NULL, dtype=pl.UInt64))
 
 
-def _text_words(name: str, distinct: list[str | None]) -> pl.Expr:
-    """`distinct`: the values of the column."""
-    there = [value for value in distinct if value is not None]
-    table = pl.Series([_text(value) for value in there], dtype=pl.UInt64)
-    words = pl.col(name).replace_strict(pl.Series(there, dtype=pl.String), table, default=None, return_dtype=pl.UInt64)
+_Table = tuple[pl.Series, pl.Series]
+"""Texts, and their words."""
+
+_NO_TEXT: _Table = (pl.Series([], dtype=pl.String), pl.Series([], dtype=pl.UInt64))
+
+_tables: dict[str, _Table] = {}
+"""Of each column the texts that were met last, for the next frame will have the same ones."""
+
+
+def _text_words(name: str, table: _Table) -> pl.Expr:
+    """Null where the text is null, or not in the table."""
+    return pl.col(name).replace_strict(*table, default=None, return_dtype=pl.UInt64)
+
+
+def _looked_up(frame: pl.DataFrame, name: str, known: _Table) -> pl.Series:
+    """The words of a text column that has some that are not `known`, or nulls; they are known from now on."""
+    texts, _ = known
+    distinct = frame[name].unique().drop_nulls()
+    if not (new := distinct.filter(~distinct.is_in(texts.implode()))).is_empty():
+        texts = pl.concat([texts, new]) if texts.len() + new.len() <= _KNOWN else distinct
+        known = (texts, pl.Series([_text(text) for text in texts], dtype=pl.UInt64))
+        if texts.len() <= _KNOWN:
+            if len(_tables) >= _COLUMNS:
+                _tables.clear()
+            _tables[name] = known
+    words = frame.select(_text_words(name, known)).to_series()
     return words.fill_null(pl.lit(_NULL, dtype=pl.UInt64))
 
 

@@ -202,7 +202,7 @@ class ReadableArchive:
         """What the archive consists of, month by month."""
         reader = self._reader()
         return tuple(
-            MonthStatus.of(manifest, len(set(reader.hot.get(month, {})) - set(manifest.adopted)))
+            MonthStatus.of(manifest, len(manifest.adopted.missing(reader.hot.get(month, {}))))
             for month in reader.months()
             for manifest in (reader.manifest(month),)
         )

@@ -135,7 +135,7 @@ class Reader:
 
     def _waiting_before(self, month: Month) -> bool:
         """Whether an earlier month has files that nobody has adopted yet."""
-        return any(set(self.hot[m]) - set(self.manifest(m).adopted) for m in self.hot if m < month)
+        return any(self.manifest(m).adopted.missing(self.hot[m]) for m in self.hot if m < month)
 
     # --- states -------------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 from titans.store._open import open_store
-from titans.store._protocol import Blob, Entry, ObjectStore, check_key, check_prefix, create_file
+from titans.store._protocol import Blob, Entry, ObjectStore, Page, check_key, check_prefix, create_file, list_pages
 
-__all__ = ["Blob", "Entry", "ObjectStore", "check_key", "check_prefix", "create_file", "open_store"]
+__all__ = [
+    "Blob",
+    "Entry",
+    "ObjectStore",
+    "Page",
+    "check_key",
+    "check_prefix",
+    "create_file",
+    "list_pages",
+    "open_store",
+]

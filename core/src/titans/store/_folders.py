@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from titans.errors import InvalidKeyError
-from titans.store._protocol import Entry, check_key
+from titans.store._protocol import Entry, Page, check_key
 
-__all__ = ["Folders", "Listing"]
+__all__ = ["NOTHING_THERE", "Folders", "Listing"]
 
 _MOST = 4096
 _SETTLED = 250_000_000
@@ -22,8 +22,23 @@ _SETTLED_COARSE = 2_000_000_000
 """How old, in nanoseconds, a folder's last change must be before what was seen in it is remembered; longer where the file
 system counts whole milliseconds or seconds."""
 
-Listing = list[tuple[str, Entry | None]]
-"""Full keys in order; folders end with a slash and have no entry."""
+
+@frozen
+class Listing:
+    """What is in a folder."""
+
+    found: list[tuple[str, Entry | None]]
+    """Full keys in order; folders end with a slash and have no entry."""
+    page: Page | None
+    """All of it, where there are no folders in it."""
+
+    @classmethod
+    def of(cls, found: list[tuple[str, Entry | None]]) -> Listing:
+        entries = tuple(entry for _, entry in found if entry is not None)
+        return cls(found, Page(entries) if len(entries) == len(found) else None)
+
+
+NOTHING_THERE = Listing.of([])
 
 
 @define
@@ -39,13 +54,13 @@ class Folders:
 
     def listing(self, folder: str) -> Listing:
         """The objects and folders in `folder`, a key prefix without its slash; `""` is the root. Raises `OSError`."""
-        path, base = self.root / folder, f"{folder}/" if folder else ""
-        info = path.stat()
+        path, base = f"{self.root}/{folder}", f"{folder}/" if folder else ""
+        info = os.stat(path)  # noqa: PTH116  a Path is dear to make for each folder
         changed = (info.st_mtime_ns, info.st_ctime_ns)
         known = self.known.get(folder)
         if known is not None and known[0] == changed:
             return known[1]
-        found: Listing = []
+        found: list[tuple[str, Entry | None]] = []
         with os.scandir(path) as scan:
             for entry in scan:
                 if entry.name.startswith("."):
@@ -56,12 +71,13 @@ class Folders:
                 elif (there := _entry(base, entry)) is not None:
                     found.append((there.key, there))
         found.sort(key=itemgetter(0))
+        listing = Listing.of(found)
         tick = _SETTLED if info.st_mtime_ns % 1_000_000 else _SETTLED_COARSE
         if time.time_ns() - info.st_mtime_ns > tick:
             if len(self.known) >= _MOST:
                 self.known.clear()
-            self.known[folder] = (changed, found)
-        return found
+            self.known[folder] = (changed, listing)
+        return listing
 
 
 def _entry(base: str, found: os.DirEntry[str]) -> Entry | None:

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from titans.errors import InvalidKeyError
 
-__all__ = ["Blob", "Entry", "ObjectStore", "check_key", "check_prefix", "create_file"]
+__all__ = ["Blob", "Entry", "ObjectStore", "Page", "check_key", "check_prefix", "create_file", "list_pages"]
 
 
 @frozen
@@ -34,6 +34,13 @@ class Blob:
     data: bytes
     etag: str
     last_modified: datetime
+
+
+@frozen(eq=False)
+class Page:
+    """A part of a listing. Where the very same page comes again, nothing in it has changed: what was made of it may be kept."""
+
+    entries: tuple[Entry, ...]
 
 
 @runtime_checkable
@@ -90,6 +97,16 @@ def create_file(store: ObjectStore, key: str, path: Path) -> str:
     """
     send: Callable[[str, Path], str] | None = getattr(store, "create_file", None)
     return store.create(key, path.read_bytes()) if send is None else send(key, path)
+
+
+def list_pages(store: ObjectStore, prefix: str = "", start_after: str = "") -> Iterator[Page]:
+    """As `store.list`, page by page.
+
+    A store that can tell a part of a listing that has not changed, without looking at each object, has a method
+    `list_pages(prefix, start_after)`.
+    """
+    pages: Callable[[str, str], Iterator[Page]] | None = getattr(store, "list_pages", None)
+    return iter((Page(tuple(store.list(prefix, start_after))),)) if pages is None else pages(prefix, start_after)
 
 
 def check_key(key: str) -> str:

@@ -36,9 +36,9 @@ from titans.errors import (
     Unavailable,
 )
 from titans.store._files import NOTHING, PIECE, content_etag, is_file, open_no_link, sync
-from titans.store._folders import Folders, Listing
+from titans.store._folders import NOTHING_THERE, Folders, Listing
 from titans.store._locks import exclusive
-from titans.store._protocol import Blob, Entry, check_key, check_prefix
+from titans.store._protocol import Blob, Entry, Page, check_key, check_prefix
 
 __all__ = ["LocalStore"]
 
@@ -100,6 +100,11 @@ class LocalStore:
         return Entry(key, len(blob.data), blob.etag, blob.last_modified)
 
     def list(self, prefix: str = "", start_after: str = "") -> Iterator[Entry]:
+        pages = self.list_pages(prefix, start_after)
+        return (entry for page in pages for entry in page.entries)
+
+    def list_pages(self, prefix: str = "", start_after: str = "") -> Iterator[Page]:
+        """As `list`; most pages are folders."""
         folder = check_prefix(prefix).rpartition("/")[0]
         self._stay_inside(self.root / folder)
         return self._walk(folder, prefix, start_after)
@@ -348,22 +353,22 @@ class LocalStore:
                 if entry.name.startswith(_TEMPORARY) and entry.stat(follow_symlinks=False).st_mtime < limit:
                     os.unlink(entry.path)  # noqa: PTH108
 
-    def _walk(self, folder: str, prefix: str, start_after: str) -> Iterator[Entry]:
+    def _walk(self, folder: str, prefix: str, start_after: str) -> Iterator[Page]:
         """The objects below `folder` in order of their keys."""
-        open_folders = [iter(self._listing(folder))]
+        open_folders = [iter(self._listing(folder).found)]
         while open_folders:
             for name, entry in open_folders[-1]:
                 if entry is not None:
                     if name.startswith(prefix) and name > start_after:
-                        yield entry
+                        yield Page((entry,))
                 elif (name.startswith(prefix) or prefix.startswith(name)) and (
                     name > start_after or start_after.startswith(name)
                 ):
-                    found = self._listing(name[:-1])
-                    if name.startswith(prefix) and name > start_after and all(e for _, e in found):
-                        yield from [e for _, e in found if e]  # most folders: all of it, and nothing below
+                    there = self._listing(name[:-1])
+                    if name.startswith(prefix) and name > start_after and there.page is not None:
+                        yield there.page  # most folders: all of it, and nothing below
                     else:
-                        open_folders.append(iter(found))
+                        open_folders.append(iter(there.found))
                         break
             else:
                 open_folders.pop()
@@ -373,7 +378,7 @@ class LocalStore:
             return self._folders.listing(folder)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR) and not self._blocked(error):
-                return []
+                return NOTHING_THERE
             raise self._failed("list", folder or "the root", error) from error
 
 

@@ -65,7 +65,7 @@ def unadopted(
 ) -> list[tuple[int, Hot]]:
     """The hot files among `keys` that `manifest` has not adopted, oldest first, as `MonthView.adopt` takes them."""
     found: list[tuple[int, Hot]] = []
-    for index in sorted(set(keys) - set(manifest.adopted)):
+    for index in manifest.adopted.missing(keys):
         slot = Slot(month, index, paths.minutes)
         found.append((index, _hot(store, keys[index], provider, slot)))
     return found
@@ -105,7 +105,7 @@ class _Adopter:
         slots: list[int] = []
         corrections = 0
         view: MonthView | None = None
-        for index in sorted(set(self.keys) - set(manifest.adopted)):
+        for index in manifest.adopted.missing(self.keys):
             hot = self.hot(index)
             if hot is None:
                 continue

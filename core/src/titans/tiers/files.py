@@ -50,6 +50,8 @@ PASSING = 3
 ROW_GROUP = 40_000
 """Rows of a row group."""
 
+_WRITING: dict[str, Any] = {"compression": "zstd", "statistics": True, "row_group_size": ROW_GROUP}
+
 _Frame = TypeVar("_Frame", pl.DataFrame, pl.LazyFrame)
 
 _TAIL = 1 << 16
@@ -61,7 +63,7 @@ _PIECE = 8 << 20
 def encode(rows: pl.DataFrame, info: FileInfo, provider: Provider, compression_level: int = PASSING) -> bytes:
     """The file's bytes; the same for the same rows, info and polars version."""
     buffer = io.BytesIO()
-    sink(rows.lazy(), buffer, lambda: info, provider, compression_level)
+    rows.write_parquet(buffer, **_WRITING, compression_level=compression_level, metadata=_metadata(info, provider))
     return buffer.getvalue()
 
 
@@ -73,19 +75,17 @@ def sink(
     compression_level: int = PASSING,
 ) -> None:
     """Write a file while its rows are made; `info` is asked when the last of them has gone through."""
-
-    def metadata(_context: Any) -> dict[str, str]:
-        return {METADATA_KEY: json.dumps(info().to_json(provider), separators=(",", ":"))}
-
     rows.sink_parquet(
         target,
-        compression="zstd",
+        **_WRITING,
         compression_level=compression_level,
-        statistics=True,
-        row_group_size=ROW_GROUP,
-        metadata=metadata,
+        metadata=lambda _context: _metadata(info(), provider),
         engine="streaming",
     )
+
+
+def _metadata(info: FileInfo, provider: Provider) -> dict[str, str]:
+    return {METADATA_KEY: json.dumps(info.to_json(provider), separators=(",", ":"))}
 
 
 def decode(

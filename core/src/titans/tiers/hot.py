@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
+from weakref import WeakKeyDictionary
 
 import polars as pl
 from attrs import evolve, frozen
@@ -14,7 +15,7 @@ from titans.errors import AlreadyExists, NotFound, OutcomeUnknown, RetryableErro
 from titans.layout import Paths
 from titans.provider import Provider
 from titans.slots import Month, Slot
-from titans.store import ObjectStore
+from titans.store import ObjectStore, Page, list_pages
 from titans.tiers.commit import pause, read_head
 from titans.tiers.files import encode, read_info
 from titans.tiers.info import FileInfo, Source
@@ -61,19 +62,42 @@ def _listed(
 ) -> tuple[dict[Month, dict[int, str]], datetime | None]:
     found: dict[Month, dict[int, str]] = {}
     youngest: datetime | None = None
-    slot_of = paths.hot_slots()
-    month, keys = None, dict[int, str]()
-    for entry in store.list(prefix, start_after):
-        if youngest is None or entry.last_modified > youngest:
-            youngest = entry.last_modified
-        slot = slot_of(entry.key)
-        if slot is None:
-            _left_alone(paths, entry.key)
-            continue
-        if slot.month is not month:
-            month, keys = slot.month, found.setdefault(slot.month, {})
-        keys[slot.index] = entry.key
+    for page in list_pages(store, prefix, start_after):
+        part = _parts.get(page)
+        if part is None or part.paths != paths:
+            part = _parts[page] = _Part.of(page, paths)
+        for month, keys in part.keys.items():
+            found.setdefault(month, {}).update(keys)
+        for key in part.others:
+            _left_alone(paths, key)
+        if part.youngest is not None and (youngest is None or part.youngest > youngest):
+            youngest = part.youngest
     return found, youngest
+
+
+@frozen
+class _Part:
+    """What a page of a listing of the hot tier says."""
+
+    paths: Paths
+    keys: dict[Month, dict[int, str]]
+    others: list[str]
+    youngest: datetime | None
+
+    @classmethod
+    def of(cls, page: Page, paths: Paths) -> _Part:
+        keys, others, slot_of = dict[Month, dict[int, str]](), list[str](), paths.hot_slots()
+        for entry in page.entries:
+            slot = slot_of(entry.key)
+            if slot is None:
+                others.append(entry.key)
+            else:
+                keys.setdefault(slot.month, {})[slot.index] = entry.key
+        return cls(paths, keys, others, max((e.last_modified for e in page.entries), default=None))
+
+
+_parts: WeakKeyDictionary[Page, _Part] = WeakKeyDictionary()
+"""A store that gives a page again has not changed it: it need not be read again."""
 
 
 def _left_alone(paths: Paths, key: str) -> None:

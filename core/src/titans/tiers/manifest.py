@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from attrs import asdict, evolve, field, fields, frozen
+from attrs import evolve, field, fields, frozen
 
 from titans.errors import FormatVersionError, InvalidKeyError, ManifestError, ProviderMismatchError
 from titans.layout import FANOUT, KeyframeName, Paths, WarmName
@@ -128,7 +128,7 @@ class Keyframe:
     schema_version: int = 1
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {f.name: getattr(self, f.name) for f in fields(Keyframe)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Keyframe:
