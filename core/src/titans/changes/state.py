@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import reduce
 from itertools import pairwise
+from operator import or_
 
 import polars as pl
 from attrs import frozen
@@ -103,20 +105,21 @@ def overlay(state: pl.DataFrame | None, rows: pl.DataFrame, provider: Provider) 
         return state
     both = pl.concat([state.with_columns(pl.lit(value=False).alias(CEASED)), rows.select(*columns, CEASED)])
     both = both.sort(provider.key, maintain_order=True)
-    return both.filter(_is_last(provider) & ~pl.col(CEASED)).drop(CEASED)
+    return both.filter(_is_last(both, provider) & ~both[CEASED]).drop(CEASED)
 
 
 def last_rows(rows: pl.DataFrame, provider: Provider) -> pl.DataFrame:
     """The last row of every key, tombstones included, of rows in which those of a key stand together, by `Time`."""
     if rows.height < 2:
         return rows
-    return rows.filter(_is_last(provider))
+    return rows.filter(_is_last(rows, provider))
 
 
-def _is_last(provider: Provider) -> pl.Expr:
-    """Whether the next row is of another key. The columns that differ most often are compared first."""
-    differs = (pl.col(c) != pl.col(c).shift(-1) for c in reversed(provider.key))
-    return pl.any_horizontal(differs).fill_null(value=True)
+def _is_last(rows: pl.DataFrame, provider: Provider) -> pl.Series:
+    """Whether the next row is of another key."""
+    # One expression for each column: they are computed side by side, the parts of a single one would not be.
+    differs = rows.select(pl.col(c) != pl.col(c).shift(-1) for c in provider.key)
+    return reduce(or_, differs.iter_columns()).fill_null(value=True)
 
 
 def resolve_last(real: Sequence[pl.DataFrame], corrections: Sequence[pl.DataFrame], provider: Provider) -> pl.DataFrame:

@@ -27,6 +27,8 @@ __all__ = [
     "METADATA_KEY",
     "PASSING",
     "ROW_GROUP",
+    "WHOLE",
+    "Encoding",
     "Source",
     "decode",
     "encode",
@@ -41,16 +43,39 @@ __all__ = [
 ]
 
 METADATA_KEY = "titans"
-FINAL = 12
-"""zstd level of what stays for ever."""
-
-PASSING = 3
-"""zstd level of files that are soon merged: it takes less time."""
-
 ROW_GROUP = 40_000
 """Rows of a row group."""
 
-_WRITING: dict[str, Any] = {"compression": "zstd", "statistics": True, "row_group_size": ROW_GROUP}
+
+@frozen
+class Encoding:
+    """How a file is compressed (docs/format.md says why)."""
+
+    level: int
+    """Of zstd."""
+    page: int | None = None
+    """About how many bytes of a column make a page before compression; `None` leaves it to polars, a megabyte."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """For polars."""
+        return {
+            "compression": "zstd",
+            "compression_level": self.level,
+            "statistics": True,
+            "row_group_size": ROW_GROUP,
+            "data_page_size": self.page,
+        }
+
+
+PASSING = Encoding(3)
+"""Of files that are soon merged: it takes less time."""
+
+WHOLE = Encoding(15)
+"""Of what stays for ever and is read as a whole: keyframes."""
+
+FINAL = Encoding(15, 128 << 10)
+"""Of what stays for ever, and of which a question about one key needs a few rows: readers skip the other pages."""
 
 _Frame = TypeVar("_Frame", pl.DataFrame, pl.LazyFrame)
 
@@ -60,10 +85,10 @@ _PIECE = 8 << 20
 """Bytes of a large object that are in memory at once on their way to a file."""
 
 
-def encode(rows: pl.DataFrame, info: FileInfo, provider: Provider, compression_level: int = PASSING) -> bytes:
+def encode(rows: pl.DataFrame, info: FileInfo, provider: Provider, encoding: Encoding = PASSING) -> bytes:
     """The file's bytes; the same for the same rows, info and polars version."""
     buffer = io.BytesIO()
-    rows.write_parquet(buffer, **_WRITING, compression_level=compression_level, metadata=_metadata(info, provider))
+    rows.write_parquet(buffer, **encoding.options, metadata=_metadata(info, provider))
     return buffer.getvalue()
 
 
@@ -72,15 +97,11 @@ def sink(
     target: io.BytesIO | Path,
     info: Callable[[], FileInfo],
     provider: Provider,
-    compression_level: int = PASSING,
+    encoding: Encoding = PASSING,
 ) -> None:
     """Write a file while its rows are made; `info` is asked when the last of them has gone through."""
     rows.sink_parquet(
-        target,
-        **_WRITING,
-        compression_level=compression_level,
-        metadata=lambda _context: _metadata(info(), provider),
-        engine="streaming",
+        target, **encoding.options, metadata=lambda _context: _metadata(info(), provider), engine="streaming"
     )
 
 

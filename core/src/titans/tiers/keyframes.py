@@ -21,7 +21,7 @@ from titans.slots import Month, Slot, SlotSet
 from titans.store import ObjectStore
 from titans.tiers.commit import Head, commit, pause, read_head
 from titans.tiers.deletion import exists, listed, stamped
-from titans.tiers.files import FINAL, encode
+from titans.tiers.files import WHOLE, encode
 from titans.tiers.hot import list_all_hot
 from titans.tiers.info import FileInfo
 from titans.tiers.late import clear
@@ -138,7 +138,7 @@ def _write(
     """Under a name nobody else can have."""
     rows = state.with_columns(pl.lit(value=False).alias(CEASED)).select(provider.canonical_columns)
     info = FileInfo.describe(rows, provider, "keyframe", ())
-    data = encode(rows, info, provider, FINAL)
+    data = encode(rows, info, provider, WHOLE)
     for _ in range(_NAMES):
         name = Paths.keyframe_name(slot, secrets.token_hex(8))
         try:

@@ -23,7 +23,7 @@ from titans.schema import TIME
 from titans.slots import Month, Slot
 from titans.store import ObjectStore, create_file
 from titans.tiers.entries import versions_cast
-from titans.tiers.files import ROW_GROUP, decode, fetched, info_of, scan_files, sink
+from titans.tiers.files import ROW_GROUP, Encoding, decode, fetched, info_of, scan_files, sink
 from titans.tiers.info import UNKNOWN, FileInfo, Source
 from titans.tiers.manifest import FileEntry, Manifest
 from titans.tiers.ranges import Input, Range, merged_ranges
@@ -85,7 +85,7 @@ class Output:
     def month(self) -> Month:
         return self.manifest.month
 
-    def write(self, level: int, number: int, compression_level: int, memory: int) -> FileEntry:
+    def write(self, level: int, number: int, encoding: Encoding, memory: int) -> FileEntry:
         """Merge them into a new file of `level`, numbered `number` or later.
 
         Raises:
@@ -104,7 +104,7 @@ class Output:
             small = sum(f.bytes for f in self.inputs) <= memory // _SHARE
             target = io.BytesIO() if small else scratch.path("merged")
             with scratch.watched():
-                sink(lazy, target, self._info, self.provider, compression_level)
+                sink(lazy, target, self._info, self.provider, encoding)
             return self._create(target, level, number)
 
     def _create(self, target: io.BytesIO | Path, level: int, number: int) -> FileEntry:
