@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +20,7 @@ from titans.slots import Slot
 from titans.store import ObjectStore
 from titans.tiers.info import FileInfo
 from titans.tiers.info import Source as Origin
+from titans.tiers.remote import TAIL, at_once, fetch_parts
 
 __all__ = [
     "FINAL",
@@ -79,8 +79,6 @@ FINAL = Encoding(15, 128 << 10)
 
 _Frame = TypeVar("_Frame", pl.DataFrame, pl.LazyFrame)
 
-_TAIL = 1 << 16
-_REQUESTS = 16
 _PIECE = 8 << 20
 """Bytes of a large object that are in memory at once on their way to a file."""
 
@@ -197,12 +195,21 @@ def read_sources(
     provider: Provider,
     sources: Sequence[Source | pl.DataFrame],
     wheres: Sequence[pl.Expr | None],
+    key: Mapping[str, str] | None = None,
 ) -> list[pl.DataFrame]:
     """The rows of each source that satisfy its expression, in the source's order and canonical columns.
 
-    Files on this machine are mapped and read in parallel; others are fetched at once. Raises `NotFound`, `CorruptFileError`.
+    Files on this machine are mapped and read in parallel; others are fetched at once. With `key`, only rows whose key columns
+    have these values are needed: of large files elsewhere, no more is fetched than what may hold them.
+
+    Raises:
+        NotFound, CorruptFileError
     """
-    bytes_of = fetched(store, [(s.key, s.size) for s in sources if isinstance(s, Source)])
+    files = [s for s in sources if isinstance(s, Source)]
+    bytes_of: dict[str, bytes | Path] = {}
+    if key is not None and provider.key[0] in key and store.parallel:
+        bytes_of.update(fetch_parts(store, [(s.key, s.size, s.hash) for s in files if s.slot is None], key))
+    bytes_of.update(fetched(store, [(s.key, s.size) for s in files if s.key not in bytes_of]))
     lazies = []
     for source, where in zip(sources, wheres, strict=True):
         if isinstance(source, pl.DataFrame):
@@ -269,11 +276,7 @@ def fetched(
             found[key] = _brought(store, key, size, scratch(f"{len(found)}.parquet"))
         else:
             remote.append(key)
-    if len(remote) > 1 and store.parallel:
-        with ThreadPoolExecutor(min(_REQUESTS, len(remote))) as pool:
-            found.update(zip(remote, pool.map(lambda key: store.get(key).data, remote), strict=True))
-    else:
-        found.update((key, store.get(key).data) for key in remote)
+    found.update(zip(remote, at_once(store, lambda key: store.get(key).data, remote), strict=True))
     return found
 
 
@@ -297,8 +300,8 @@ def read_info(store: ObjectStore, key: str, provider: Provider, slot: Slot, size
         NotFound, CorruptFileError, FormatVersionError
     """
     path = store.local_path(key)
-    if path is None and size is not None and size > _TAIL:
-        tail = store.get_range(key, size - _TAIL, size)
+    if path is None and size is not None and size > TAIL:
+        tail = store.get_range(key, size - TAIL, size)
         footer = int.from_bytes(tail[-8:-4], "little") + 8
         if footer <= size:
             tail = tail if footer <= len(tail) else store.get_range(key, size - footer, size)

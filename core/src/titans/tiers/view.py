@@ -119,7 +119,7 @@ class MonthView:
         """Rows of files, and of corrections: one frame for each part that may have some, in order of adoption."""
         wanted = self.parts_in(start, end, key)
         conditions = [_condition(p, start, end, where) for p in wanted]
-        return _divided(wanted, read_sources(self.store, self.provider, [p.data for p in wanted], conditions))
+        return _divided(wanted, read_sources(self.store, self.provider, [p.data for p in wanted], conditions, key))
 
     def rows(
         self,
@@ -140,7 +140,7 @@ class MonthView:
             return resolve(*self.frames(start, end, where, key), self.provider)
         # One scan of all files that need no other condition is faster than one of each.
         rest = evolve(self, parts=tuple(p for p in wanted if p not in plain))
-        real, corrections = rest.frames(start, end, where)
+        real, corrections = rest.frames(start, end, where, key)
         paths = [self.store.local_path(p.data.key) for p in plain]  # type: ignore[union-attr]
         lazy = scan_files(paths, self.provider)
         try:
