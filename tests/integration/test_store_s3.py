@@ -128,7 +128,7 @@ ANSWERS = [
     {},
     {"body": 1000},
     {"answer": b"HTTP/1.1 200 OK\r\nContent-Le", "body": 1000},
-    {"answer": b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", "body": 1000},
+    {"answer": b"HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", "body": 1000},
     {"answer": b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 100\r\n\r\n<Err", "body": 1000},
 ]
 ANSWER_NAMES = ["after the headers", "in the body", "in the answer", "a proxy gives up", "in the error"]

@@ -19,7 +19,7 @@ Strategies = Mapping[str, st.SearchStrategy[Any]]
 
 
 def for_all(strategy: st.SearchStrategy[Any], holds: Callable[[Any], None], examples: int) -> None:
-    """Call `holds` with examples of the strategy, always the same ones: what passes today passes tomorrow."""
+    """Call `holds` with examples of the strategy, the same ones as long as the code is the same."""
 
     @settings(
         max_examples=examples, deadline=None, derandomize=True, database=None, report_multiple_bugs=False,

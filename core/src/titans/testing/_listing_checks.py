@@ -22,7 +22,7 @@ from titans.slots import Month
 from titans.store import ObjectStore
 from titans.testing._frames import for_all
 from titans.testing._oracle import Oracle, difference, rows_of
-from titans.testing._store_suite import WORKERS, Stores, StoreSuite, fill, in_threads, keys, refused, same
+from titans.testing._store_suite import WORKERS, Stores, StoreSuite, done, fill, in_threads, keys, refused, same
 from titans.testing._suite import Nonconformance, expect
 
 __all__ = ["ArchiveInStoreChecks", "ListingChecks", "RaceChecks"]
@@ -132,15 +132,15 @@ class ListingChecks(StoreSuite, kit=True):
         if what == "create" and key in model:
             refused(AlreadyExists, store.create, key, data)
         elif what == "create":
-            store.create(key, data)
+            done(store.create, key, data)
             model[key] = data
         elif what == "replace" and key in model:
-            store.replace(key, data, store.head(key).etag)
+            done(store.replace, key, data, done(store.head, key).etag)
             model[key] = data
         elif what in ("replace", "stale"):
             refused(PreconditionFailed, store.replace, key, data, "no such version")
         elif what == "delete":
-            store.delete(key)
+            done(store.delete, key)
             model.pop(key, None)
         else:
             same(keys(store), sorted(model), "the listing")

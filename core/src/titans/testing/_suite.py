@@ -201,7 +201,7 @@ def _outcome(suite: type[Suite], name: str, override: str) -> Outcome:
         except Nonconformance as failure:
             return Outcome(name, "failed", _said(failure), override)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the outcome
-            return Outcome(name, "error", f"{type(error).__name__}: {error}", override)
+            return Outcome(name, "error", f"{type(error).__name__}: {_said(error)}", override)
     return Outcome(name, "passed", "", override)
 
 
