@@ -1,4 +1,4 @@
-"""How large should final files, row groups and the distance of keyframes be? The curve behind docs/format.md.
+"""How large should final files, row groups and pages be? The curve behind docs/format.md.
 
     python benchmarks/layout.py --days 10
 
@@ -22,7 +22,7 @@ import polars as pl
 KEY = ["InstanceType", "Region", "AZ"]
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SLOT = timedelta(minutes=10)
-RUNS = 9
+RUNS = 31
 
 
 def change_points(keys: int, slots: int, seed: int) -> pl.DataFrame:
@@ -41,14 +41,18 @@ def change_points(keys: int, slots: int, seed: int) -> pl.DataFrame:
     means = [np.minimum(0.9, c * weight).mean() for c in scale]
     rate = random.permutation(np.minimum(0.9, scale[np.searchsorted(means, 0.04)] * weight))
     price, score = np.round(random.lognormal(-1, 1, keys), 4), random.integers(1, 4, keys)
-    savings = random.integers(0, 90, keys)
+    savings, counts = random.integers(0, 90, keys), random.integers(0, 51, (2, keys))
+    interrupted, on_demand = random.integers(0, 7, keys) / 2, np.round(random.lognormal(0, 1, keys), 4)
     frames = []
     for slot in range(slots):
         moved = number if slot == 0 else np.flatnonzero(random.random(keys) < rate)
         half = moved[random.random(len(moved)) < 0.5]
         price[half] = np.round(price[half] * random.normal(1, 0.01, len(half)), 4)
         score[moved] = random.integers(1, 4, len(moved))
-        values = {"SPS": score[moved], "Savings": savings[moved], "SpotPrice": price[moved]}
+        values = {
+            "SPS": score[moved], "T3": counts[0][moved], "T2": counts[1][moved], "Savings": savings[moved],
+            "IF": interrupted[moved], "OndemandPrice": on_demand[moved], "SpotPrice": price[moved],
+        }  # fmt: skip
         at = pl.lit(START + slot * SLOT).cast(pl.Datetime("us", "UTC")).alias("Time")
         rows = table[moved].with_columns(at, *(pl.Series(k, v) for k, v in values.items()), Ceased=False)
         frames.append(rows.with_columns(slot=pl.lit(slot, dtype=pl.Int32)))
@@ -64,14 +68,20 @@ def median(question: Callable[[int], object]) -> float:
     return statistics.median(times)
 
 
-def measure(points: pl.DataFrame, slots: int, per_file: int, level: int, row_group: int, folder: Path) -> str:
+def measure(
+    points: pl.DataFrame, slots: int, per_file: int, level: int, row_group: int, page: int | None, folder: Path
+) -> str:
     files = []
     began = time.perf_counter()
     for first in range(0, slots, per_file):
         rows = points.filter(pl.col("slot").is_between(first, first + per_file, closed="left"))
-        path = folder / f"{per_file}-{level}-{row_group}-{first:05}.parquet"
+        path = folder / f"{per_file}-{level}-{row_group}-{page}-{first:05}.parquet"
         rows.drop("slot").sort([*KEY, "Time"]).write_parquet(
-            path, compression="zstd", compression_level=level, row_group_size=row_group
+            path,
+            compression="zstd",
+            compression_level=level,
+            row_group_size=row_group,
+            data_page_size=page and page << 10,
         )
         files.append(path)
     wrote = time.perf_counter() - began
@@ -93,7 +103,7 @@ def measure(points: pl.DataFrame, slots: int, per_file: int, level: int, row_gro
 
     size = sum(f.stat().st_size for f in files) / 1e6
     return (
-        f"| {per_file} | {level} | {row_group:,} | {len(files)} | {size:.1f} | {wrote:.1f} | "
+        f"| {per_file} | {level} | {row_group:,} | {page or '1,024'} | {len(files)} | {size:.1f} | {wrote:.1f} | "
         f"{median(history):.1f} | {median(hour):.1f} | {median(month):.0f} |"
     )
 
@@ -107,14 +117,17 @@ def main() -> None:
     slots = given.days * 144
     points = change_points(given.keys, slots, given.seed)
     print(f"{points.height:,} change points of {given.keys:,} keys in {slots:,} slots\n")
-    print("| slots a file | zstd | rows a group | files | MB | write s | history ms | one hour ms | four columns ms |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-    layouts = [(n, 9, 40_000) for n in (64, 128, 192, 256, 512)]
-    layouts += [(192, 9, n) for n in (20_000, 80_000, 160_000)]
-    layouts += [(192, level, 40_000) for level in (1, 3, 6, 12, 15)]
+    print(
+        "| slots a file | zstd | rows a group | page KiB | files | MB | write s | history ms | one hour ms | four columns ms |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    layouts: list[tuple[int, int, int, int | None]] = [(n, 15, 40_000, 128) for n in (64, 128, 192, 256, 512)]
+    layouts += [(192, 15, n, 128) for n in (20_000, 80_000, 160_000)]
+    layouts += [(192, 15, 40_000, page) for page in (32, 64, 256, None)]
+    layouts += [(192, level, 40_000, 128) for level in (1, 3, 6, 12, 19)]
     with tempfile.TemporaryDirectory() as folder:
-        for per_file, level, row_group in layouts:
-            print(measure(points, slots, per_file, level, row_group, Path(folder)), flush=True)
+        for per_file, level, row_group, page in layouts:
+            print(measure(points, slots, per_file, level, row_group, page, Path(folder)), flush=True)
 
 
 if __name__ == "__main__":
