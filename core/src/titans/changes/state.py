@@ -54,6 +54,8 @@ def delta(old: pl.DataFrame, new: pl.DataFrame, at: datetime, provider: Provider
 def _delta(old: pl.DataFrame, new: pl.DataFrame, at: datetime, provider: Provider, *, carry: bool) -> Delta:
     key, values = list(provider.key), provider.value_columns
     gone, before, after, came = _matched(old.select(*key, *values), new.select(*key, *values), key)
+    if not (gone.height or came.height) and before.select(values).equals(after.select(values)):
+        return Delta(pl.DataFrame(schema=dict(provider.schema_dtypes)), added=0, changed=0, filled=0, ceased=0)
     both = pl.concat([after, before.select(pl.col(v).alias(v + _OLD) for v in values)], how="horizontal").lazy()
     if carry:
         both = both.with_columns(pl.coalesce(v, v + _OLD) for v in values)
