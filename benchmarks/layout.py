@@ -1,20 +1,23 @@
-"""How large should final files, row groups and pages be? The curve behind docs/format.md.
+"""How large should final files, row groups and pages be, how sorted and how compressed, and how far apart keyframes? The curve behind
+docs/format.md.
 
     python benchmarks/layout.py --days 10
 
 Makes change points of a spot market (60,000 keys, 4 % of them change in a slot, a few much more often than most), stores them in each
-layout with polars alone, and measures the three questions that pull in different directions. Times are medians, page cache warm.
+layout with polars alone, and measures the questions that pull in different directions. Times are medians, page cache warm.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -23,6 +26,29 @@ KEY = ["InstanceType", "Region", "AZ"]
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SLOT = timedelta(minutes=10)
 RUNS = 31
+PASSING = {"compression": "zstd", "compression_level": 3}
+LEVELS = (1, 8, 64)
+"""Slots of the files that are merged into final ones."""
+
+
+class Layout(NamedTuple):
+    """One way to store a month."""
+
+    slots: int = 192
+    """Of a final file."""
+    level: int = 15
+    """Of zstd."""
+    row_group: int = 40_000
+    page: int | None = 128
+    """KiB; `None`: a megabyte."""
+    spacing: int = 192
+    """Slots between two keyframes."""
+    by_key: bool = True
+    """Sorted by key and `Time`, or by `Time` and key."""
+
+    @property
+    def order(self) -> list[str]:
+        return [*KEY, "Time"] if self.by_key else ["Time", *KEY]
 
 
 def change_points(keys: int, slots: int, seed: int) -> pl.DataFrame:
@@ -68,43 +94,82 @@ def median(question: Callable[[int], object]) -> float:
     return statistics.median(times)
 
 
-def measure(
-    points: pl.DataFrame, slots: int, per_file: int, level: int, row_group: int, page: int | None, folder: Path
-) -> str:
-    files = []
+def last_rows(rows: pl.DataFrame) -> pl.DataFrame:
+    """The last row of every key, of rows sorted by key and `Time`."""
+    return rows.filter(pl.any_horizontal(pl.col(c) != pl.col(c).shift(-1) for c in KEY).fill_null(value=True))
+
+
+def overlay(frames: list[pl.DataFrame]) -> pl.DataFrame:
+    """The last row of every key, of frames that follow each other in time."""
+    return frames[0] if len(frames) == 1 else last_rows(pl.concat(frames).sort(KEY, maintain_order=True))
+
+
+def passing(points: pl.DataFrame, slots: int, level: int) -> int:
+    """Bytes of all files of so many slots that are soon merged."""
+    parts = points.with_columns(pl.col("slot") // level).partition_by("slot", include_key=False)
+    assert len(parts) == -(-slots // level)
+    return sum(written(part.sort([*KEY, "Time"]), **PASSING) for part in parts)
+
+
+def written(rows: pl.DataFrame, **options: object) -> int:
+    buffer = io.BytesIO()
+    rows.write_parquet(buffer, **options)  # type: ignore[arg-type]
+    return buffer.tell()
+
+
+def measure(points: pl.DataFrame, slots: int, layout: Layout, merged: dict[int, int], folder: Path) -> str:
+    files, keyframes = [], []
+    options = {"compression": "zstd", "compression_level": layout.level, "row_group_size": layout.row_group}
     began = time.perf_counter()
-    for first in range(0, slots, per_file):
-        rows = points.filter(pl.col("slot").is_between(first, first + per_file, closed="left"))
-        path = folder / f"{per_file}-{level}-{row_group}-{page}-{first:05}.parquet"
-        rows.drop("slot").sort([*KEY, "Time"]).write_parquet(
-            path,
-            compression="zstd",
-            compression_level=level,
-            row_group_size=row_group,
-            data_page_size=page and page << 10,
+    for first in range(0, slots, layout.slots):
+        rows = points.filter(pl.col("slot").is_between(first, first + layout.slots, closed="left"))
+        files.append(folder / f"{first:05}.parquet")
+        rows.drop("slot").sort(layout.order).write_parquet(
+            files[-1], **options, data_page_size=layout.page and layout.page << 10
         )
-        files.append(path)
-    wrote = time.perf_counter() - began
+    took = time.perf_counter() - began
+    state = points.clear().drop("slot")
+    for first in range(0, slots, layout.spacing):
+        keyframes.append(folder / f"K{first:05}.parquet")
+        state.write_parquet(keyframes[-1], **options)
+        rows = points.filter(pl.col("slot").is_between(first, first + layout.spacing, closed="left")).drop("slot")
+        state = overlay([state, last_rows(rows.sort([*KEY, "Time"]))])
     chosen = points.select(KEY).unique(maintain_order=True).gather_every(points.height // 2000).rows()
     schema = pl.read_parquet(files[0], n_rows=1).schema
+
+    def near(low: int, high: int) -> list[Path]:
+        return files[low // layout.slots : high // layout.slots + 1]
 
     def history(run: int) -> object:
         wanted = [pl.col(c) == v for c, v in zip(KEY, chosen[run % len(chosen)], strict=True)]
         return pl.scan_parquet(files, schema=schema).filter(*wanted).collect()
 
+    def as_of(run: int) -> object:
+        slot = (slots - 1) * (run + 1) // (RUNS + 1)
+        first = slot - slot % layout.spacing
+        low, high = START + first * SLOT, START + (slot + 1) * SLOT
+        within = (pl.col("Time") >= low) & (pl.col("Time") < high)
+        scans = [pl.scan_parquet(path, schema=schema).filter(within) for path in near(first, slot)]
+        base, *tails = pl.collect_all([pl.scan_parquet(keyframes[first // layout.spacing]), *scans])
+        if not layout.by_key:
+            tails = [tail.sort([*KEY, "Time"]) for tail in tails]
+        return overlay([base, *(last_rows(tail) for tail in tails)])
+
     def hour(run: int) -> object:
         slot = (slots - 6) * (run + 1) // (RUNS + 1)
         low, high = START + slot * SLOT, START + (slot + 6) * SLOT
-        near = files[slot // per_file : (slot + 5) // per_file + 1]
-        return pl.scan_parquet(near, schema=schema).filter(pl.col("Time") >= low, pl.col("Time") < high).collect()
+        scan = pl.scan_parquet(near(slot, slot + 5), schema=schema)
+        return scan.filter(pl.col("Time") >= low, pl.col("Time") < high).collect()
 
     def month(_: int) -> object:
         return pl.scan_parquet(files, schema=schema).select("Region", "Time", "SpotPrice", "Ceased").collect()
 
-    size = sum(f.stat().st_size for f in files) / 1e6
+    size, states = (sum(f.stat().st_size for f in found) for found in (files, keyframes))
+    all_written = size + states + sum(merged[n] for n in LEVELS if n < layout.slots)
     return (
-        f"| {per_file} | {level} | {row_group:,} | {page or '1,024'} | {len(files)} | {size:.1f} | {wrote:.1f} | "
-        f"{median(history):.1f} | {median(hour):.1f} | {median(month):.0f} |"
+        f"| {layout.slots} | {'key' if layout.by_key else 'time'} | {layout.level} | {layout.row_group // 1000} | "
+        f"{layout.page or '1,024'} | {layout.spacing} | {size / 1e6:.1f} + {states / 1e6:.1f} | {all_written / (size + states):.1f} | "
+        f"{took:.1f} | {median(history):.1f} | {median(as_of):.0f} | {median(hour):.1f} | {median(month):.0f} |"
     )
 
 
@@ -118,16 +183,20 @@ def main() -> None:
     points = change_points(given.keys, slots, given.seed)
     print(f"{points.height:,} change points of {given.keys:,} keys in {slots:,} slots\n")
     print(
-        "| slots a file | zstd | rows a group | page KiB | files | MB | write s | history ms | one hour ms | four columns ms |"
+        "| slots a file | sorted by | zstd | thousand rows a group | page KiB | slots between keyframes | MB files + keyframes | "
+        "written, times that | encode s | history ms | state ms | one hour ms | four columns ms |"
     )
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-    layouts: list[tuple[int, int, int, int | None]] = [(n, 15, 40_000, 128) for n in (64, 128, 192, 256, 512)]
-    layouts += [(192, 15, n, 128) for n in (20_000, 80_000, 160_000)]
-    layouts += [(192, 15, 40_000, page) for page in (32, 64, 256, None)]
-    layouts += [(192, level, 40_000, 128) for level in (1, 3, 6, 12, 19)]
-    with tempfile.TemporaryDirectory() as folder:
-        for per_file, level, row_group, page in layouts:
-            print(measure(points, slots, per_file, level, row_group, page, Path(folder)), flush=True)
+    print("| --- " * 13 + "|")
+    layouts = [Layout(slots=n, spacing=n) for n in (64, 128, 192, 256, 512)]
+    layouts += [Layout(spacing=n) for n in (64, 96, 384, 768)]
+    layouts += [Layout(by_key=False)]
+    layouts += [Layout(row_group=n) for n in (20_000, 80_000, 160_000)]
+    layouts += [Layout(page=n) for n in (32, 64, 256, None)]
+    layouts += [Layout(level=n) for n in (1, 3, 6, 12, 19)]
+    merged = {level: passing(points, slots, level) for level in LEVELS}
+    for layout in layouts:
+        with tempfile.TemporaryDirectory() as folder:
+            print(measure(points, slots, layout, merged, Path(folder)), flush=True)
 
 
 if __name__ == "__main__":
