@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from unittest.mock import patch
 
 import polars as pl
 import pytest
@@ -84,6 +85,12 @@ class History:
 
 
 def check(history: History) -> None:
+    check_states(history)
+    check_ranges(history.archive, history.archive.changes())
+    check_coverage(history)
+
+
+def check_states(history: History) -> None:
     archive = history.archive
     points = archive.changes()
     for time in TIMES:
@@ -94,8 +101,6 @@ def check(history: History) -> None:
         assert archive.keys(time)["k"].to_list() == sorted(expected)
         assert got["k"].is_sorted()
     assert as_dict(archive.latest()) == history.state(TIMES[-1])
-    check_ranges(archive, points)
-    check_coverage(history)
 
 
 def check_ranges(archive: Archive, points: pl.DataFrame) -> None:
@@ -188,6 +193,17 @@ def test_months_without_any_snapshot_build_on_each_other(events):
     history.archive.vacuum("0s")
     check(history)
     assert history.archive.verify(deep=True).passed
+
+
+@given(st.one_of(MIXED, ONLY_CHANGES))
+@FEW
+def test_files_that_are_too_large_to_be_read_at_once(tmp_path_factory, events):
+    archive = Archive(LocalStore(tmp_path_factory.mktemp("archive")), PROVIDER)
+    with patch("titans.tiers.files._LARGE", 0), patch("titans.tiers.files._PART", 2):
+        history = History(archive, events)
+        archive.compact()
+        check_states(history)
+        assert archive.verify(deep=True).passed
 
 
 @given(MIXED)

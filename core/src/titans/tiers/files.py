@@ -79,6 +79,12 @@ FINAL = Encoding(15, 128 << 10)
 
 _Frame = TypeVar("_Frame", pl.DataFrame, pl.LazyFrame)
 
+_LARGE = 8 << 20
+"""Bytes of a file, of some million rows, that is read in parts where few of its rows are needed."""
+
+_PART = 200_000
+"""Rows of such a part."""
+
 _PIECE = 8 << 20
 """Bytes of a large object that are in memory at once on their way to a file."""
 
@@ -196,11 +202,13 @@ def read_sources(
     sources: Sequence[Source | pl.DataFrame],
     wheres: Sequence[pl.Expr | None],
     key: Mapping[str, str] | None = None,
+    shortened: Callable[[pl.DataFrame], pl.DataFrame] | None = None,
 ) -> list[pl.DataFrame]:
     """The rows of each source that satisfy its expression, in the source's order and canonical columns.
 
     Files on this machine are mapped and read in parallel; others are fetched at once. With `key`, only rows whose key columns
-    have these values are needed: of large files elsewhere, no more is fetched than what may hold them.
+    have these values are needed: of large files elsewhere, no more is fetched than what may hold them. `shortened` may leave out
+    rows that are not needed, of a part of a file as well as of the whole: large merged files are never in memory as a whole.
 
     Raises:
         NotFound, CorruptFileError
@@ -225,7 +233,7 @@ def read_sources(
             lazy = scan_source(source, io.BytesIO(readable) if isinstance(readable, bytes) else readable, provider)
         lazies.append(lazy if where is None else lazy.filter(where))
     try:
-        return [lazies[0].collect()] if len(lazies) == 1 else pl.collect_all(lazies)
+        return _collected(sources, lazies, shortened)
     except (pl.exceptions.PolarsError, OSError):
         pass  # one by one: to say which file it was, or to read one of an earlier writer as what it means
     frames = []
@@ -240,6 +248,25 @@ def read_sources(
             frame = frame if where is None else frame.filter(where)
         frames.append(frame)
     return frames
+
+
+def _collected(
+    sources: Sequence[Source | pl.DataFrame],
+    lazies: Sequence[pl.LazyFrame],
+    shortened: Callable[[pl.DataFrame], pl.DataFrame] | None,
+) -> list[pl.DataFrame]:
+    if shortened is None:
+        return [lazies[0].collect()] if len(lazies) == 1 else pl.collect_all(lazies)
+    large = [isinstance(s, Source) and s.slot is None and s.size > _LARGE for s in sources]
+    others = iter(pl.collect_all([lazy for lazy, is_large in zip(lazies, large, strict=True) if not is_large]))
+    return [
+        _shortened(lazy, shortened) if is_large else next(others) for lazy, is_large in zip(lazies, large, strict=True)
+    ]
+
+
+def _shortened(rows: pl.LazyFrame, shortened: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
+    parts = [shortened(part) for part in rows.collect_batches(maintain_order=True, chunk_size=_PART)]
+    return shortened(pl.concat(parts)) if parts else rows.clear().collect()
 
 
 def scan_files(sources: Sequence[Any], provider: Provider) -> pl.LazyFrame:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 import polars as pl
 from attrs import evolve, field, frozen
 
 from titans.changes.adoption import corrected, restored
-from titans.changes.state import overlay, resolve, resolve_last
+from titans.changes.state import last_rows, overlay, resolve, resolve_last
 from titans.layout import Paths
 from titans.provider import Provider
 from titans.schema import CEASED, TIME, Schema
@@ -174,24 +175,23 @@ class MonthView:
 
         `earlier` is the state at the start of the month, for months in which no full snapshot comes first.
         """
-        keyframe = self.keyframe(end)
-        if keyframe is None:
-            start = self.last_full(end)
-            base = None if start is not None else earlier
-            tail, corrections = self.frames(start, end, where)
-        else:
+        keyframe, sources, conditions = self.keyframe(end), list[Source | pl.DataFrame](), list[pl.Expr | None]()
+        start = self.last_full(end)
+        if keyframe is not None:
             start = self.slot(keyframe.slot).start
-            wanted = self.parts_in(start, end)
             schema = None if (v := keyframe.schema_version) == self.provider.schema.version else self.schemas[v]
-            source = Source(self.paths.file_key(self.month, keyframe.file), keyframe.bytes, None, schema=schema)
-            base, *frames = read_sources(
-                self.store,
-                self.provider,
-                [source, *(p.data for p in wanted)],
-                [where, *(_condition(p, start, end, where) for p in wanted)],
-            )
-            base = base.drop(CEASED)
-            tail, corrections = _divided(wanted, frames)
+            sources.append(Source(self.paths.file_key(self.month, keyframe.file), keyframe.bytes, None, schema=schema))
+            conditions.append(where)
+        wanted = self.parts_in(start, end)
+        sources += [p.data for p in wanted]
+        conditions += [_condition(p, start, end, where) for p in wanted]
+        frames = read_sources(
+            self.store, self.provider, sources, conditions, shortened=partial(last_rows, provider=self.provider)
+        )
+        base = None if start is not None else earlier
+        if keyframe is not None:
+            base = frames.pop(0).drop(CEASED)
+        tail, corrections = _divided(wanted, frames)
         return overlay(base, resolve_last(tail, corrections, self.provider), self.provider)
 
     # --- adoption -----------------------------------------------------------------------------------------------------
