@@ -36,10 +36,10 @@ class Layout(NamedTuple):
 
     slots: int = 192
     """Of a final file."""
-    level: int = 15
+    level: int = 12
     """Of zstd."""
     row_group: int = 40_000
-    page: int | None = 128
+    page: int | None = 192
     """KiB; `None`: a megabyte."""
     spacing: int = 192
     """Slots between two keyframes."""
@@ -191,8 +191,8 @@ def main() -> None:
     layouts += [Layout(spacing=n) for n in (64, 96, 384, 768)]
     layouts += [Layout(by_key=False)]
     layouts += [Layout(row_group=n) for n in (20_000, 80_000, 160_000)]
-    layouts += [Layout(page=n) for n in (32, 64, 256, None)]
-    layouts += [Layout(level=n) for n in (1, 3, 6, 12, 19)]
+    layouts += [Layout(page=n) for n in (64, 128, 256, None)]
+    layouts += [Layout(level=n) for n in (1, 3, 6, 15, 19)]
     merged = {level: passing(points, slots, level) for level in LEVELS}
     for layout in layouts:
         with tempfile.TemporaryDirectory() as folder:

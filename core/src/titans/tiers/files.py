@@ -71,10 +71,10 @@ class Encoding:
 PASSING = Encoding(3)
 """Of files that are soon merged: it takes less time."""
 
-WHOLE = Encoding(15)
+WHOLE = Encoding(12)
 """Of what stays for ever and is read as a whole: keyframes."""
 
-FINAL = Encoding(15, 128 << 10)
+FINAL = Encoding(12, 192 << 10)
 """Of what stays for ever, and of which a question about one key needs a few rows: readers skip the other pages."""
 
 _Frame = TypeVar("_Frame", pl.DataFrame, pl.LazyFrame)
