@@ -109,11 +109,11 @@ def comparison(folder: Path, size: str) -> str:
     return "\n\n".join(lines)
 
 
-def plain(axis: Any) -> None:
-    """A logarithmic axis with plain numbers at the powers of ten, and none between."""
+def plain(axis: Any, digits: tuple[int, ...] = (1,)) -> None:
+    """A logarithmic axis with plain numbers at the powers of ten, or also at other first digits, and none between."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    axis.set_major_locator(LogLocator())
+    axis.set_major_locator(LogLocator(subs=digits))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}" if value < 1e6 else f"{value / 1e6:g} M"))
     axis.set_minor_formatter(NullFormatter())
 
@@ -219,7 +219,7 @@ def draw_growth(folder: Path, out: Path, plt: Any) -> None:
         plain(axis.xaxis)
         if title != "manifest, kB":
             axis.set_yscale("log")
-            plain(axis.yaxis)
+            plain(axis.yaxis, (1, 2, 5))
         else:
             axis.set_ylim(0, 1.15 * axis.get_ylim()[1])
         axis.set_xlabel("keys")
