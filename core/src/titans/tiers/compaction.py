@@ -52,7 +52,8 @@ def compact(
 ) -> Compaction:
     """Every month that has hot files; with `slot` only its month, and what is left of the one before.
 
-    `written` is a file that the caller knows to be there: it is not read. Adoption is not held up by the budget; in each month one merge is made even where it is spent, so that there is progress.
+    `written` is a file that the caller knows to be there: it is not read. Adoption is not held up by the budget; in each month
+    one merge is made even where it is spent, so that there is progress.
 
     Raises:
         NotFound: `slot` has neither been adopted nor has it a hot file.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +21,7 @@ from titans.slots import Slot
 from titans.store import ObjectStore
 from titans.tiers.info import FileInfo
 from titans.tiers.info import Source as Origin
-from titans.tiers.remote import TAIL, at_once, fetch_parts
+from titans.tiers.remote import TAIL, at_once, fetch_parts, tail_of
 
 __all__ = [
     "FINAL",
@@ -328,12 +329,11 @@ def read_info(store: ObjectStore, key: str, provider: Provider, slot: Slot, size
     """
     path = store.local_path(key)
     if path is None and size is not None and size > TAIL:
-        tail = store.get_range(key, size - TAIL, size)
-        footer = int.from_bytes(tail[-8:-4], "little") + 8
-        if footer <= size:
-            tail = tail if footer <= len(tail) else store.get_range(key, size - footer, size)
-            if (described := _described(tail, key)) is not None:
-                return evolve(_parsed(described, tail, provider, key, slot), size=size)
+        tail = b""
+        with suppress(ValueError):  # no Parquet file: reading it whole says so
+            tail = tail_of(store, key, size)
+        if tail and (described := _described(tail, key)) is not None:
+            return evolve(_parsed(described, tail, provider, key, slot), size=size)
     return info_of(store.get(key).data if path is None else path, provider, key, slot)
 
 

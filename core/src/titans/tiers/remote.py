@@ -9,7 +9,7 @@ from typing import TypeVar
 from titans.store import ObjectStore
 from titans.tiers.parts import Footer, Group, footer_size
 
-__all__ = ["TAIL", "at_once", "fetch_parts"]
+__all__ = ["TAIL", "at_once", "fetch_parts", "tail_of"]
 
 TAIL = 1 << 16
 """Bytes at the end of a file that mostly hold its footer."""
@@ -37,6 +37,15 @@ def at_once(store: ObjectStore, ask: Callable[[_Asked], _Answer], wanted: Sequen
         return list(pool.map(ask, wanted))
 
 
+def tail_of(store: ObjectStore, key: str, size: int) -> bytes:
+    """The end of a file of `size` bytes, with all of its footer. Raises `NotFound`; `ValueError` where it is no Parquet file."""
+    tail = store.get_range(key, max(0, size - TAIL), size)
+    length = footer_size(tail)
+    if length > size:
+        raise ValueError(f"a footer of {length} bytes in a file of {size}")
+    return tail if length <= len(tail) else store.get_range(key, size - length, size)
+
+
 def fetch_parts(store: ObjectStore, files: Iterable[_File], key: Mapping[str, str]) -> dict[str, bytes]:
     """Of large merged files: key → a file of those row groups that may have rows with the values of `key`.
 
@@ -46,14 +55,15 @@ def fetch_parts(store: ObjectStore, files: Iterable[_File], key: Mapping[str, st
         NotFound: one of them is gone.
     """
     large = [file for file in files if file[1] > _WORTH]
-    footers = dict(zip(large, at_once(store, lambda file: _footer(store, file), large), strict=True))
-    groups = {file: footer.groups_with(key) for file, footer in footers.items() if footer is not None}
+    known = zip(large, at_once(store, lambda file: _footer(store, file), large), strict=True)
+    footers = {file: footer for file, footer in known if footer is not None}
+    groups = {file: footer.groups_with(key) for file, footer in footers.items()}
     wanted = [file for file, found in groups.items() if _length(found) <= file[1] // 2]
     pieces = at_once(store, lambda file: _piece(store, file[0], groups[file]), wanted)
     return {
-        file[0]: footer.file_of(groups[file], piece)
+        file[0]: footers[file].file_of(groups[file], piece)
         for file, piece in zip(wanted, pieces, strict=True)
-        if (footer := footers[file]) is not None and len(piece) == _length(groups[file])
+        if len(piece) == _length(groups[file])
     }
 
 
@@ -70,14 +80,11 @@ def _footer(store: ObjectStore, file: _File) -> Footer | None:
     known = _footers.get((store.url, file))
     if known is not None:
         return known
-    tail = store.get_range(key, size - TAIL, size)
     try:
-        if (length := footer_size(tail)) > TAIL:
-            tail = store.get_range(key, size - length, size)
-        footer = Footer.of(tail)
+        footer = Footer.of(tail_of(store, key, size))
     except ValueError:
         return None
     while len(_footers) >= _KNOWN:
-        del _footers[next(iter(_footers))]
+        _footers.pop(next(iter(_footers)), None)  # the oldest; another thread may have been quicker
     _footers[store.url, file] = footer
     return footer
