@@ -42,7 +42,7 @@ def drop_sentinel(frame: pl.DataFrame, column: str, sentinel: float, unless: Seq
         return pl.col(name).cast(pl.Float64, strict=False) if dtype.is_numeric() else None
 
     suspect = number(column)
-    if suspect is None:
+    if suspect is None or not frame.select_seq((suspect == sentinel).any()).item():
         return frame
     observed = pl.lit(True)
     for name in unless:

@@ -21,6 +21,8 @@ __all__ = ["conform_changes", "conform_snapshot", "unique_rows"]
 log = logging.getLogger("titans.changes")
 
 _SHOWN = 3
+_SMALL = 20_000
+"""Rows up to which one thread is faster than several."""
 
 
 def conform_snapshot(snapshot: Any, provider: Provider) -> tuple[pl.DataFrame, int]:
@@ -59,9 +61,9 @@ def conform_changes(changes: Any, provider: Provider, timestamp: datetime, slot:
     frame = _cast(frame, provider, provider.canonical_columns)
     values = _stored(frame, provider, provider.schema.columns)
     order = [*provider.key, TIME, CEASED]
-    frame = frame.select(*provider.key, times, *values, ceased).sort(
-        order, descending=[False] * (len(order) - 1) + [True], maintain_order=True
-    )
+    descending, many = [False] * (len(order) - 1) + [True], frame.height > _SMALL
+    frame = (frame.select if many else frame.select_seq)(*provider.key, times, *values, ceased)
+    frame = frame.sort(order, descending=descending, maintain_order=True, multithreaded=many)
     if timed:
         _check_times(frame, provider, slot)
     return unique_rows(frame, [*provider.key, TIME], provider)
@@ -71,9 +73,9 @@ def unique_rows(frame: pl.DataFrame, by: list[str], provider: Provider) -> tuple
     """`frame`, sorted by `by`, with the last of the rows that agree in `by`; and how many others differed from it."""
     if frame.height < 2:
         return frame, 0
-    repeated = frame.select(_repeated(*by)).to_series()
-    if not repeated.any():
+    if not frame.select_seq(_repeated(*by).any()).item():
         return frame, 0
+    repeated = frame.select(_repeated(*by)).to_series()
     dropped = frame.filter(repeated).join(frame.filter(~repeated), on=frame.columns, how="anti", nulls_equal=True)
     lost = dropped.filter(~pl.col(CEASED)).height if CEASED in frame.columns else dropped.height
     if lost:

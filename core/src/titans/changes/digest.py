@@ -37,10 +37,8 @@ def digest(frame: pl.DataFrame, columns: Iterable[str] | None = None) -> str:
         return "0" * 16
     schema = frame.schema
     names = list(schema if columns is None else columns)
-    tables = {name: _tables.get(name, _NO_TEXT) for name in names if schema[name] == pl.String}
-    words = frame.select(
-        _text_words(name, tables[name]) if name in tables else _words(name, schema[name]) for name in names
-    )
+    tables = {name: _tables.get(name) or _table(name, _NO_TEXT) for name in names if schema[name] == pl.String}
+    words = frame.select(tables[name][1] if name in tables else _words(name, schema[name]) for name in names)
     multiplier, half = pl.Series([_MULTIPLIER], dtype=pl.UInt64), pl.Series([1 << 32], dtype=pl.UInt64)
     row = pl.Series([_SEED], dtype=pl.UInt64)
     for word in words.iter_columns():
@@ -71,32 +69,32 @@ def _words(name: str, dtype: pl.DataType) -> pl.Expr:
     return words.fill_null(pl.lit(_NULL, dtype=pl.UInt64))
 
 
-_Table = tuple[pl.Series, pl.Series]
-"""Texts, and their words."""
+_Table = tuple[pl.Series, pl.Expr]
+"""Texts, and a column's words where it has these."""
 
-_NO_TEXT: _Table = (pl.Series([], dtype=pl.String), pl.Series([], dtype=pl.UInt64))
+_NO_TEXT = pl.Series([], dtype=pl.String)
 
 _tables: dict[str, _Table] = {}
 """Of each column the texts that were met last, for the next frame will have the same ones."""
 
 
-def _text_words(name: str, table: _Table) -> pl.Expr:
-    """Null where the text is null, or not in the table."""
-    return pl.col(name).replace_strict(*table, default=None, return_dtype=pl.UInt64)
+def _table(name: str, texts: pl.Series) -> _Table:
+    """Its words are null where the text is null, or not in the table."""
+    words = pl.Series([_text(text) for text in texts], dtype=pl.UInt64)
+    return texts, pl.col(name).replace_strict(texts, words, default=None, return_dtype=pl.UInt64)
 
 
 def _looked_up(frame: pl.DataFrame, name: str, known: _Table) -> pl.Series:
     """The words of a text column that has some that are not `known`, or nulls; they are known from now on."""
-    texts, _ = known
-    distinct = frame[name].unique().drop_nulls()
+    texts, distinct = known[0], frame[name].unique().drop_nulls()
     if not (new := distinct.filter(~distinct.is_in(texts.implode()))).is_empty():
         texts = pl.concat([texts, new]) if texts.len() + new.len() <= _KNOWN else distinct
-        known = (texts, pl.Series([_text(text) for text in texts], dtype=pl.UInt64))
+        known = _table(name, texts)
         if texts.len() <= _KNOWN:
             if len(_tables) >= _COLUMNS:
                 _tables.clear()
             _tables[name] = known
-    words = frame.select(_text_words(name, known)).to_series()
+    words = frame.select(known[1]).to_series()
     return words.fill_null(pl.lit(_NULL, dtype=pl.UInt64))
 
 

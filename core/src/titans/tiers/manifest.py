@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cached_property, partial
 from typing import Any
 
 from attrs import evolve, field, fields, frozen
@@ -26,6 +27,8 @@ __all__ = ["COMMIT_IDS", "FileEntry", "Keyframe", "Manifest", "Pending", "check_
 COMMIT_IDS = 64
 """How many of the latest commit ids a manifest keeps, for writers whose answer got lost."""
 
+
+_json = partial(json.dumps, separators=(",", ":"))
 
 _MARK = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])/[0-9a-f]{8,32}")
 
@@ -90,14 +93,11 @@ class FileEntry(Contents):
             file=file, level=level, first=first, last=last, slots=info.slots, bytes=info.size, **info.contents
         )  # fmt: skip
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "file": self.file,
-            "hot_range": [self.first, self.last],
-            "slots": self.slots.to_json(),
-            "bytes": self.bytes,
-            **self.contents_to_json(),
-        }
+    @cached_property
+    def text(self) -> str:
+        """As JSON: most entries are the same in the next manifest."""
+        said = {"file": self.file, "hot_range": [self.first, self.last], "slots": self.slots.to_json(), "bytes": self.bytes}
+        return _json(said | self.contents_to_json())
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], level: int) -> FileEntry:
@@ -127,8 +127,9 @@ class Keyframe:
     """No full snapshot of the month comes before it: it holds what earlier months left."""
     schema_version: int = 1
 
-    def to_json(self) -> dict[str, Any]:
-        return {f.name: getattr(self, f.name) for f in fields(Keyframe)}
+    @cached_property
+    def text(self) -> str:
+        return _json({f.name: getattr(self, f.name) for f in fields(Keyframe)})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Keyframe:
@@ -250,6 +251,7 @@ class Manifest:
     # --- JSON ---------------------------------------------------------------------------------------------------------
 
     def dump(self) -> bytes:
+        levels = (f'"{level}":[{",".join(f.text for f in self.level(level))}]' for level in self.levels)
         data = {
             "format_version": format_version(max(self.schemas, default=1)),
             "m": FANOUT,
@@ -260,7 +262,6 @@ class Manifest:
             "slot_minutes": self.slot_minutes,
             "schemas": {str(v): dict(schema.columns) for v, schema in sorted(self.schemas.items())},
             "casts": self.casts,
-            "levels": {str(level): [f.to_json() for f in self.level(level)] for level in self.levels},
             "next_file_id": self.next_file_id,
             "least_file_id": self.least_file_id,
             "last_hot_idx": -1 if self.adopted.last is None else self.adopted.last,
@@ -271,14 +272,14 @@ class Manifest:
             "adopted": self.adopted.to_json(),
             "observed": self.observed.to_json(),
             "full": {str(slot): iso(time) for slot, time in sorted(self.full.items())},
-            "keyframes": [k.to_json() for k in self.keyframes],
             "sealed": self.sealed,
             "built_on": self.built_on,
             "dirty": self.dirty,
             "marks": self.marks,
             "fence": self.fence,
         }
-        return json.dumps(data, separators=(",", ":")).encode()
+        written = f'"levels":{{{",".join(levels)}}},"keyframes":[{",".join(k.text for k in self.keyframes)}]}}'
+        return f"{_json(data)[:-1]},{written}".encode()
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any], provider: Provider, month: Month, paths: Paths) -> Manifest:
