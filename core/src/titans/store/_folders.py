@@ -17,6 +17,7 @@ from titans.store._protocol import Entry, Page, check_key
 __all__ = ["NOTHING_THERE", "Folders", "Listing"]
 
 _MOST = 4096
+_FEW = 16
 _SETTLED = 250_000_000
 _SETTLED_COARSE = 2_000_000_000
 """How old, in nanoseconds, a folder's last change must be before what was seen in it is remembered; longer where the file
@@ -38,6 +39,9 @@ class Listing:
         return cls(found, Page(entries) if len(entries) == len(found) else None)
 
 
+_Seen = tuple[tuple[int, int, int], Entry]
+"""Time, size and mode of a file, and what follows from them."""
+
 NOTHING_THERE = Listing.of([])
 
 
@@ -51,6 +55,8 @@ class Folders:
 
     root: Path
     known: dict[str, tuple[tuple[int, int], Listing]] = field(factory=dict)
+    young: dict[str, dict[str, _Seen]] = field(factory=dict)
+    """Of folders that change again and again: what was last seen in them, by name."""
 
     def listing(self, folder: str) -> Listing:
         """The objects and folders in `folder`, a key prefix without its slash; `""` is the root. Raises `OSError`."""
@@ -61,15 +67,18 @@ class Folders:
         if known is not None and known[0] == changed:
             return known[1]
         found: list[tuple[str, Entry | None]] = []
+        before, seen = self.young.pop(folder, {}), dict[str, _Seen]()
         with os.scandir(path) as scan:
             for entry in scan:
-                if entry.name.startswith("."):
+                name = entry.name
+                if name.startswith("."):
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     # With the slash, "a/…" sorts among "a-b" and "a.b" as the full keys do.
-                    found.append((f"{base}{entry.name}/", None))
-                elif (there := _entry(base, entry)) is not None:
-                    found.append((there.key, there))
+                    found.append((f"{base}{name}/", None))
+                elif (there := _seen(base, entry, before.get(name))) is not None:
+                    seen[name] = there
+                    found.append((there[1].key, there[1]))
         found.sort(key=itemgetter(0))
         listing = Listing.of(found)
         tick = _SETTLED if info.st_mtime_ns % 1_000_000 else _SETTLED_COARSE
@@ -77,19 +86,26 @@ class Folders:
             if len(self.known) >= _MOST:
                 self.known.clear()
             self.known[folder] = (changed, listing)
+        else:
+            if len(self.young) >= _FEW:
+                self.young.clear()
+            self.young[folder] = seen
         return listing
 
 
-def _entry(base: str, found: os.DirEntry[str]) -> Entry | None:
-    """`None` for what is no object."""
+def _seen(base: str, found: os.DirEntry[str], before: _Seen | None) -> _Seen | None:
+    """`None` for what is no object; `before` is what was last seen under the name."""
     try:
         info = found.stat(follow_symlinks=False)
     except FileNotFoundError:
         return None
+    mark = (info.st_mtime_ns, info.st_size, info.st_mode)
+    if before is not None and before[0] == mark:
+        return before
     if not stat.S_ISREG(info.st_mode) or not _is_key(base + found.name):
         return None
     # Hashing every file for a listing would be dear; who needs an etag asks head.
-    return Entry(base + found.name, info.st_size, "", datetime.fromtimestamp(info.st_mtime, UTC))
+    return mark, Entry(base + found.name, info.st_size, "", datetime.fromtimestamp(info.st_mtime, UTC))
 
 
 def _is_key(name: str) -> bool:

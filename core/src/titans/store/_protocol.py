@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -109,19 +110,17 @@ def list_pages(store: ObjectStore, prefix: str = "", start_after: str = "") -> I
     return iter((Page(tuple(store.list(prefix, start_after))),)) if pages is None else pages(prefix, start_after)
 
 
+_UNFIT = re.compile(r"(?:\A|/)(?:[./]|\Z)|[\x00-\x1f\x7f\\\ud800-\udfff]")
+"""An empty segment, one that starts with a dot, or a character that no key has."""
+
+
 def check_key(key: str) -> str:
     """`key`, if it is one: non-empty segments joined by `/`, none starting with a dot, no backslash or control character.
 
     Raises:
         InvalidKeyError: anything else, `..` and absolute paths included.
     """
-    if (
-        not isinstance(key, str)
-        or not key
-        or len(key.encode("utf-8", "surrogatepass")) > 1024
-        or any(not part or part.startswith(".") for part in key.split("/"))
-        or any(ord(c) < 32 or c == "\\" or ord(c) == 127 or 0xD800 <= ord(c) <= 0xDFFF for c in key)
-    ):
+    if not isinstance(key, str) or not key or len(key.encode("utf-8", "surrogatepass")) > 1024 or _UNFIT.search(key):
         raise InvalidKeyError(
             f"not an object key: {key!r}; a key is a relative path like 'a/b.parquet', without empty segments, "
             "segments that start with a dot, backslashes or control characters, at most 1024 bytes"

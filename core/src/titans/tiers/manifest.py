@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import cached_property, partial
 from typing import Any
@@ -26,7 +26,6 @@ __all__ = ["COMMIT_IDS", "FileEntry", "Keyframe", "Manifest", "Pending", "check_
 
 COMMIT_IDS = 64
 """How many of the latest commit ids a manifest keeps, for writers whose answer got lost."""
-
 
 _json = partial(json.dumps, separators=(",", ":"))
 
@@ -95,8 +94,12 @@ class FileEntry(Contents):
 
     @cached_property
     def text(self) -> str:
-        """As JSON: most entries are the same in the next manifest."""
-        said = {"file": self.file, "hot_range": [self.first, self.last], "slots": self.slots.to_json(), "bytes": self.bytes}
+        said = {
+            "file": self.file,
+            "hot_range": [self.first, self.last],
+            "slots": self.slots.to_json(),
+            "bytes": self.bytes,
+        }
         return _json(said | self.contents_to_json())
 
     @classmethod
@@ -147,8 +150,10 @@ class Pending:
     slots: SlotSet = NO_SLOTS
     """Hot files by slot."""
 
-    def to_json(self) -> dict[str, Any]:
-        return {"since": iso(self.since) if self.since else None, "files": self.files, "slots": self.slots.to_json()}
+    @cached_property
+    def text(self) -> str:
+        since = iso(self.since) if self.since else None
+        return _json({"since": since, "files": self.files, "slots": self.slots.to_json()})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Pending:
@@ -251,7 +256,7 @@ class Manifest:
     # --- JSON ---------------------------------------------------------------------------------------------------------
 
     def dump(self) -> bytes:
-        levels = (f'"{level}":[{",".join(f.text for f in self.level(level))}]' for level in self.levels)
+        levels = ",".join(f'"{level}":{_texts(self.level(level))}' for level in self.levels)
         data = {
             "format_version": format_version(max(self.schemas, default=1)),
             "m": FANOUT,
@@ -265,7 +270,6 @@ class Manifest:
             "next_file_id": self.next_file_id,
             "least_file_id": self.least_file_id,
             "last_hot_idx": -1 if self.adopted.last is None else self.adopted.last,
-            "pending_deletions": [p.to_json() for p in self.pending],
             "version": self.version,
             "data_version": self.data_version,
             "commit_ids": self.commit_ids,
@@ -278,8 +282,8 @@ class Manifest:
             "marks": self.marks,
             "fence": self.fence,
         }
-        written = f'"levels":{{{",".join(levels)}}},"keyframes":[{",".join(k.text for k in self.keyframes)}]}}'
-        return f"{_json(data)[:-1]},{written}".encode()
+        lists = f'"keyframes":{_texts(self.keyframes)},"pending_deletions":{_texts(self.pending)}'
+        return f'{_json(data)[:-1]},"levels":{{{levels}}},{lists}}}'.encode()
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any], provider: Provider, month: Month, paths: Paths) -> Manifest:
@@ -365,3 +369,8 @@ class Manifest:
         if len(set(names)) != len(names):
             twice = sorted({n for n in names if names.count(n) > 1})
             raise ManifestError(f"{key} names {', '.join(twice)} twice; it is left as it is")
+
+
+def _texts(parts: Iterable[FileEntry | Keyframe | Pending]) -> str:
+    """A JSON list. Most parts are the same in the next manifest: their texts are kept."""
+    return f"[{','.join(part.text for part in parts)}]"

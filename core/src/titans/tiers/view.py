@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 
 import polars as pl
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from titans.changes.adoption import corrected, restored
 from titans.changes.state import last_rows, overlay, resolve, resolve_last
 from titans.layout import Paths
 from titans.provider import Provider
-from titans.schema import CEASED, TIME, Schema
+from titans.schema import CEASED, TIME
 from titans.slots import Month, Slot, SlotSet
 from titans.store import ObjectStore
 from titans.tiers.files import Source, read_sources, scan_files
@@ -57,37 +57,41 @@ class Part:
 class MonthView:
     """Immutable. `adopt` gives the view that has one file more."""
 
-    provider: Provider
-    month: Month
+    manifest: Manifest
     store: ObjectStore
     paths: Paths
-    parts: tuple[Part, ...]
-    """In order of adoption."""
+    provider: Provider
     adopted: SlotSet
     observed: SlotSet
-    full: Mapping[int, datetime] = field(hash=False)
-    keyframes: tuple[Keyframe, ...] = ()
+    full: Mapping[int, datetime]
+    keyframes: tuple[Keyframe, ...]
     """Those that may be used, ascending."""
-    schemas: Mapping[int, Schema] = field(factory=dict, hash=False)
-    """As in the manifest."""
+    added: tuple[Part, ...] = ()
+    """What `adopt` added to the files of the manifest."""
 
     @classmethod
     def of(cls, manifest: Manifest, store: ObjectStore, paths: Paths, provider: Provider) -> MonthView:
-        def part(entry: FileEntry) -> Part:
-            slot = Slot(manifest.month, entry.first, paths.minutes) if entry.is_hot else None
-            key, schema = paths.file_key(manifest.month, entry.file), manifest.schema(entry.schema_version)
-            source = Source(key, entry.bytes, slot, entry.hash, schema)
-            return Part(
-                source, entry.min_time, entry.max_time, entry.min_key, entry.max_key, is_correction=entry.is_correction
-            )
-
-        # Higher levels were adopted earlier; within a level the manifest keeps the order.
-        files = sorted(manifest.files, key=lambda f: -f.level)
         keyframes = tuple(k for k in manifest.keyframes if not (k.dependent and manifest.dirty))
-        return cls(
-            provider, manifest.month, store, paths, tuple(part(entry) for entry in files),
-            manifest.adopted, manifest.observed, manifest.full, keyframes, manifest.schemas,
-        )  # fmt: skip
+        return cls(manifest, store, paths, provider, manifest.adopted, manifest.observed, manifest.full, keyframes)
+
+    @property
+    def month(self) -> Month:
+        return self.manifest.month
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """In order of adoption."""
+        # Higher levels were adopted earlier; within a level the manifest keeps the order.
+        files = sorted(self.manifest.files, key=lambda f: -f.level)
+        return (*(self._part(entry) for entry in files), *self.added)
+
+    def _part(self, entry: FileEntry) -> Part:
+        slot = self.slot(entry.first) if entry.is_hot else None
+        key, schema = self.paths.file_key(self.month, entry.file), self.manifest.schema(entry.schema_version)
+        source = Source(key, entry.bytes, slot, entry.hash, schema)
+        return Part(
+            source, entry.min_time, entry.max_time, entry.min_key, entry.max_key, is_correction=entry.is_correction
+        )
 
     def standing_alone(self) -> MonthView:
         """Without keyframes that hold what earlier months left."""
@@ -118,9 +122,18 @@ class MonthView:
         key: Mapping[str, str] | None = None,
     ) -> tuple[list[pl.DataFrame], list[pl.DataFrame]]:
         """Rows of files, and of corrections: one frame for each part that may have some, in order of adoption."""
-        wanted = self.parts_in(start, end, key)
-        conditions = [_condition(p, start, end, where) for p in wanted]
-        return _divided(wanted, read_sources(self.store, self.provider, [p.data for p in wanted], conditions, key))
+        return self._frames(self.parts_in(start, end, key), start, end, where, key)
+
+    def _frames(
+        self,
+        parts: Sequence[Part],
+        start: datetime | None,
+        end: datetime | None,
+        where: pl.Expr | None,
+        key: Mapping[str, str] | None,
+    ) -> tuple[list[pl.DataFrame], list[pl.DataFrame]]:
+        conditions = [_condition(p, start, end, where) for p in parts]
+        return _divided(parts, read_sources(self.store, self.provider, [p.data for p in parts], conditions, key))
 
     def rows(
         self,
@@ -138,16 +151,15 @@ class MonthView:
         others = [p for p in wanted if p.is_merged and p not in plain]
         entangled = any(p.overlaps(o.min_time, o.max_time) for p in plain for o in others)
         if len(plain) < 2 or entangled or self.store.local_path(plain[0].data.key) is None:  # type: ignore[union-attr]
-            return resolve(*self.frames(start, end, where, key), self.provider)
+            return resolve(*self._frames(wanted, start, end, where, key), self.provider)
         # One scan of all files that need no other condition is faster than one of each.
-        rest = evolve(self, parts=tuple(p for p in wanted if p not in plain))
-        real, corrections = rest.frames(start, end, where, key)
+        real, corrections = self._frames([p for p in wanted if p not in plain], start, end, where, key)
         paths = [self.store.local_path(p.data.key) for p in plain]  # type: ignore[union-attr]
         lazy = scan_files(paths, self.provider)
         try:
             scanned = (lazy if where is None else lazy.filter(where)).collect()
         except (pl.exceptions.PolarsError, OSError):
-            return resolve(*self.frames(start, end, where, key), self.provider)
+            return resolve(*self._frames(wanted, start, end, where, key), self.provider)
         by = [*self.provider.key, TIME]
         return resolve([scanned.sort(by, maintain_order=True), *real], corrections, self.provider, repeated=True)
 
@@ -179,8 +191,8 @@ class MonthView:
         start = self.last_full(end)
         if keyframe is not None:
             start = self.slot(keyframe.slot).start
-            schema = None if (v := keyframe.schema_version) == self.provider.schema.version else self.schemas[v]
-            sources.append(Source(self.paths.file_key(self.month, keyframe.file), keyframe.bytes, None, schema=schema))
+            key, schema = self.paths.file_key(self.month, keyframe.file), self.manifest.schema(keyframe.schema_version)
+            sources.append(Source(key, keyframe.bytes, None, schema=schema))
             conditions.append(where)
         wanted = self.parts_in(start, end)
         sources += [p.data for p in wanted]
@@ -211,7 +223,7 @@ class MonthView:
         barrier = min((f for f in self.full if f > source.slot), default=None)
         view = evolve(
             self,
-            parts=(*self.parts, *parts),
+            added=(*self.added, *parts),
             adopted=self.adopted.add(source.slot),
             observed=self.observed.add(source.slot) if source.is_snapshot else self.observed,
             full={**self.full, source.slot: source.time} if source.kind == "full" else self.full,
