@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from titans.changes.frames import to_polars
+from titans.changes.frames import is_small, to_polars
 from titans.errors import SchemaError, TimestampError
 from titans.provider import Provider
 from titans.schema import CEASED, TIME
@@ -21,8 +21,6 @@ __all__ = ["conform_changes", "conform_snapshot", "unique_rows"]
 log = logging.getLogger("titans.changes")
 
 _SHOWN = 3
-_SMALL = 20_000
-"""Rows up to which one thread is faster than several."""
 
 
 def conform_snapshot(snapshot: Any, provider: Provider) -> tuple[pl.DataFrame, int]:
@@ -61,9 +59,9 @@ def conform_changes(changes: Any, provider: Provider, timestamp: datetime, slot:
     frame = _cast(frame, provider, provider.canonical_columns)
     values = _stored(frame, provider, provider.schema.columns)
     order = [*provider.key, TIME, CEASED]
-    descending, many = [False] * (len(order) - 1) + [True], frame.height > _SMALL
-    frame = (frame.select if many else frame.select_seq)(*provider.key, times, *values, ceased)
-    frame = frame.sort(order, descending=descending, maintain_order=True, multithreaded=many)
+    descending, small = [False] * (len(order) - 1) + [True], is_small(frame)
+    frame = (frame.select_seq if small else frame.select)(*provider.key, times, *values, ceased)
+    frame = frame.sort(order, descending=descending, maintain_order=True, multithreaded=not small)
     if timed:
         _check_times(frame, provider, slot)
     return unique_rows(frame, [*provider.key, TIME], provider)

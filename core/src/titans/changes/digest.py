@@ -20,6 +20,8 @@ from functools import lru_cache
 
 import polars as pl
 
+from titans.changes.frames import is_small
+
 __all__ = ["add", "digest", "subtract"]
 
 _MASK = (1 << 64) - 1
@@ -38,7 +40,8 @@ def digest(frame: pl.DataFrame, columns: Iterable[str] | None = None) -> str:
     schema = frame.schema
     names = list(schema if columns is None else columns)
     tables = {name: _tables.get(name) or _table(name, _NO_TEXT) for name in names if schema[name] == pl.String}
-    words = frame.select(tables[name][1] if name in tables else _words(name, schema[name]) for name in names)
+    select = frame.select_seq if is_small(frame) else frame.select
+    words = select(tables[name][1] if name in tables else _words(name, schema[name]) for name in names)
     multiplier, half = pl.Series([_MULTIPLIER], dtype=pl.UInt64), pl.Series([1 << 32], dtype=pl.UInt64)
     row = pl.Series([_SEED], dtype=pl.UInt64)
     for word in words.iter_columns():
@@ -81,7 +84,8 @@ _tables: dict[str, _Table] = {}
 def _table(name: str, texts: pl.Series) -> _Table:
     """Its words are null where the text is null, or not in the table."""
     words = pl.Series([_text(text) for text in texts], dtype=pl.UInt64)
-    return texts, pl.col(name).replace_strict(texts, words, default=None, return_dtype=pl.UInt64)
+    at = pl.col(name).cast(pl.Enum(texts), strict=False).to_physical()
+    return texts, pl.lit(words).gather(at).alias(name)
 
 
 def _looked_up(frame: pl.DataFrame, name: str, known: _Table) -> pl.Series:

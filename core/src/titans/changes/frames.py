@@ -9,7 +9,14 @@ import polars as pl
 
 from titans.errors import InputError
 
-__all__ = ["is_pandas", "to_polars"]
+__all__ = ["is_pandas", "is_small", "to_polars"]
+
+_SMALL = 20_000
+
+
+def is_small(frame: pl.DataFrame) -> bool:
+    """Whether one thread is faster than several: a changed row of a slot is soon computed, and threads have to be woken."""
+    return frame.height <= _SMALL
 
 
 def is_pandas(frame: object) -> bool:
