@@ -10,7 +10,8 @@ import pytest
 from oracle import PROVIDER, at, changes, snapshot
 
 from titans import Archive
-from titans.errors import InputError, NotFound, SnapshotExpiredError, TimestampError
+from titans.errors import CorruptFileError, InputError, NotFound, SnapshotExpiredError, TimestampError
+from titans.read.reader import Reader
 from titans.store.memory import MemoryStore
 
 A, B, C = (1, 0.5), (2, 0.5), (3, 1.5)
@@ -220,6 +221,39 @@ def test_sql_sees_tables_and_states(archive):
         ("a", 3, at(2).replace(tzinfo=None)),
         ("b", 2, at(0).replace(tzinfo=None)),
     ]
+
+
+def test_a_query_in_sql_is_of_one_moment(archive, monkeypatch):
+    asked = Reader.latest
+
+    def overtaken(reader, *args):
+        found = asked(reader, *args)
+        archive.upload(changes({"z": A}), at(23))
+        return found
+
+    monkeypatch.setattr(Reader, "latest", overtaken)
+    before = archive.changes().height
+    both = archive.sql("select (select count(*) from changes) as n, (select count(*) from latest where k = 'z') as z")
+    assert both.rows() == [(before, 0)]
+    assert archive.sql("select count(*) from changes").item() == before + 1
+
+
+def test_sql_over_changes_does_not_have_them_in_memory(archive, monkeypatch):
+    expected = archive.changes().height
+    monkeypatch.setattr(Reader, "changes", None)
+    assert archive.sql("select count(*) from changes a join changes b using (k, Time)").item() == expected
+    assert archive.sql("from changes limit 1").height == 1
+
+
+def test_sql_over_a_file_that_is_gone(archive):
+    archive.compact()
+    key = archive.files()["url"][0].removeprefix("memory:///")
+    archive.store.delete(key)
+    with pytest.raises(SnapshotExpiredError, match="longer one"):
+        archive.sql("select count(*) from changes")
+    archive.store.create(key, b"no Parquet")
+    with pytest.raises(CorruptFileError, match=key):
+        archive.sql("select count(*) from changes")
 
 
 def test_sql_compares_two_states(archive):

@@ -210,12 +210,13 @@ class ReadableArchive:
     def sql(self, query: str) -> pl.DataFrame:
         """Ask in SQL, through DuckDB (extra `titans-core[sql]`).
 
-        Tables: `changes`, `latest`, `intervals`, and `state(at := '2026-01-15T12:00Z')`. Read-only: no files, no network, no
-        Python objects can be reached from a query.
+        Tables: `changes`, `latest`, `intervals`, and `state(at := '2026-01-15T12:00Z')`, all of the same moment. Read-only: no
+        files, no network, no Python objects can be reached from a query. `changes` goes through a query batch by batch, in no
+        order; the others are made first, in memory.
 
         Raises:
             InputError: DuckDB does not accept the query; the message is DuckDB's.
         """
         from titans.read.sql import ask
 
-        return ask(self, query)
+        return self._ask(lambda reader: ask(reader, query))

@@ -14,7 +14,7 @@ import polars as pl
 from attrs import frozen
 from polars.io.plugins import register_io_source
 
-from titans.errors import NotFound
+from titans.errors import NotFound, TitansError
 from titans.provider import Provider
 from titans.read.reader import TICK, Reader, bounds, expired, retrying
 from titans.schema import TIME
@@ -35,10 +35,17 @@ _Scan = tuple[pl.LazyFrame, list[_Rows]]
 """Files on this machine, and what they are."""
 
 
-def scan(look: Callable[[], Reader], provider: Provider, start: datetime | None, end: datetime | None) -> pl.LazyFrame:
+def scan(
+    look: Callable[[], Reader],
+    provider: Provider,
+    start: datetime | None,
+    end: datetime | None,
+    failed: Callable[[TitansError], None] | None = None,
+) -> pl.LazyFrame:
     """The rows that `Reader.changes` gives, in no order that may be relied upon.
 
-    `look` is called when the frame is collected, and again where a file is gone before any row was given out.
+    `look` is called when the frame is collected, and again where a file is gone before any row was given out. `failed` is told
+    of an error, for whom it would reach as text only.
     """
     since, until = bounds(start, end)
 
@@ -50,12 +57,17 @@ def scan(look: Callable[[], Reader], provider: Provider, start: datetime | None,
             return rows if columns is None else rows.select(columns)
 
         left = n_rows
-        for batch in _batches(look, since, until, narrow):
-            yield batch if left is None else batch.head(left)
-            if left is not None:
-                left = max(0, left - batch.height)
-                if not left:
-                    return
+        try:
+            for batch in _batches(look, since, until, narrow):
+                yield batch if left is None else batch.head(left)
+                if left is not None:
+                    left = max(0, left - batch.height)
+                    if not left:
+                        return
+        except TitansError as error:
+            if failed is not None:
+                failed(error)
+            raise
 
     return register_io_source(source, schema=dict(provider.schema_dtypes))
 

@@ -1,23 +1,23 @@
-"""SQL over an archive, through DuckDB in memory. The query sees frames that are made for it, and nothing else."""
+"""SQL over an archive, through DuckDB in memory. The query sees tables that are made for it, and nothing else."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from attrs import frozen
 
-from titans.errors import InputError
+from titans.errors import InputError, NotFound, TitansError
+from titans.read.queries import to_intervals
+from titans.read.scan import scan
 
 if TYPE_CHECKING:
-    from titans.read.api import ReadableArchive
+    from titans.read.reader import Reader
 
-__all__ = ["TABLES", "ask"]
-
-TABLES = ("changes", "intervals", "latest")
+__all__ = ["ask"]
 
 _LOCKED: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
@@ -28,37 +28,58 @@ _MACRO = """CREATE MACRO state("at") AS TABLE SELECT * FROM query_table('state a
 
 
 @frozen
-class _Frame:
-    """Gives a frame to DuckDB by the Arrow PyCapsule interface alone; for polars' own type it would want pyarrow."""
+class _Table:
+    """Gives rows to DuckDB by the Arrow PyCapsule interface alone, batch by batch; for polars' own types it would want pyarrow.
 
-    frame: pl.DataFrame
+    DuckDB asks for the stream to see its columns, and again each time the query reads the table.
+    """
+
+    rows: pl.LazyFrame
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        return self.frame.__arrow_c_stream__(requested_schema)
+        # DuckDB needs an extension for time zones, which cannot be loaded here; all times of an archive are UTC.
+        naive = self.rows.with_columns(pl.col(pl.Datetime("us", "UTC")).dt.replace_time_zone(None))
+        return naive.collect_batches(lazy=True).__arrow_c_stream__(requested_schema)
 
 
-def ask(archive: ReadableArchive, query: str) -> pl.DataFrame:
-    """The answer to one SELECT. Times are UTC, without a timezone.
+def ask(reader: Reader, query: str) -> pl.DataFrame:
+    """The answer to one SELECT. Times are UTC, without a timezone. All tables are of the same moment.
 
     Raises:
         InputError: it is no SELECT, or DuckDB does not accept it.
+        NotFound: a file is gone by now.
     """
+    failures: list[TitansError] = []
+    tables: dict[str, Callable[[], pl.LazyFrame]] = {
+        "changes": lambda: scan(lambda: reader, reader.provider, None, None, failures.append),
+        "intervals": lambda: to_intervals(reader.empty_state(), reader.changes(None, None), reader.provider).lazy(),
+        "latest": lambda: reader.latest().lazy(),
+    }
     try:
         import duckdb
     except ImportError as error:
         raise InputError("SQL needs DuckDB: pip install 'titans-core[sql]'") from error
     with duckdb.connect(":memory:", config=_LOCKED) as connection:
         tree = _parsed(connection, query)
-        for name in sorted(_tables(tree) & set(TABLES)):
-            connection.register(name, _Frame(_naive(getattr(archive, name)())))
+        for name in sorted(_tables(tree) & set(tables)):
+            connection.register(name, _Table(tables[name]()))
         for text in sorted(set(_moments(tree))):
-            connection.register(_STATE + text, _Frame(_naive(archive.state(_moment(text)))))
+            connection.register(_STATE + text, _Table(reader.state(_moment(text)).lazy()))
         connection.execute(_MACRO)
         connection.execute("SET lock_configuration = true")
         try:
-            return pl.DataFrame(connection.sql(query))
+            # DuckDB 2.0 may crash where a table fails while polars takes the answer from it: first the whole answer.
+            return pl.DataFrame(connection.sql(query).materialize())
         except duckdb.Error as error:
-            raise InputError(f"DuckDB: {error}; there are {', '.join(TABLES)} and state(at := '…')") from error
+            if failures:
+                raise _first(failures) from error
+            raise InputError(f"DuckDB: {error}; there are {', '.join(tables)} and state(at := '…')") from error
+
+
+def _first(failures: Sequence[TitansError]) -> TitansError:
+    """What made a table fail; where a file is gone, who asked may look again."""
+    cause = failures[0].__cause__
+    return cause if isinstance(cause, NotFound) else failures[0]
 
 
 def _parsed(connection: Any, query: str) -> Any:
@@ -111,7 +132,3 @@ def _moment(text: str) -> datetime:
         raise InputError(f"{text!r} is no time; write it like 2026-01-15T12:00Z") from error
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
-
-def _naive(frame: pl.DataFrame) -> pl.DataFrame:
-    """DuckDB needs an extension for time zones, which cannot be loaded here; all times of an archive are UTC."""
-    return frame.with_columns(pl.col(pl.Datetime("us", "UTC")).dt.replace_time_zone(None))
