@@ -131,4 +131,3 @@ def _moment(text: str) -> datetime:
     except ValueError as error:
         raise InputError(f"{text!r} is no time; write it like 2026-01-15T12:00Z") from error
     return found if found.tzinfo else found.replace(tzinfo=UTC)
-
