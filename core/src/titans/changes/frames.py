@@ -15,7 +15,7 @@ _SMALL = 20_000
 
 
 def is_small(frame: pl.DataFrame) -> bool:
-    """Whether one thread is faster than several: a changed row of a slot is soon computed, and threads have to be woken."""
+    """Whether one thread is faster than several, which have to be woken first: so it is with the rows of most slots."""
     return frame.height <= _SMALL
 
 

@@ -18,6 +18,7 @@ __all__ = ["NOTHING_THERE", "Folders", "Listing"]
 
 _MOST = 4096
 _FEW = 16
+"""Folders that are remembered: settled ones, and those that change."""
 _SETTLED = 250_000_000
 _SETTLED_COARSE = 2_000_000_000
 """How old, in nanoseconds, a folder's last change must be before what was seen in it is remembered; longer where the file

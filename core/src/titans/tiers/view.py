@@ -114,16 +114,6 @@ class MonthView:
             and (lead is None or p.min_key is None or p.max_key is None or p.min_key[0] <= lead <= p.max_key[0])
         ]
 
-    def frames(
-        self,
-        start: datetime | None = None,
-        end: datetime | None = None,
-        where: pl.Expr | None = None,
-        key: Mapping[str, str] | None = None,
-    ) -> tuple[list[pl.DataFrame], list[pl.DataFrame]]:
-        """Rows of files, and of corrections: one frame for each part that may have some, in order of adoption."""
-        return self._frames(self.parts_in(start, end, key), start, end, where, key)
-
     def _frames(
         self,
         parts: Sequence[Part],
@@ -132,6 +122,7 @@ class MonthView:
         where: pl.Expr | None,
         key: Mapping[str, str] | None,
     ) -> tuple[list[pl.DataFrame], list[pl.DataFrame]]:
+        """Rows of files, and of corrections: one frame for each part that has some, in order of adoption."""
         conditions = [_condition(p, start, end, where) for p in parts]
         return _divided(parts, read_sources(self.store, self.provider, [p.data for p in parts], conditions, key))
 
