@@ -223,15 +223,8 @@ def read_sources(
     for source, where in zip(sources, wheres, strict=True):
         if isinstance(source, pl.DataFrame):
             lazy = source.lazy()
-        elif source.slot is not None:
-            described = _described(bytes_of[source.key], source.key)
-            if described is not None and source.hash and described.get("hash") != source.hash:
-                raise NotFound(f"{source.key} is another file by now")
-            rows = decode(bytes_of[source.key], provider.as_of(source.schema), source.key, slot=source.slot)
-            lazy = _evolved(rows.lazy(), source, provider)
         else:
-            readable = bytes_of[source.key]
-            lazy = scan_source(source, io.BytesIO(readable) if isinstance(readable, bytes) else readable, provider)
+            lazy = _to_be_read(source, bytes_of[source.key], provider)
         lazies.append(lazy if where is None else lazy.filter(where))
     try:
         return _collected(sources, lazies, shortened)
@@ -249,6 +242,18 @@ def read_sources(
             frame = frame if where is None else frame.filter(where)
         frames.append(frame)
     return frames
+
+
+def _to_be_read(source: Source, found: bytes | Path, provider: Provider) -> pl.LazyFrame:
+    """The rows of a file; only an earlier writer's hot file, which `decode` has to put right, is read already."""
+    if source.slot is not None:
+        described = _described(found, source.key)
+        if described is None:
+            rows = decode(found, provider.as_of(source.schema), source.key, slot=source.slot)
+            return _evolved(rows.lazy(), source, provider)
+        if source.hash and described.get("hash") != source.hash:
+            raise NotFound(f"{source.key} is another file by now")
+    return scan_source(source, io.BytesIO(found) if isinstance(found, bytes) else found, provider)
 
 
 def _collected(

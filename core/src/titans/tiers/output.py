@@ -136,7 +136,7 @@ class Output:
         written = self.provider.as_of(schema)
         info = info_of(found, written, key, slot)
         rows: pl.LazyFrame | pl.DataFrame
-        if entry.is_hot or info.kind == "legacy":
+        if info.kind == "legacy":
             rows = decode(found, written, key, slot=slot if entry.is_hot else None)
             rows, height = rows.sort([*self.provider.key, TIME], maintain_order=True), rows.height
         else:
