@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, reduce
+from operator import and_
 from typing import Any
 
 import polars as pl
 
-from titans.changes.frames import is_small, to_polars
+from titans.changes.frames import instant, is_small, to_polars
 from titans.errors import SchemaError, TimestampError
 from titans.provider import Provider
 from titans.schema import CEASED, TIME
@@ -51,7 +52,7 @@ def conform_changes(changes: Any, provider: Provider, timestamp: datetime, slot:
     """
     frame = _normalized(changes, provider)
     timed, ceasing = TIME in frame.columns, CEASED in frame.columns
-    times, ceased = pl.lit(timestamp).cast(pl.Datetime("us", "UTC")).alias(TIME), pl.lit(value=False).alias(CEASED)
+    times, ceased = instant(timestamp).alias(TIME), pl.lit(value=False).alias(CEASED)
     if timed:
         times = pl.when(CEASED).then(times).otherwise(TIME).alias(TIME) if ceasing else pl.col(TIME)
     if ceasing:
@@ -71,9 +72,11 @@ def unique_rows(frame: pl.DataFrame, by: list[str], provider: Provider) -> tuple
     """`frame`, sorted by `by`, with the last of the rows that agree in `by`; and how many others differed from it."""
     if frame.height < 2:
         return frame, 0
-    if not frame.select_seq(_repeated(*by).any()).item():
+    # Series are compared in this thread; expressions would wake others, which takes longer than most slots do.
+    again = reduce(and_, (frame[c][1:] == frame[c][:-1] for c in by))
+    if not again.any():
         return frame, 0
-    repeated = frame.select(_repeated(*by)).to_series()
+    repeated = pl.concat([again.fill_null(value=False), pl.Series([False])]).rechunk()
     dropped = frame.filter(repeated).join(frame.filter(~repeated), on=frame.columns, how="anti", nulls_equal=True)
     lost = dropped.filter(~pl.col(CEASED)).height if CEASED in frame.columns else dropped.height
     if lost:
@@ -82,12 +85,6 @@ def unique_rows(frame: pl.DataFrame, by: list[str], provider: Provider) -> tuple
             provider.name, lost, _shown(dropped, by),
         )  # fmt: skip
     return frame.filter(~repeated), lost
-
-
-@lru_cache
-def _repeated(*by: str) -> pl.Expr:
-    """Whether the next row has the same values in `by`."""
-    return pl.all_horizontal(pl.col(c) == pl.col(c).shift(-1) for c in by).fill_null(value=False)
 
 
 def _normalized(frame: Any, provider: Provider) -> pl.DataFrame:
@@ -204,7 +201,7 @@ def _check_times(frame: pl.DataFrame, provider: Provider, slot: Slot) -> None:
     low, high = times.min(), times.max()
     if not times.null_count() and (low is None or (slot.start <= low and high < slot.end)):  # type: ignore[operator]
         return
-    start, end = (pl.lit(t).cast(pl.Datetime("us", "UTC")) for t in (slot.start, slot.end))
+    start, end = instant(slot.start), instant(slot.end)
     outside = frame.filter(pl.col(TIME).is_null() | ~pl.col(TIME).is_between(start, end, closed="left"))
     if nulls := outside[TIME].null_count():
         raise SchemaError(

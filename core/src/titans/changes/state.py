@@ -15,6 +15,7 @@ from operator import or_
 import polars as pl
 from attrs import frozen
 
+from titans.changes.frames import instant
 from titans.provider import Provider
 from titans.schema import CEASED, TIME
 
@@ -63,7 +64,7 @@ def _delta(old: pl.DataFrame, new: pl.DataFrame, at: datetime, provider: Provide
     is_other = pl.any_horizontal(pl.col(v + _OLD).is_not_null() & differs[v] for v in values)
     moved = both.filter(pl.any_horizontal(*differs.values())).with_columns(is_other.alias(_OLD)).collect()
     changed = int(moved[_OLD].sum())
-    time = pl.lit(at).cast(pl.Datetime("us", "UTC")).alias(TIME)
+    time = instant(at).alias(TIME)
     living = (f.select(*key, time, *values, pl.lit(value=False).alias(CEASED)) for f in (moved, came))
     nothing = (pl.lit(None, dtype=d).alias(v) for v, d in provider.schema.value_dtypes().items())
     tombstones = gone.select(*key, time, *nothing, pl.lit(value=True).alias(CEASED))

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import polars as pl
 from attrs import define, field
 
+from titans.changes.frames import instant
 from titans.changes.state import delta, last_rows, overlay
 from titans.errors import InputError, NotFound, SnapshotExpiredError
 from titans.layout import Paths
@@ -276,12 +277,12 @@ class Reader:
         if not fulls:
             return rows, partial(_overlaid, before, rows, provider)
         state = before()
-        segment = rows.filter(pl.col(TIME) < fulls[0])
+        segment = rows.filter(pl.col(TIME) < instant(fulls[0]))
         found = [segment]
         for full, until in zip(fulls, [*fulls[1:], end], strict=True):
             state = overlay(state, last_rows(segment, provider), provider)
-            restated = pl.col(TIME) == full
-            segment = rows.filter(pl.col(TIME).is_between(full, until, closed="left"))
+            restated = pl.col(TIME) == instant(full)
+            segment = rows.filter(pl.col(TIME).is_between(instant(full), instant(until), closed="left"))
             living = segment.filter(restated & ~pl.col(CEASED)).drop(CEASED)
             segment = segment.filter(~restated)
             found += [delta(state, living, full, provider).rows, segment]

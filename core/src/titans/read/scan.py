@@ -14,6 +14,7 @@ import polars as pl
 from attrs import frozen
 from polars.io.plugins import register_io_source
 
+from titans.changes.frames import instant
 from titans.errors import NotFound, TitansError
 from titans.provider import Provider
 from titans.read.reader import TICK, Reader, bounds, expired, retrying
@@ -107,7 +108,7 @@ class _Plan:
             alone, unclear = _divided(view, first, last)
             restated = [time for time in view.full.values() if first <= time < last]
             for part in alone:
-                wheres = [] if part.within(first, last) else [pl.col(TIME) >= first, pl.col(TIME) < last]
+                wheres = [] if part.within(first, last) else [pl.col(TIME) >= instant(first), pl.col(TIME) < instant(last)]
                 wheres += [pl.col(TIME) != time for time in restated if part.overlaps(time, time + TICK)]
                 where = pl.all_horizontal(wheres) if wheres else None
                 path = _path(reader, part)

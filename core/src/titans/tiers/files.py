@@ -13,6 +13,7 @@ import polars as pl
 from attrs import evolve, frozen
 
 from titans.changes.digest import digest
+from titans.changes.frames import instant
 from titans.errors import CorruptFileError, NotFound, StoreError
 from titans.layout import WarmName
 from titans.provider import Provider
@@ -174,7 +175,7 @@ def _aligned(frame: pl.DataFrame, provider: Provider) -> pl.DataFrame:
 
 def _in_slot(rows: pl.DataFrame, provider: Provider, slot: Slot) -> pl.DataFrame:
     """Tombstones outside the slot are of its start."""
-    start, end = (pl.lit(t).cast(pl.Datetime("us", "UTC")) for t in (slot.start, slot.end))
+    start, end = instant(slot.start), instant(slot.end)
     stale = pl.col(CEASED) & ~pl.col(TIME).is_between(start, end, closed="left")
     if not rows.select(stale.any()).item():
         return rows

@@ -10,6 +10,7 @@ import polars as pl
 from attrs import evolve, frozen
 
 from titans.changes.adoption import corrected, restored
+from titans.changes.frames import instant
 from titans.changes.state import last_rows, overlay, resolve, resolve_last
 from titans.layout import Paths
 from titans.provider import Provider
@@ -264,7 +265,7 @@ def _condition(part: Part, start: datetime | None, end: datetime | None, where: 
     """What rows of `part` must satisfy, beyond what its bounds already say."""
     conditions = [] if where is None else [where]
     if start is not None and not part.within(start, None):
-        conditions.append(pl.col(TIME) >= start)
+        conditions.append(pl.col(TIME) >= instant(start))
     if end is not None and not part.within(None, end):
-        conditions.append(pl.col(TIME) < end)
+        conditions.append(pl.col(TIME) < instant(end))
     return pl.all_horizontal(conditions) if conditions else None
