@@ -35,7 +35,7 @@ from titans.tiers.budget import MEMORY, SLOT_SECONDS, Budget
 from titans.tiers.commit import admitted, pause, read_head
 from titans.tiers.deletion import GRACE
 from titans.tiers.hot import HotFile, adopted_source, create_hot, list_hot, settled
-from titans.tiers.info import FileInfo, Source
+from titans.tiers.info import Source
 from titans.tiers.view import MonthView
 
 if TYPE_CHECKING:
@@ -141,8 +141,7 @@ class Archive(ReadableArchive):
                 whole = carried(old, frame, self.provider)
                 kind, rows = "full", delta(old.clear(), whole, collected, self.provider).rows
             source = Source(slot.index, kind, content, collected)
-            info = FileInfo.describe(rows, self.provider, "hot", (source,), base=base)
-            file = HotFile(result.key, slot, info, rows)
+            file = HotFile.of(result.key, slot, rows, self.provider, lambda _: source, base)
             file, held = create_hot(self.store, self.provider, file, self.wait)
             adoption, held = self._adopt_own(file, held)
             if held == source and file.created:
@@ -196,16 +195,16 @@ class Archive(ReadableArchive):
         if not len(given):
             return ""
         rows, _ = conform_changes(given, self.provider, collected, slot)
-        content = digest(rows)
-        source = Source(slot.index, "changes", content, collected)
-        info = FileInfo.describe(rows, self.provider, "hot", (source,), hash=content)
-        file = HotFile(self.paths.hot_key(slot), slot, info, rows)
+        hot_key = self.paths.hot_key(slot)
+        file = HotFile.of(
+            hot_key, slot, rows, self.provider, lambda content: Source(slot.index, "changes", content, collected)
+        )
         admitted(self.store, self.paths, self.provider, slot.month)
         file, held = create_hot(self.store, self.provider, file, self.wait)
         # What counts is what was adopted; the file may be a leftover of an attempt that came after that and was cut short.
         manifest = read_head(self.store, self.paths, self.provider, slot.month).manifest
         held = settled(self.store, self.paths, self.provider, file, manifest) or held
-        if held.is_snapshot or held.hash != content:
+        if held.is_snapshot or held.hash != file.info.hash:
             message = (
                 f"slot {slot} of provider {self.provider.name!r} already holds {'a snapshot' if held.is_snapshot else 'other rows'}"
                 f" ({file.key}); they stay, and these {rows.height} row(s) were not stored"

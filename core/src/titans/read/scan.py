@@ -108,7 +108,9 @@ class _Plan:
             alone, unclear = _divided(view, first, last)
             restated = [time for time in view.full.values() if first <= time < last]
             for part in alone:
-                wheres = [] if part.within(first, last) else [pl.col(TIME) >= instant(first), pl.col(TIME) < instant(last)]
+                wheres = (
+                    [] if part.within(first, last) else [pl.col(TIME) >= instant(first), pl.col(TIME) < instant(last)]
+                )
                 wheres += [pl.col(TIME) != time for time in restated if part.overlaps(time, time + TICK)]
                 where = pl.all_horizontal(wheres) if wheres else None
                 path = _path(reader, part)

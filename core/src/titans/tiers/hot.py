@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from datetime import datetime
+from threading import Thread
 from weakref import WeakKeyDictionary
 
 import polars as pl
 from attrs import evolve, frozen
 
+from titans.changes.digest import digest
 from titans.errors import AlreadyExists, NotFound, OutcomeUnknown, RetryableError
 from titans.layout import Paths
 from titans.provider import Provider
 from titans.slots import Month, Slot
 from titans.store import ObjectStore, Page, list_pages
 from titans.tiers.commit import pause, read_head
-from titans.tiers.files import encode, read_info
+from titans.tiers.files import read_info, sink
 from titans.tiers.info import FileInfo, Source
 from titans.tiers.manifest import Manifest
 
@@ -36,8 +40,46 @@ class HotFile:
     slot: Slot
     info: FileInfo
     rows: pl.DataFrame
+    data: bytes
     created: bool = False
     """Whether this call wrote the object."""
+
+    @classmethod
+    def of(
+        cls,
+        key: str,
+        slot: Slot,
+        rows: pl.DataFrame,
+        provider: Provider,
+        source: Callable[[str], Source],
+        base: int | None = None,
+    ) -> HotFile:
+        """The file of `rows`; `source` is called with their content hash, which is computed while they are encoded."""
+        info, buffer = Future[FileInfo](), io.BytesIO()
+        encoded = _beside(lambda: sink(rows.lazy(), buffer, info.result, provider))
+        try:
+            content = digest(rows)
+            info.set_result(FileInfo.describe(rows, provider, "hot", (source(content),), base=base, hash=content))
+        except BaseException as error:
+            info.set_exception(error)
+            raise
+        encoded.result()
+        return cls(key, slot, info.result(), rows, buffer.getvalue())
+
+
+def _beside(work: Callable[[], None]) -> Future[None]:
+    """`work`, done in a thread of its own: a pool's would not be there after a fork."""
+    done = Future[None]()
+
+    def run() -> None:
+        try:
+            work()
+            done.set_result(None)
+        except BaseException as error:  # noqa: BLE001  for who waits
+            done.set_exception(error)
+
+    Thread(target=run, name="titans-encode", daemon=True).start()
+    return done
 
 
 def list_hot(store: ObjectStore, paths: Paths, month: Month) -> tuple[dict[int, str], datetime | None]:
@@ -114,10 +156,9 @@ def create_hot(
 
     A write whose answer got lost is tried again: what is then found there with the same content is as good as one's own.
     """
-    data = encode(file.rows, file.info, provider)
     for attempt in range(_ATTEMPTS):
         try:
-            store.create(file.key, data)
+            store.create(file.key, file.data)
         except AlreadyExists:
             try:
                 return file, read_info(store, file.key, provider, file.slot).source
@@ -127,7 +168,7 @@ def create_hot(
             if attempt == _ATTEMPTS - 1:
                 raise
         else:
-            return evolve(file, created=True, info=evolve(file.info, size=len(data))), file.info.source
+            return evolve(file, created=True, info=evolve(file.info, size=len(file.data))), file.info.source
         wait(attempt)
     raise OutcomeUnknown(f"{file.key} came and went {_ATTEMPTS} times; upload the slot again")
 
