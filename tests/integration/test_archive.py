@@ -7,6 +7,7 @@ import pytest
 from oracle import PROVIDER, Clock, as_dict, at, changes, snapshot
 
 from titans import Archive
+from titans.changes.digest import digest
 from titans.errors import (
     FormatVersionError,
     InputError,
@@ -21,6 +22,7 @@ from titans.slots import Month, Slot
 from titans.store.local import LocalStore
 from titans.store.memory import MemoryStore
 from titans.tiers.commit import read_head
+from titans.tiers.files import encode, read_file
 from titans.tiers.manifest import Manifest, load_json
 
 A, B, C = (1, 0.5), (2, 0.5), (3, 1.5)
@@ -159,6 +161,30 @@ def test_changes_between_two_snapshots_do_not_reach_past_the_second(archive):
 
 
 # --- upload and compact -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", ["digest", "sink"])
+def test_a_file_that_cannot_be_made_is_not_written(archive, step, monkeypatch):
+    def broken(*_):
+        raise OverflowError("broken")
+
+    monkeypatch.setattr(f"titans.tiers.hot.{step}", broken)
+    with pytest.raises(OverflowError, match="broken"):
+        archive.upload(changes({"a": A}), at(0))
+    with pytest.raises(OverflowError, match="broken"):
+        archive.ingest(snapshot({"a": A}), at(0))
+    assert keys(archive) == []
+    monkeypatch.undo()
+    archive.upload(changes({"a": A}), at(0))
+    assert as_dict(archive.state(at(0))) == {"a": A}
+
+
+def test_a_hot_file_is_encoded_as_any_other(archive):
+    key = archive.upload(changes({"a": A, "b": B}), at(0))
+    data, slot = archive.store.get(key).data, archive.paths.parse_hot_key(key)
+    rows, info = read_file(archive.store, key, archive.provider, slot, hot=True)
+    assert info.hash == info.source.hash == digest(rows)
+    assert encode(rows, info, archive.provider) == data
 
 
 def test_uploaded_rows_are_read_before_anybody_compacts(archive):

@@ -40,7 +40,7 @@ class HotFile:
     slot: Slot
     info: FileInfo
     rows: pl.DataFrame
-    data: bytes
+    encoded: Future[bytes]
     created: bool = False
     """Whether this call wrote the object."""
 
@@ -55,30 +55,30 @@ class HotFile:
         base: int | None = None,
     ) -> HotFile:
         """The file of `rows`; `source` is called with their content hash, which is computed while they are encoded."""
-        info, buffer = Future[FileInfo](), io.BytesIO()
-        encoded = _beside(lambda: sink(rows.lazy(), buffer, info.result, provider))
+        info = Future[FileInfo]()
+        encoded = _encoded(rows, info, provider)
         try:
             content = digest(rows)
             info.set_result(FileInfo.describe(rows, provider, "hot", (source(content),), base=base, hash=content))
         except BaseException as error:
             info.set_exception(error)
             raise
-        encoded.result()
-        return cls(key, slot, info.result(), rows, buffer.getvalue())
+        return cls(key, slot, info.result(), rows, encoded)
 
 
-def _beside(work: Callable[[], None]) -> Future[None]:
-    """`work`, done in a thread of its own: a pool's would not be there after a fork."""
-    done = Future[None]()
+def _encoded(rows: pl.DataFrame, info: Future[FileInfo], provider: Provider) -> Future[bytes]:
+    """The bytes of a file, made in a thread of its own: a pool's would not be there after a fork."""
+    done = Future[bytes]()
 
-    def run() -> None:
+    def encode() -> None:
+        buffer = io.BytesIO()
         try:
-            work()
-            done.set_result(None)
-        except BaseException as error:  # noqa: BLE001  for who waits
+            sink(rows.lazy(), buffer, info.result, provider)
+            done.set_result(buffer.getvalue())
+        except BaseException as error:  # noqa: BLE001  raised where the bytes are asked for
             done.set_exception(error)
 
-    Thread(target=run, name="titans-encode", daemon=True).start()
+    Thread(target=encode, name="titans-encode", daemon=True).start()
     return done
 
 
@@ -156,9 +156,10 @@ def create_hot(
 
     A write whose answer got lost is tried again: what is then found there with the same content is as good as one's own.
     """
+    data = file.encoded.result()
     for attempt in range(_ATTEMPTS):
         try:
-            store.create(file.key, file.data)
+            store.create(file.key, data)
         except AlreadyExists:
             try:
                 return file, read_info(store, file.key, provider, file.slot).source
@@ -168,7 +169,7 @@ def create_hot(
             if attempt == _ATTEMPTS - 1:
                 raise
         else:
-            return evolve(file, created=True, info=evolve(file.info, size=len(file.data))), file.info.source
+            return evolve(file, created=True, info=evolve(file.info, size=len(data))), file.info.source
         wait(attempt)
     raise OutcomeUnknown(f"{file.key} came and went {_ATTEMPTS} times; upload the slot again")
 
