@@ -486,3 +486,18 @@ def test_a_folder_that_has_just_changed_is_not_remembered(tmp_path):
     store.create("d/a", b"1")
     assert [entry.key for entry in store.list("d/")] == ["d/a"]
     assert "d" not in store._folders.known
+
+
+def test_an_etag_is_that_of_the_bytes_whatever_was_read_before(local, root):
+    etag = local.create("a/manifest", b"one")
+    first = local.get("a/manifest")
+    assert local.get("a/manifest").data is first.data  # who keeps things by these bytes need not hash them again
+    assert first.etag == etag == LocalStore(root).get("a/manifest").etag
+    (root / "a/manifest").write_bytes(b"two")  # not by a store, of the same length and perhaps in the same tick
+    assert local.get("a/manifest").etag == LocalStore(root).get("a/manifest").etag != etag
+    with pytest.raises(PreconditionFailed):
+        local.replace("a/manifest", b"three", etag)
+    for number in range(5):
+        local.create(f"a/{number}", b"%d" % number)
+    assert {local.get(f"a/{number}").data for number in range(5)} == {b"0", b"1", b"2", b"3", b"4"}
+    assert len({local.get(f"a/{number}").etag for number in range(5)}) == 5

@@ -17,6 +17,11 @@ NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETO
 """No object can be where reading answers with these."""
 
 
+_SMALL = 1 << 20
+_LAST = 2
+"""Objects of up to so many bytes, and how many of them: what a collector writes last, and its manifest."""
+
+
 def content_etag(data: bytes | Path) -> str:
     content = hashlib.blake2b(digest_size=16)
     if isinstance(data, bytes):
@@ -26,6 +31,23 @@ def content_etag(data: bytes | Path) -> str:
             while piece := file.read(PIECE):
                 content.update(piece)
     return content.hexdigest()
+
+
+class Etags:
+    """Etags of what was read or written last: a manifest is read again and again before it changes."""
+
+    def __init__(self) -> None:
+        self._last: tuple[tuple[bytes, str], ...] = ()
+
+    def of(self, data: bytes) -> tuple[bytes, str]:
+        """`data` and its etag; equal bytes are the same object again, so that who looks them up need not hash them either."""
+        for known in self._last:
+            if known[0] == data:
+                return known
+        found = (data, content_etag(data))
+        if type(data) is bytes and len(data) <= _SMALL:
+            self._last = (found, *self._last[: _LAST - 1])
+        return found
 
 
 def open_no_link(path: str, flags: int) -> int:

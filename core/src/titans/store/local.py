@@ -35,7 +35,7 @@ from titans.errors import (
     StoreError,
     Unavailable,
 )
-from titans.store._files import NOTHING, PIECE, content_etag, is_file, open_no_link, sync
+from titans.store._files import NOTHING, PIECE, Etags, content_etag, is_file, open_no_link, sync
 from titans.store._folders import NOTHING_THERE, Folders, Listing
 from titans.store._locks import exclusive
 from titans.store._protocol import Blob, Entry, Page, check_key, check_prefix
@@ -81,14 +81,15 @@ class LocalStore:
         self._swept: set[str] = set()
         self._inside: set[Path] = set()
         self._folders = Folders(self.root)
+        self._etags = Etags()
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def get(self, key: str) -> Blob:
         with self._reading(key) as file:
             modified = os.fstat(file.fileno()).st_mtime
-            data = file.read()
-        return Blob(data, content_etag(data), _time(modified))
+            data, etag = self._etags.of(file.read())
+        return Blob(data, etag, _time(modified))
 
     def get_range(self, key: str, start: int, end: int) -> bytes:
         with self._reading(key) as file:
@@ -134,7 +135,7 @@ class LocalStore:
             finally:
                 temporary.unlink(missing_ok=True)
         self._sync_folder(path.parent, key)
-        return content_etag(data)
+        return self._etags.of(data)[1] if isinstance(data, bytes) else content_etag(data)
 
     def replace(self, key: str, data: bytes, etag: str) -> str:
         path = self._path(key)
@@ -149,7 +150,7 @@ class LocalStore:
             finally:
                 temporary.unlink(missing_ok=True)
         self._sync_folder(path.parent, key)
-        return content_etag(data)
+        return self._etags.of(data)[1]
 
     def delete(self, key: str) -> None:
         path = self._path(key)
