@@ -42,11 +42,7 @@ def drop_sentinel(frame: pl.DataFrame, column: str, sentinel: float, unless: Seq
         return pl.col(name).cast(pl.Float64, strict=False) if dtype.is_numeric() else None
 
     suspect = number(column)
-    if suspect is None:
-        return frame
-    plain = frame[column].dtype.is_integer() or frame[column].dtype.is_float()
-    values = frame[column] if plain else frame.select_seq(suspect).to_series()
-    if not (values == sentinel).any():
+    if suspect is None or not (frame.select_seq(suspect).to_series() == sentinel).any():
         return frame
     observed = pl.lit(True)
     for name in unless:

@@ -76,7 +76,7 @@ def unique_rows(frame: pl.DataFrame, by: list[str], provider: Provider) -> tuple
     again = reduce(and_, (frame[c][1:] == frame[c][:-1] for c in by))
     if not again.any():
         return frame, 0
-    repeated = pl.concat([again.fill_null(value=False), pl.Series([False])]).rechunk()
+    repeated = pl.concat([again.fill_null(value=False), pl.Series([False])])
     dropped = frame.filter(repeated).join(frame.filter(~repeated), on=frame.columns, how="anti", nulls_equal=True)
     lost = dropped.filter(~pl.col(CEASED)).height if CEASED in frame.columns else dropped.height
     if lost:

@@ -281,8 +281,9 @@ class Reader:
         found = [segment]
         for full, until in zip(fulls, [*fulls[1:], end], strict=True):
             state = overlay(state, last_rows(segment, provider), provider)
-            restated = pl.col(TIME) == instant(full)
-            segment = rows.filter(pl.col(TIME).is_between(instant(full), instant(until), closed="left"))
+            at = instant(full)
+            restated = pl.col(TIME) == at
+            segment = rows.filter(pl.col(TIME).is_between(at, instant(until), closed="left"))
             living = segment.filter(restated & ~pl.col(CEASED)).drop(CEASED)
             segment = segment.filter(~restated)
             found += [delta(state, living, full, provider).rows, segment]

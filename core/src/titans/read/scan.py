@@ -20,7 +20,7 @@ from titans.provider import Provider
 from titans.read.reader import TICK, Reader, bounds, expired, retrying
 from titans.schema import TIME
 from titans.tiers.files import Source, read_sources, scan_files, scan_source
-from titans.tiers.view import MonthView, Part
+from titans.tiers.view import MonthView, Part, condition
 
 __all__ = ["scan"]
 
@@ -108,11 +108,8 @@ class _Plan:
             alone, unclear = _divided(view, first, last)
             restated = [time for time in view.full.values() if first <= time < last]
             for part in alone:
-                wheres = (
-                    [] if part.within(first, last) else [pl.col(TIME) >= instant(first), pl.col(TIME) < instant(last)]
-                )
-                wheres += [pl.col(TIME) != time for time in restated if part.overlaps(time, time + TICK)]
-                where = pl.all_horizontal(wheres) if wheres else None
+                again = [pl.col(TIME) != instant(time) for time in restated if part.overlaps(time, time + TICK)]
+                where = condition(part, first, last, *again)
                 path = _path(reader, part)
                 if path is None:
                     plan.parts.append((part.data, where))
@@ -121,8 +118,8 @@ class _Plan:
                 if where is None and part.data.schema is None:
                     whole[path] = part.data
                 else:
-                    rows = scan_source(part.data, path, reader.provider).filter(*wheres)
-                    plan.scans.append((rows, [(part.data, where)]))
+                    rows = scan_source(part.data, path, reader.provider)
+                    plan.scans.append((rows if where is None else rows.filter(where), [(part.data, where)]))
             others = [(time, time + TICK) for time in restated if not _in(time, unclear)]
             plan.asked.extend((view, span) for span in unclear + others)
         if whole:  # one scan of all these is faster than one of each

@@ -18,8 +18,7 @@ NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETO
 
 
 _SMALL = 1 << 20
-_LAST = 2
-"""Objects of up to so many bytes, and how many of them: what a collector writes last, and its manifest."""
+"""Bytes of an object that may be kept to be recognised: a manifest's, not a merged file's."""
 
 
 def content_etag(data: bytes | Path) -> str:
@@ -34,19 +33,19 @@ def content_etag(data: bytes | Path) -> str:
 
 
 class Etags:
-    """Etags of what was read or written last: a manifest is read again and again before it changes."""
+    """Knows the etag of the last object it was asked for: a manifest is read again and again before it changes."""
 
     def __init__(self) -> None:
-        self._last: tuple[tuple[bytes, str], ...] = ()
+        self._last = (b"", content_etag(b""))
 
     def of(self, data: bytes) -> tuple[bytes, str]:
         """`data` and its etag; equal bytes are the same object again, so that who looks them up need not hash them either."""
-        for known in self._last:
-            if known[0] == data:
-                return known
+        last = self._last
+        if data == last[0]:
+            return last
         found = (data, content_etag(data))
         if type(data) is bytes and len(data) <= _SMALL:
-            self._last = (found, *self._last[: _LAST - 1])
+            self._last = found
         return found
 
 

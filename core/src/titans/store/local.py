@@ -135,7 +135,7 @@ class LocalStore:
             finally:
                 temporary.unlink(missing_ok=True)
         self._sync_folder(path.parent, key)
-        return self._etags.of(data)[1] if isinstance(data, bytes) else content_etag(data)
+        return content_etag(data)
 
     def replace(self, key: str, data: bytes, etag: str) -> str:
         path = self._path(key)

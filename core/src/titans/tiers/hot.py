@@ -106,7 +106,7 @@ def _listed(
     youngest: datetime | None = None
     for page in list_pages(store, prefix, start_after):
         part = _parts.get(page)
-        if part is None or not (part.paths is paths or part.paths == paths):
+        if part is None or part.paths != paths:
             part = _parts[page] = _Part.of(page, paths)
         for month, keys in part.keys.items():
             found.setdefault(month, {}).update(keys)

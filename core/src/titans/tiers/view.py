@@ -21,7 +21,7 @@ from titans.tiers.files import Source, read_sources, scan_files
 from titans.tiers.info import FileInfo
 from titans.tiers.manifest import FileEntry, Keyframe, Manifest
 
-__all__ = ["MonthView", "Part"]
+__all__ = ["MonthView", "Part", "condition"]
 
 
 @frozen
@@ -124,7 +124,7 @@ class MonthView:
         key: Mapping[str, str] | None,
     ) -> tuple[list[pl.DataFrame], list[pl.DataFrame]]:
         """Rows of files, and of corrections: one frame for each part that has some, in order of adoption."""
-        conditions = [_condition(p, start, end, where) for p in parts]
+        conditions = [condition(p, start, end, where) for p in parts]
         return _divided(parts, read_sources(self.store, self.provider, [p.data for p in parts], conditions, key))
 
     def rows(
@@ -188,7 +188,7 @@ class MonthView:
             conditions.append(where)
         wanted = self.parts_in(start, end)
         sources += [p.data for p in wanted]
-        conditions += [_condition(p, start, end, where) for p in wanted]
+        conditions += [condition(p, start, end, where) for p in wanted]
         frames = read_sources(
             self.store, self.provider, sources, conditions, shortened=partial(last_rows, provider=self.provider)
         )
@@ -261,9 +261,9 @@ def _divided(parts: Sequence[Part], frames: Sequence[pl.DataFrame]) -> tuple[lis
     return found
 
 
-def _condition(part: Part, start: datetime | None, end: datetime | None, where: pl.Expr | None) -> pl.Expr | None:
-    """What rows of `part` must satisfy, beyond what its bounds already say."""
-    conditions = [] if where is None else [where]
+def condition(part: Part, start: datetime | None, end: datetime | None, *wheres: pl.Expr | None) -> pl.Expr | None:
+    """What rows of `part` must satisfy so that `start <= Time < end` and `wheres`, beyond what its bounds already say."""
+    conditions = [where for where in wheres if where is not None]
     if start is not None and not part.within(start, None):
         conditions.append(pl.col(TIME) >= instant(start))
     if end is not None and not part.within(None, end):
