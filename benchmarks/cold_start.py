@@ -2,8 +2,8 @@
 
     make cold-start
 
-Everything is the least of `RUNS` new processes, files in the page cache. The S3 server is SeaweedFS on this machine. Results go to
-`benchmarks/results/cold_start.jsonl`.
+Everything is the least of `RUNS` new processes, files in the page cache. The S3 server is SeaweedFS
+on this machine. Results go to `benchmarks/results/cold_start.jsonl`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ sys.path.append(str(ROOT / "tests"))
 
 RUNS = 7
 LIMIT = 262_144_000
-"""Bytes of an unzipped AWS Lambda function, its layers included (250 MB of 1024 × 1024 bytes; AWS Lambda quotas)."""
+"""Bytes of an unzipped AWS Lambda function, its layers included (250 MB of 1024 × 1024 bytes; AWS
+Lambda quotas)."""
 ROWS = 2_400
 """Change points in the first slot that is uploaded."""
 
@@ -79,13 +80,19 @@ def milliseconds(code: str) -> float:
 
 def _output(code: str, *arguments: str) -> str:
     command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip().splitlines()[-1]
+    return (
+        subprocess.run(command, capture_output=True, text=True, check=True)
+        .stdout.strip()
+        .splitlines()[-1]
+    )
 
 
 def import_times(
     runs: int = RUNS, packages: Sequence[str] = ("polars", "titans", "titans_common", "boto3")
 ) -> dict[str, float]:
-    """Milliseconds that importing each of `packages` takes: the least of `runs` new processes, in turn."""
+    """Milliseconds that importing each of `packages` takes: the least of `runs` new processes, in
+    turn.
+    """
     found: dict[str, list[float]] = {name: [] for name in packages}
     for _ in range(runs):
         for name in packages:
@@ -94,7 +101,9 @@ def import_times(
 
 
 def first_upload(endpoint: str, where: Callable[[int], str], runs: int = RUNS) -> dict[str, float]:
-    """Milliseconds of each part of the first `upload_hot_tier` of a process, and of the second: the least of `runs` processes."""
+    """Milliseconds of each part of the first `upload_hot_tier` of a process, and of the second: the
+    least of `runs` processes.
+    """
     code = (str(Path(__file__).parent), str(ROWS))
     parts = [json.loads(_output(_FIRST_UPLOAD, endpoint, where(run), *code)) for run in range(runs)]
     return {name: min(part[name] for part in parts) for name in parts[0]}
@@ -117,9 +126,25 @@ def wheels(folder: Path) -> None:
 
 
 def installed_bytes(wheels: Path, target: Path) -> dict[str, int]:
-    """Distribution → bytes of its files, for titans-aws with all it needs, installed into `target` as it goes into a Lambda."""
-    command = [str(Path(sys.executable).with_name("uv")), "pip", "install", "--quiet", "--no-compile-bytecode"]
-    command += ["--python", sys.executable, "--target", str(target), "--find-links", str(wheels), "--reinstall-package"]
+    """Distribution → bytes of its files, for titans-aws with all it needs, installed into `target`
+    as it goes into a Lambda.
+    """
+    command = [
+        str(Path(sys.executable).with_name("uv")),
+        "pip",
+        "install",
+        "--quiet",
+        "--no-compile-bytecode",
+    ]
+    command += [
+        "--python",
+        sys.executable,
+        "--target",
+        str(target),
+        "--find-links",
+        str(wheels),
+        "--reinstall-package",
+    ]
     command += ["titans-core", "--reinstall-package", "titans-aws", "titans-aws"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -131,32 +156,44 @@ def installed_bytes(wheels: Path, target: Path) -> dict[str, int]:
         sizes[record.parent.name.rsplit("-", 1)[0].rsplit("-", 1)[0]] = sum(
             p.stat().st_size for p in paths if p.is_file()
         )
-    everything = sum(p.stat().st_size for p in target.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    everything = sum(
+        p.stat().st_size for p in target.rglob("*") if p.is_file() and "__pycache__" not in p.parts
+    )
     sizes["(other files)"] = everything - sum(sizes.values())
     return dict(sorted(sizes.items(), key=lambda item: -item[1]))
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--runs", type=int, default=RUNS)
     given = parser.parse_args()
     from fixtures_stores import SHARED, serving
 
-    about = machine("titans-core", "polars", "boto3") | {"command": "make cold-start", "runs": given.runs, "keys": ROWS}
+    about = machine("titans-core", "polars", "boto3") | {
+        "command": "make cold-start",
+        "runs": given.runs,
+        "keys": ROWS,
+    }
     lines: list[dict[str, Any]] = [about, {"kind": "import", "ms": import_times(given.runs)}]
     with tempfile.TemporaryDirectory(prefix="titans-cold-") as name:
         folder = Path(name)
         parts = first_upload("", lambda run: f"{folder}/archive-{run}", given.runs)
         lines.append({"kind": "first upload", "store": "a folder", "ms": parts})
         with serving(lambda: Path(tempfile.mkdtemp(dir=folder))) as server:
-            parts = first_upload(server.endpoint, lambda run: f"s3://{SHARED}/cold-{run}", given.runs)
+            parts = first_upload(
+                server.endpoint, lambda run: f"s3://{SHARED}/cold-{run}", given.runs
+            )
         lines.append({"kind": "first upload", "store": "S3", "ms": parts})
         wheels(folder / "dist")
         sizes = installed_bytes(folder / "dist", folder / "lambda")
         lines.append({"kind": "size", "bytes": sizes, "total": sum(sizes.values()), "limit": LIMIT})
     given.results.mkdir(parents=True, exist_ok=True)
-    (given.results / "cold_start.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (given.results / "cold_start.jsonl").write_text(
+        "".join(json.dumps(line) + "\n" for line in lines)
+    )
     return 0
 
 

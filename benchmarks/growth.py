@@ -2,8 +2,8 @@
 
     make growth                      # about twelve minutes on two cores
 
-Age: 400 keys, every slot of a year, month by month (`year.py`), in memory. Keys: 10,000 to a million, `SLOTS` slots, on disk. Results go to
-`benchmarks/results/growth.jsonl`.
+Age: 400 keys, every slot of a year, month by month (`year.py`), in memory. Keys: 10,000 to a
+million, `SLOTS` slots, on disk. Results go to `benchmarks/results/growth.jsonl`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def aged(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def keyed(job: dict[str, Any]) -> dict[str, Any]:
-    """What slots of many keys cost, the first one, which has them all, apart; and a state a little before the end."""
+    """What slots of many keys cost, the first one, which has them all, apart; and a state a little
+    before the end.
+    """
     import polars as pl
 
     from titans import Archive
@@ -63,11 +65,18 @@ def keyed(job: dict[str, Any]) -> dict[str, Any]:
         states.append((time.perf_counter() - began) * 1e3)
     later = sorted(times[1:])
     return {
-        "slots": slots, "first_ms": times[0], "p50_ms": statistics.median(later),
-        "p95_ms": later[int(0.95 * (len(later) - 1))], "max_ms": later[-1], "total_s": sum(times) / 1e3,
-        "state_ms": statistics.median(states), "loaded_bytes": loaded, "first_peak_bytes": first_peak, "peak_bytes": peak,
+        "slots": slots,
+        "first_ms": times[0],
+        "p50_ms": statistics.median(later),
+        "p95_ms": later[int(0.95 * (len(later) - 1))],
+        "max_ms": later[-1],
+        "total_s": sum(times) / 1e3,
+        "state_ms": statistics.median(states),
+        "loaded_bytes": loaded,
+        "first_peak_bytes": first_peak,
+        "peak_bytes": peak,
         "manifest_bytes": len(archive.store.get(archive.paths.manifest_key(Month.of(at))).data),
-    }  # fmt: skip
+    }
 
 
 def main() -> int:
@@ -75,7 +84,9 @@ def main() -> int:
         job = json.loads(sys.argv[-1])
         Path(job["answer"]).write_text(json.dumps({"age": aged, "keys": keyed}[job["do"]](job)))
         os._exit(0)
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--keys", type=int, nargs="*", default=KEYS)
     parser.add_argument("--slots", type=int, default=SLOTS, help="of each number of keys")
     parser.add_argument("--slots-a-month", type=int, help="of the year; by default all")

@@ -1,10 +1,11 @@
-"""How large should final files, row groups and pages be, how sorted and how compressed, and how far apart keyframes? The curve behind
-docs/format.md.
+"""How large should final files, row groups and pages be, how sorted and how compressed, and how far
+apart keyframes? The curve behind docs/format.md.
 
     python benchmarks/layout.py --days 10
 
-Makes change points of a spot market (60,000 keys, 4 % of them change in a slot, a few much more often than most), stores them in each
-layout with polars alone, and measures the questions that pull in different directions. Times are medians, page cache warm.
+Makes change points of a spot market (60,000 keys, 4 % of them change in a slot, a few much more
+often than most), stores them in each layout with polars alone, and measures the questions that pull
+in different directions. Times are medians, page cache warm.
 """
 
 from __future__ import annotations
@@ -68,7 +69,10 @@ def change_points(keys: int, slots: int, seed: int) -> pl.DataFrame:
     rate = random.permutation(np.minimum(0.9, scale[np.searchsorted(means, 0.04)] * weight))
     price, score = np.round(random.lognormal(-1, 1, keys), 4), random.integers(1, 4, keys)
     savings, counts = random.integers(0, 90, keys), random.integers(0, 51, (2, keys))
-    interrupted, on_demand = random.integers(0, 7, keys) / 2, np.round(random.lognormal(0, 1, keys), 4)
+    interrupted, on_demand = (
+        random.integers(0, 7, keys) / 2,
+        np.round(random.lognormal(0, 1, keys), 4),
+    )
     frames = []
     for slot in range(slots):
         moved = number if slot == 0 else np.flatnonzero(random.random(keys) < rate)
@@ -76,11 +80,18 @@ def change_points(keys: int, slots: int, seed: int) -> pl.DataFrame:
         price[half] = np.round(price[half] * random.normal(1, 0.01, len(half)), 4)
         score[moved] = random.integers(1, 4, len(moved))
         values = {
-            "SPS": score[moved], "T3": counts[0][moved], "T2": counts[1][moved], "Savings": savings[moved],
-            "IF": interrupted[moved], "OndemandPrice": on_demand[moved], "SpotPrice": price[moved],
-        }  # fmt: skip
+            "SPS": score[moved],
+            "T3": counts[0][moved],
+            "T2": counts[1][moved],
+            "Savings": savings[moved],
+            "IF": interrupted[moved],
+            "OndemandPrice": on_demand[moved],
+            "SpotPrice": price[moved],
+        }
         at = pl.lit(START + slot * SLOT).cast(pl.Datetime("us", "UTC")).alias("Time")
-        rows = table[moved].with_columns(at, *(pl.Series(k, v) for k, v in values.items()), Ceased=False)
+        rows = table[moved].with_columns(
+            at, *(pl.Series(k, v) for k, v in values.items()), Ceased=False
+        )
         frames.append(rows.with_columns(slot=pl.lit(slot, dtype=pl.Int32)))
     return pl.concat(frames)
 
@@ -96,12 +107,18 @@ def median(question: Callable[[int], object]) -> float:
 
 def last_rows(rows: pl.DataFrame) -> pl.DataFrame:
     """The last row of every key, of rows sorted by key and `Time`."""
-    return rows.filter(pl.any_horizontal(pl.col(c) != pl.col(c).shift(-1) for c in KEY).fill_null(value=True))
+    return rows.filter(
+        pl.any_horizontal(pl.col(c) != pl.col(c).shift(-1) for c in KEY).fill_null(value=True)
+    )
 
 
 def overlay(frames: list[pl.DataFrame]) -> pl.DataFrame:
     """The last row of every key, of frames that follow each other in time."""
-    return frames[0] if len(frames) == 1 else last_rows(pl.concat(frames).sort(KEY, maintain_order=True))
+    return (
+        frames[0]
+        if len(frames) == 1
+        else last_rows(pl.concat(frames).sort(KEY, maintain_order=True))
+    )
 
 
 def passing(points: pl.DataFrame, slots: int, level: int) -> int:
@@ -117,9 +134,15 @@ def written(rows: pl.DataFrame, **options: object) -> int:
     return buffer.tell()
 
 
-def measure(points: pl.DataFrame, slots: int, layout: Layout, merged: dict[int, int], folder: Path) -> str:
+def measure(
+    points: pl.DataFrame, slots: int, layout: Layout, merged: dict[int, int], folder: Path
+) -> str:
     files, keyframes = [], []
-    options = {"compression": "zstd", "compression_level": layout.level, "row_group_size": layout.row_group}
+    options = {
+        "compression": "zstd",
+        "compression_level": layout.level,
+        "row_group_size": layout.row_group,
+    }
     began = time.perf_counter()
     for first in range(0, slots, layout.slots):
         rows = points.filter(pl.col("slot").is_between(first, first + layout.slots, closed="left"))
@@ -132,9 +155,13 @@ def measure(points: pl.DataFrame, slots: int, layout: Layout, merged: dict[int, 
     for first in range(0, slots, layout.spacing):
         keyframes.append(folder / f"K{first:05}.parquet")
         state.write_parquet(keyframes[-1], **options)
-        rows = points.filter(pl.col("slot").is_between(first, first + layout.spacing, closed="left")).drop("slot")
+        rows = points.filter(
+            pl.col("slot").is_between(first, first + layout.spacing, closed="left")
+        ).drop("slot")
         state = overlay([state, last_rows(rows.sort([*KEY, "Time"]))])
-    chosen = points.select(KEY).unique(maintain_order=True).gather_every(points.height // 2000).rows()
+    chosen = (
+        points.select(KEY).unique(maintain_order=True).gather_every(points.height // 2000).rows()
+    )
     schema = pl.read_parquet(files[0], n_rows=1).schema
 
     def near(low: int, high: int) -> list[Path]:
@@ -162,19 +189,28 @@ def measure(points: pl.DataFrame, slots: int, layout: Layout, merged: dict[int, 
         return scan.filter(pl.col("Time") >= low, pl.col("Time") < high).collect()
 
     def month(_: int) -> object:
-        return pl.scan_parquet(files, schema=schema).select("Region", "Time", "SpotPrice", "Ceased").collect()
+        return (
+            pl.scan_parquet(files, schema=schema)
+            .select("Region", "Time", "SpotPrice", "Ceased")
+            .collect()
+        )
 
     size, states = (sum(f.stat().st_size for f in found) for found in (files, keyframes))
     all_written = size + states + sum(merged[n] for n in LEVELS if n < layout.slots)
     return (
-        f"| {layout.slots} | {'key' if layout.by_key else 'time'} | {layout.level} | {layout.row_group // 1000} | "
-        f"{layout.page or '1,024'} | {layout.spacing} | {size / 1e6:.1f} + {states / 1e6:.1f} | {all_written / (size + states):.1f} | "
-        f"{took:.1f} | {median(history):.1f} | {median(as_of):.0f} | {median(hour):.1f} | {median(month):.0f} |"
+        f"| {layout.slots} | {'key' if layout.by_key else 'time'} | {layout.level} | "
+        f"{layout.row_group // 1000} | "
+        f"{layout.page or '1,024'} | {layout.spacing} | {size / 1e6:.1f} + {states / 1e6:.1f} | "
+        f"{all_written / (size + states):.1f} | "
+        f"{took:.1f} | {median(history):.1f} | {median(as_of):.0f} | {median(hour):.1f} | "
+        f"{median(month):.0f} |"
     )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--days", type=int, default=10)
     parser.add_argument("--keys", type=int, default=60_000)
     parser.add_argument("--seed", type=int, default=7)
@@ -183,7 +219,8 @@ def main() -> None:
     points = change_points(given.keys, slots, given.seed)
     print(f"{points.height:,} change points of {given.keys:,} keys in {slots:,} slots\n")
     print(
-        "| slots a file | sorted by | zstd | thousand rows a group | page KiB | slots between keyframes | MB files + keyframes | "
+        "| slots a file | sorted by | zstd | thousand rows a group | page KiB | slots between "
+        "keyframes | MB files + keyframes | "
         "written, times that | encode s | history ms | state ms | one hour ms | four columns ms |"
     )
     print("| --- " * 13 + "|")

@@ -1,7 +1,8 @@
-"""The systems that `make bench` compares: each stores change points slot by slot, and answers the same five questions.
+"""The systems that `make bench` compares: each stores change points slot by slot, and answers the
+same five questions.
 
-A peer is set up as its documentation advises for many small appends, with maintenance as often as it pays. Libraries are imported in
-`load`, so that importing can be told apart.
+A peer is set up as its documentation advises for many small appends, with maintenance as often as
+it pays. Libraries are imported in `load`, so that importing can be told apart.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ MAINTENANCE = 64
 
 
 class Peer:
-    """A system under test. One process calls `setup`, `store` for every slot, `finish`; others call `open` and ask.
+    """A system under test. One process calls `setup`, `store` for every slot, `finish`; others call
+    `open` and ask.
 
-    Answers are frames with the columns of the workload, in any order of rows; `daily`: `Region`, `Day`, `SpotPrice`.
+    Answers are frames with the columns of the workload, in any order of rows; `daily`: `Region`,
+    `Day`, `SpotPrice`.
     """
 
     package: ClassVar[str]
@@ -92,7 +95,9 @@ class Scanned(Peer):
         return self.rows().filter(**key).select(COLUMNS).collect()
 
     def state(self, at: datetime) -> pl.DataFrame:
-        return last_living(self.rows(None, at).filter(pl.col("Time") <= at).select(COLUMNS).collect())
+        return last_living(
+            self.rows(None, at).filter(pl.col("Time") <= at).select(COLUMNS).collect()
+        )
 
     def latest(self) -> pl.DataFrame:
         return last_living(self.rows().select(COLUMNS).collect())
@@ -113,11 +118,18 @@ def last_living(rows: pl.DataFrame) -> pl.DataFrame:
 
 def by_day(rows: pl.LazyFrame) -> pl.DataFrame:
     day = pl.col("Time").dt.date().alias("Day")
-    return rows.filter(~pl.col("Ceased")).group_by("Region", day).agg(pl.col("SpotPrice").mean()).collect()
+    return (
+        rows.filter(~pl.col("Ceased"))
+        .group_by("Region", day)
+        .agg(pl.col("SpotPrice").mean())
+        .collect()
+    )
 
 
 class Titans(Peer):
-    """`upload`, then the compaction that a collector does (`run_compaction`); keyframes included. Sealed and vacuumed at the end."""
+    """`upload`, then the compaction that a collector does (`run_compaction`); keyframes included.
+    Sealed and vacuumed at the end.
+    """
 
     package = "titans-core"
     durable = "file and manifest synced"
@@ -162,7 +174,9 @@ class Titans(Peer):
 
 
 class Parquet(Scanned):
-    """One file per slot in a folder per day, synced, never merged: what is done without any library."""
+    """One file per slot in a folder per day, synced, never merged: what is done without any
+    library.
+    """
 
     package = "polars"
     durable = "file synced"
@@ -180,12 +194,16 @@ class Parquet(Scanned):
     def rows(self, start: datetime | None = None, end: datetime | None = None) -> pl.LazyFrame:
         low, high = (None if t is None else f"{t:%Y-%m-%d}" for t in (start, end))
         days = sorted(self.folder.iterdir())
-        days = [d for d in days if (low is None or d.name >= low) and (high is None or d.name <= high)]
+        days = [
+            d for d in days if (low is None or d.name >= low) and (high is None or d.name <= high)
+        ]
         return pl.scan_parquet(days)
 
 
 class DuckDB(Peer):
-    """One native file. Opened and closed in every slot: while a writer holds it, no other process can read."""
+    """One native file. Opened and closed in every slot: while a writer holds it, no other process
+    can read.
+    """
 
     package = "duckdb"
     durable = "synced"
@@ -201,7 +219,7 @@ class DuckDB(Peer):
             db.execute("CREATE TABLE points AS SELECT * FROM empty")
 
     def append(self, rows: pl.DataFrame, at: datetime) -> None:
-        sorted_rows = rows.sort(KEY).to_arrow()  # noqa: F841  DuckDB finds it by its name; neighbours alike compress better
+        sorted_rows = rows.sort(KEY).to_arrow()  # noqa: F841  DuckDB finds it by its name
         with self.lib.connect(self.folder / "points.duckdb") as db:
             db.execute("INSERT INTO points SELECT * FROM sorted_rows")
 
@@ -213,7 +231,9 @@ class DuckDB(Peer):
         return pl.DataFrame(self.db.sql(sql, params=list(values)).to_arrow_table())
 
     def history(self, key: Mapping[str, str]) -> pl.DataFrame:
-        return self._asked(f"FROM points WHERE {' AND '.join(f'{k} = ?' for k in key)}", *key.values())
+        return self._asked(
+            f"FROM points WHERE {' AND '.join(f'{k} = ?' for k in key)}", *key.values()
+        )
 
     def _last(self, where: str, *values: Any) -> pl.DataFrame:
         # Rows come in the order of time, so the greatest rowid of a key is its last row.
@@ -229,7 +249,8 @@ class DuckDB(Peer):
     def daily(self) -> pl.DataFrame:
         day = "DATE '1970-01-01' + CAST(epoch_us(Time) // 86400000000 AS INTEGER)"
         return self._asked(
-            f"SELECT Region, {day} AS Day, avg(SpotPrice) AS SpotPrice FROM points WHERE NOT Ceased GROUP BY ALL"
+            f"SELECT Region, {day} AS Day, avg(SpotPrice) AS SpotPrice FROM points WHERE NOT "
+            "Ceased GROUP BY ALL"
         )
 
     def hour(self, start: datetime, end: datetime) -> pl.DataFrame:
@@ -237,7 +258,9 @@ class DuckDB(Peer):
 
 
 class Delta(Scanned):
-    """delta-rs, partitioned by day. What is new is z-ordered by key, and old versions go, every `MAINTENANCE` slots."""
+    """delta-rs, partitioned by day. What is new is z-ordered by key, and old versions go, every
+    `MAINTENANCE` slots.
+    """
 
     package = "deltalake"
     durable = "page cache"
@@ -253,14 +276,20 @@ class Delta(Scanned):
         day = f"{at:%Y-%m-%d}"
         table = rows.sort(KEY).with_columns(day=pl.lit(day)).to_arrow()
         self.lib.write_deltalake(
-            str(self.folder), table, mode="append", partition_by=["day"], writer_properties=self.options
+            str(self.folder),
+            table,
+            mode="append",
+            partition_by=["day"],
+            writer_properties=self.options,
         )
         self.touched.add(day)
 
     def maintain(self) -> None:
         table = self.lib.DeltaTable(str(self.folder))
         for day in sorted(self.touched):
-            table.optimize.z_order(KEY, partition_filters=[("day", "=", day)], writer_properties=self.options)
+            table.optimize.z_order(
+                KEY, partition_filters=[("day", "=", day)], writer_properties=self.options
+            )
         self.touched.clear()
         table.vacuum(0, dry_run=False, enforce_retention_duration=False)
         table.create_checkpoint()
@@ -277,7 +306,9 @@ class Delta(Scanned):
 
 
 class Iceberg(Scanned):
-    """pyiceberg with a catalog in SQLite, partitioned by day. It has no compaction; a day that is over is written again, sorted."""
+    """pyiceberg with a catalog in SQLite, partitioned by day. It has no compaction; a day that is
+    over is written again, sorted.
+    """
 
     package = "pyiceberg"
     durable = "catalog synced"
@@ -286,7 +317,9 @@ class Iceberg(Scanned):
         from pyiceberg.catalog.sql import SqlCatalog
 
         self.catalog = SqlCatalog(
-            "bench", uri=f"sqlite:///{self.folder}/catalog.sqlite", warehouse=f"file://{self.folder}/tables"
+            "bench",
+            uri=f"sqlite:///{self.folder}/catalog.sqlite",
+            warehouse=f"file://{self.folder}/tables",
         )
 
     def setup(self) -> None:
@@ -314,9 +347,13 @@ class Iceberg(Scanned):
         from pyiceberg.expressions import And, GreaterThanOrEqual, LessThan
 
         after = day + timedelta(days=1)
-        inside = And(GreaterThanOrEqual("Time", day.isoformat()), LessThan("Time", after.isoformat()))
+        inside = And(
+            GreaterThanOrEqual("Time", day.isoformat()), LessThan("Time", after.isoformat())
+        )
         rows = self.table.scan(row_filter=inside).to_arrow()
-        self.table.overwrite(rows.sort_by([(c, "ascending") for c in (*KEY, "Time")]), overwrite_filter=inside)
+        self.table.overwrite(
+            rows.sort_by([(c, "ascending") for c in (*KEY, "Time")]), overwrite_filter=inside
+        )
         now = self.table.current_snapshot()
         old = [s.snapshot_id for s in self.table.snapshots() if s.snapshot_id != now.snapshot_id]
         self.table.maintenance.expire_snapshots().by_ids(old).commit()
@@ -343,7 +380,9 @@ class Iceberg(Scanned):
 
 
 class Lance(Peer):
-    """Fragments are compacted, and old versions go, every `MAINTENANCE` slots; indices on type and time."""
+    """Fragments are compacted, and old versions go, every `MAINTENANCE` slots; indices on type and
+    time.
+    """
 
     package = "pylance"
     durable = "page cache"
@@ -371,7 +410,9 @@ class Lance(Peer):
     def open(self) -> None:
         self.data = self.lib.dataset(self.where)
 
-    def _asked(self, condition: str | None = None, columns: list[str] | None = None) -> pl.DataFrame:
+    def _asked(
+        self, condition: str | None = None, columns: list[str] | None = None
+    ) -> pl.DataFrame:
         return pl.DataFrame(self.data.to_table(filter=condition, columns=columns))
 
     def history(self, key: Mapping[str, str]) -> pl.DataFrame:

@@ -2,9 +2,10 @@
 
     make prices                      # about six minutes on two cores
 
-Each provider's example data (every key there is) goes to SeaweedFS on this machine, three ways: `upload` and the compaction of
-`run_compaction`; `ingest` by a process that stays; `ingest` by a new process in every slot (AWS Lambda). `SLOTS` slots have two merges of
-the highest level and two keyframes in them, as often as in a year. Results go to `benchmarks/results/prices.jsonl`.
+Each provider's example data (every key there is) goes to SeaweedFS on this machine, three ways:
+`upload` and the compaction of `run_compaction`; `ingest` by a process that stays; `ingest` by a new
+process in every slot (AWS Lambda). `SLOTS` slots have two merges of the highest level and two
+keyframes in them, as often as in a year. Results go to `benchmarks/results/prices.jsonl`.
 """
 
 from __future__ import annotations
@@ -30,12 +31,25 @@ from titans.changes.conform import conform_snapshot
 from titans.changes.state import delta
 from titans.store.s3 import S3Store
 
-# The only place of prices. Amazon S3 Standard, US East (N. Virginia), USD, list prices as of 2025; look them up before you rely on them.
-PRICES = {"as of": "2025", "region": "us-east-1", "write": 0.005 / 1000, "read": 0.0004 / 1000, "gigabyte_month": 0.023}
-"""`write`: PUT, COPY, POST, LIST; `read`: GET, HEAD and all others; DELETE costs nothing. A gigabyte has 1024³ bytes."""
+# The only place of prices. Amazon S3 Standard, US East (N. Virginia), USD, list prices as of 2025;
+# look them up before you rely on them.
+PRICES = {
+    "as of": "2025",
+    "region": "us-east-1",
+    "write": 0.005 / 1000,
+    "read": 0.0004 / 1000,
+    "gigabyte_month": 0.023,
+}
+"""`write`: PUT, COPY, POST, LIST; `read`: GET, HEAD and all others; DELETE costs nothing. A
+gigabyte has 1024³ bytes."""
 WRITES = {
-    "PutObject", "CopyObject", "ListObjectsV2", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload",
-}  # fmt: skip
+    "PutObject",
+    "CopyObject",
+    "ListObjectsV2",
+    "CreateMultipartUpload",
+    "UploadPart",
+    "CompleteMultipartUpload",
+}
 FREE = {"DeleteObject", "DeleteObjects", "AbortMultipartUpload"}
 
 YEAR = 52_560
@@ -56,10 +70,13 @@ def classified(requests: Counter[str]) -> dict[str, int]:
 
 
 def year_costs(requests: dict[str, float], bytes_a_slot: float) -> dict[str, float]:
-    """USD of a year. `requests`: of a slot, mean. Storage: what accumulates in the first year, half of it on the average."""
+    """USD of a year. `requests`: of a slot, mean. Storage: what accumulates in the first year, half
+    of it on the average.
+    """
     gigabytes = bytes_a_slot * YEAR / 2**30
     return {
-        "requests_usd": YEAR * (requests["write"] * PRICES["write"] + requests["read"] * PRICES["read"]),
+        "requests_usd": YEAR
+        * (requests["write"] * PRICES["write"] + requests["read"] * PRICES["read"]),
         "gigabytes": gigabytes,
         "storage_usd": gigabytes / 2 * 12 * PRICES["gigabyte_month"],
     }
@@ -76,7 +93,9 @@ def counted(client: Any) -> Counter[str]:
     return seen
 
 
-def measured(client: Any, seen: Counter[str], bucket: str, provider: Provider, slots: int) -> list[dict[str, Any]]:
+def measured(
+    client: Any, seen: Counter[str], bucket: str, provider: Provider, slots: int
+) -> list[dict[str, Any]]:
     """One line for each way."""
     lines = []
     for number, way in enumerate(WAYS):
@@ -106,17 +125,28 @@ def measured(client: Any, seen: Counter[str], bucket: str, provider: Provider, s
         each = {kind: count / (slots - 1) for kind, count in classified(kinds).items()}
         lines.append(
             {
-                "kind": "price", "provider": provider.name, "way": way, "keys": before.height, "slots": slots,
-                "requests": each, "median": sorted(quiet)[len(quiet) // 2], "most": max(quiet),
-                "bytes_a_slot": stored / slots, **year_costs(each, stored / slots),
+                "kind": "price",
+                "provider": provider.name,
+                "way": way,
+                "keys": before.height,
+                "slots": slots,
+                "requests": each,
+                "median": sorted(quiet)[len(quiet) // 2],
+                "most": max(quiet),
+                "bytes_a_slot": stored / slots,
+                **year_costs(each, stored / slots),
             }
-        )  # fmt: skip
+        )
     return lines
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--provider", action="append", help="only this one; may be given several times")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--provider", action="append", help="only this one; may be given several times"
+    )
     parser.add_argument("--slots", type=int, default=SLOTS)
     parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args()

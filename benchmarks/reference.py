@@ -1,4 +1,6 @@
-"""What the right answers are: brute force over all rows, sharing nothing with the peers; and what is asked."""
+"""What the right answers are: brute force over all rows, sharing nothing with the peers; and what
+is asked.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +21,15 @@ ASKED = 6
 
 
 def arguments(rows: pl.DataFrame, slots: int) -> dict[str, list[dict[str, Any]]]:
-    """Of each question the arguments of `ASKED` calls: busy and quiet keys, early and late times."""
+    """Of each question the arguments of `ASKED` calls: busy and quiet keys, early and late
+    times.
+    """
     busy = rows.group_by(KEY).len().sort(["len", *KEY], descending=[True, False, False, False])
     last = busy.height - 1
-    keys = [busy.select(KEY).row(round(part * last), named=True) for part in (0.03, 0.001, 0.15, 0.4, 0.7, 0.95)]
+    keys = [
+        busy.select(KEY).row(round(part * last), named=True)
+        for part in (0.03, 0.001, 0.15, 0.4, 0.7, 0.95)
+    ]
     parts = (0.93, 0.8, 0.66, 0.52, 0.41, 0.3)
     times = [moment(round(part * (slots - 1))) + timedelta(minutes=3) for part in parts]
     hours = [moment(round(part * (slots - 7))) for part in parts]
@@ -49,11 +56,18 @@ def expected(rows: pl.DataFrame, question: str, given: Mapping[str, Any]) -> pl.
 
 
 def check(got: pl.DataFrame, wanted: pl.DataFrame, question: str) -> None:
-    """Raise `AssertionError` unless both hold the same rows, in whatever order; of means, but for rounding."""
-    assert wanted.height, f"{question}: the right answer has no rows, so comparing with it proves nothing"
+    """Raise `AssertionError` unless both hold the same rows, in whatever order; of means, but for
+    rounding.
+    """
+    assert wanted.height, (
+        f"{question}: the right answer has no rows, so comparing with it proves nothing"
+    )
     if question == "daily":
         dtypes: dict[str, Any] = {"Region": pl.String, "Day": pl.Date, "SpotPrice": pl.Float64}
-        a, b = (f.select(pl.col(c).cast(d) for c, d in dtypes.items()).sort("Region", "Day") for f in (got, wanted))
+        a, b = (
+            f.select(pl.col(c).cast(d) for c, d in dtypes.items()).sort("Region", "Day")
+            for f in (got, wanted)
+        )
         assert_frame_equal(a, b, rel_tol=1e-9)
         return
     assert_frame_equal(_canonical(got), _canonical(wanted), check_exact=True)
@@ -69,4 +83,6 @@ def _canonical(frame: pl.DataFrame) -> pl.DataFrame:
 
 def load(folder: Path, slots: int) -> pl.DataFrame:
     """All rows of a stored workload, sorted by key and `Time`."""
-    return pl.concat(pl.read_ipc(folder / f"{n:05}.arrow") for n in range(slots)).sort([*KEY, "Time"])
+    return pl.concat(pl.read_ipc(folder / f"{n:05}.arrow") for n in range(slots)).sort(
+        [*KEY, "Time"]
+    )

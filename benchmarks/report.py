@@ -1,9 +1,11 @@
-"""The tables and pictures of docs/performance.md, from `benchmarks/results/`. What was measured is not measured again.
+"""The tables and pictures of docs/performance.md, from `benchmarks/results/`. What was measured is
+not measured again.
 
     python benchmarks/report.py             # what there are results for; pictures need matplotlib
     python benchmarks/report.py --check     # exit status 1 if the page says something else than the results
 
-Between `<!-- results: NAME -->` and `<!-- end -->` stands what is made here; all other text of the page is written by hand.
+Between `<!-- results: NAME -->` and `<!-- end -->` stands what is made here; all other text of the
+page is written by hand.
 """
 
 from __future__ import annotations
@@ -22,8 +24,12 @@ from compare import RESULTS, machine
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 PICTURES = PAGE.parent / "pictures"
 QUESTIONS = {
-    "history": "history of a key", "state": "state as of t", "latest": "latest state", "hour": "one hour", "daily": "by region and day",
-}  # fmt: skip
+    "history": "history of a key",
+    "state": "state as of t",
+    "latest": "latest state",
+    "hour": "one hour",
+    "daily": "by region and day",
+}
 Line = dict[str, Any]
 
 
@@ -42,8 +48,10 @@ def about(machine: Line) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     memory = machine["memory_bytes"] / 2**30
     return (
-        f"`{machine['command']}` on {machine['measured']}: {machine['cpu']}, {machine['cores']} cores, {memory:.0f} GiB, "
-        f"{machine['system']}, Python {machine['python']}; {versions}. Load when it began: {machine['load']}."
+        f"`{machine['command']}` on {machine['measured']}: {machine['cpu']}, {machine['cores']} "
+        f"cores, {memory:.0f} GiB, "
+        f"{machine['system']}, Python {machine['python']}; {versions}. Load when it began: "
+        f"{machine['load']}."
     )
 
 
@@ -56,43 +64,79 @@ def megabytes(value: float) -> str:
     return number(value / 1e6)
 
 
-# --- the comparison ---------------------------------------------------------------------------------------------------
+# --- the comparison -------------------------------------------------------------------------------
 
 _STORING: dict[str, Callable[[Line], float]] = {
-    "slot p50": lambda p: p["p50_ms"], "p95": lambda p: p["p95_ms"], "worst": lambda p: p["max_ms"],
-    "total": lambda p: p["total_s"], "peak memory": lambda p: p["peak_bytes"], "disk": lambda p: p["disk_bytes"],
+    "slot p50": lambda p: p["p50_ms"],
+    "p95": lambda p: p["p95_ms"],
+    "worst": lambda p: p["max_ms"],
+    "total": lambda p: p["total_s"],
+    "peak memory": lambda p: p["peak_bytes"],
+    "disk": lambda p: p["disk_bytes"],
     "written": lambda p: p["written_bytes"],
-}  # fmt: skip
+}
 
 
 def _asking(when: str) -> dict[str, Callable[[Line], float]]:
-    return {text: lambda p, q=name: p["questions"][q][f"{when}_ms"] for name, text in QUESTIONS.items()}
+    return {
+        text: lambda p, q=name: p["questions"][q][f"{when}_ms"] for name, text in QUESTIONS.items()
+    }
 
 
 def _ratios(peers: list[Line], columns: dict[str, Callable[[Line], float]]) -> str:
     own = next(p for p in peers if p["peer"] == "titans")
-    rows = [[p["peer"], *(f"{get(p) / get(own):.2f}" for get in columns.values())] for p in peers if p is not own]
+    rows = [
+        [p["peer"], *(f"{get(p) / get(own):.2f}" for get in columns.values())]
+        for p in peers
+        if p is not own
+    ]
     return table(["", *columns], rows)
 
 
 def comparison(folder: Path, size: str) -> str:
     about_it, *peers = results(folder, size)
     lines = [
-        f"{about_it['rows']:,} change points of {about_it['keys']:,} keys in {about_it['slots']:,} slots. {about(about_it)}",
+        (
+            f"{about_it['rows']:,} change points of {about_it['keys']:,} keys in {about_it['slots']:,} "
+            f"slots. {about(about_it)}"
+        ),
         "**How many times what TITANS needs** (more than 1: TITANS needs less), storing:",
         _ratios(peers, _STORING),
-        "asking in a new process (the store is opened; imports are done, files are in the page cache):",
+        (
+            "asking in a new process (the store is opened; imports are done, files are in the page "
+            "cache):"
+        ),
         _ratios(peers, _asking("cold")),
         "asking again, for something else each time:",
         _ratios(peers, _asking("warm")),
         "**As measured**, storing:",
         table(
-            ["", "slot p50 ms", "p95 ms", "worst ms", "first ms", "finish s", "total s", "peak MiB", "disk MB", "written MB", "safe"],
+            [
+                "",
+                "slot p50 ms",
+                "p95 ms",
+                "worst ms",
+                "first ms",
+                "finish s",
+                "total s",
+                "peak MiB",
+                "disk MB",
+                "written MB",
+                "safe",
+            ],
             [
                 [
-                    p["peer"], number(p["p50_ms"]), number(p["p95_ms"]), number(p["max_ms"]), number(p["first_ms"]),
-                    number(p["finish_ms"] / 1e3), number(p["total_s"]), number(p["peak_bytes"] / 2**20), megabytes(p["disk_bytes"]),
-                    megabytes(p["written_bytes"]), p["durable"],
+                    p["peer"],
+                    number(p["p50_ms"]),
+                    number(p["p95_ms"]),
+                    number(p["max_ms"]),
+                    number(p["first_ms"]),
+                    number(p["finish_ms"] / 1e3),
+                    number(p["total_s"]),
+                    number(p["peak_bytes"] / 2**20),
+                    megabytes(p["disk_bytes"]),
+                    megabytes(p["written_bytes"]),
+                    p["durable"],
                 ]
                 for p in peers
             ],
@@ -101,20 +145,30 @@ def comparison(folder: Path, size: str) -> str:
         table(
             ["", *QUESTIONS.values()],
             [
-                [p["peer"], *(f"{number(a['cold_ms'])} / {number(a['warm_ms'])}" for a in (p["questions"][q] for q in QUESTIONS))]
+                [
+                    p["peer"],
+                    *(
+                        f"{number(a['cold_ms'])} / {number(a['warm_ms'])}"
+                        for a in (p["questions"][q] for q in QUESTIONS)
+                    ),
+                ]
                 for p in peers
             ],
         ),
-    ]  # fmt: skip
+    ]
     return "\n\n".join(lines)
 
 
 def plain(axis: Any, digits: tuple[int, ...] = (1,)) -> None:
-    """A logarithmic axis with plain numbers at the powers of ten, or also at other first digits, and none between."""
+    """A logarithmic axis with plain numbers at the powers of ten, or also at other first digits,
+    and none between.
+    """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axis.set_major_locator(LogLocator(subs=digits))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}" if value < 1e6 else f"{value / 1e6:g} M"))
+    axis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value:,g}" if value < 1e6 else f"{value / 1e6:g} M")
+    )
     axis.set_minor_formatter(NullFormatter())
 
 
@@ -122,7 +176,11 @@ def draw_comparison(folder: Path, size: str, out: Path, plt: Any) -> None:
     about_it, *peers = results(folder, size)
     names = [p["peer"] for p in peers]
     charts = {
-        "slot, ms (p50, p95, worst)": [lambda p: p["p50_ms"], lambda p: p["p95_ms"], lambda p: p["max_ms"]],
+        "slot, ms (p50, p95, worst)": [
+            lambda p: p["p50_ms"],
+            lambda p: p["p95_ms"],
+            lambda p: p["max_ms"],
+        ],
         "peak memory, MiB": [lambda p: p["peak_bytes"] / 2**20],
         "disk, MB": [lambda p: p["disk_bytes"] / 1e6],
         **{
@@ -149,12 +207,13 @@ def draw_comparison(folder: Path, size: str, out: Path, plt: Any) -> None:
         axis.set_title(title, fontsize=10)
         axis.grid(axis="y", alpha=0.3)
     figure.suptitle(
-        f"{about_it['rows']:,} change points of {about_it['keys']:,} keys, {about_it['slots']:,} slots; times logarithmic, less is better"
+        f"{about_it['rows']:,} change points of {about_it['keys']:,} keys, {about_it['slots']:,} "
+        "slots; times logarithmic, less is better"
     )
     figure.savefig(out, dpi=100, metadata={"Software": None})
 
 
-# --- growth -----------------------------------------------------------------------------------------------------------
+# --- growth ---------------------------------------------------------------------------------------
 
 
 def growth(folder: Path) -> str:
@@ -166,36 +225,68 @@ def growth(folder: Path) -> str:
     return "\n\n".join(
         [
             about(about_it),
-            (f"**Age**: {months[0]['keys']} keys, every slot of a year ({slots:,}), `upload` and compaction, in memory. What a slot of the month "
-            "costs, and a state in it:"),
+            (
+                f"**Age**: {months[0]['keys']} keys, every slot of a year ({slots:,}), `upload` "
+                "and compaction, in memory. What a slot of the month "
+                "costs, and a state in it:"
+            ),
             table(
-                ["month", "slot p50 ms", "worst ms", "calls to the store a slot", "state ms", "files a state opens, most", "manifest kB, most"],
+                [
+                    "month",
+                    "slot p50 ms",
+                    "worst ms",
+                    "calls to the store a slot",
+                    "state ms",
+                    "files a state opens, most",
+                    "manifest kB, most",
+                ],
                 [
                     [
-                        m["month"], number(m["slot_p50_ms"]), number(m["slot_max_ms"]), number(m["calls_a_slot"]), number(m["state_ms"]),
-                        str(m["files_a_state"]), number(m["manifest_bytes"] / 1e3),
+                        m["month"],
+                        number(m["slot_p50_ms"]),
+                        number(m["slot_max_ms"]),
+                        number(m["calls_a_slot"]),
+                        number(m["state_ms"]),
+                        str(m["files_a_state"]),
+                        number(m["manifest_bytes"] / 1e3),
                     ]
                     for m in shown
                 ],
             ),
-            (f"**Keys**: {keys[0]['slots']} slots, 4 % of the keys change in each, `upload` and compaction, in a folder, synced. The first slot, "
-            "which has every key, is apart:"),
+            (
+                f"**Keys**: {keys[0]['slots']} slots, 4 % of the keys change in each, `upload` and "
+                "compaction, in a folder, synced. The first slot, "
+                "which has every key, is apart:"
+            ),
             table(
                 [
-                    "keys", "slot p50 ms", "p95 ms", "worst ms", "first ms", "state ms", "peak MiB after the first", "peak MiB in the first",
+                    "keys",
+                    "slot p50 ms",
+                    "p95 ms",
+                    "worst ms",
+                    "first ms",
+                    "state ms",
+                    "peak MiB after the first",
+                    "peak MiB in the first",
                     "manifest kB",
                 ],
                 [
                     [
-                        f"{k['keys']:,}", number(k["p50_ms"]), number(k["p95_ms"]), number(k["max_ms"]), number(k["first_ms"]),
-                        number(k["state_ms"]), number(k["peak_bytes"] / 2**20), number(k["first_peak_bytes"] / 2**20),
+                        f"{k['keys']:,}",
+                        number(k["p50_ms"]),
+                        number(k["p95_ms"]),
+                        number(k["max_ms"]),
+                        number(k["first_ms"]),
+                        number(k["state_ms"]),
+                        number(k["peak_bytes"] / 2**20),
+                        number(k["first_peak_bytes"] / 2**20),
                         number(k["manifest_bytes"] / 1e3),
                     ]
                     for k in keys
                 ],
             ),
         ]
-    )  # fmt: skip
+    )
 
 
 def draw_growth(folder: Path, out: Path, plt: Any) -> None:
@@ -203,10 +294,18 @@ def draw_growth(folder: Path, out: Path, plt: Any) -> None:
     months = [line for line in lines if line["kind"] == "month"]
     keys = [line for line in lines if line["kind"] == "keys"]
     figure, axes = plt.subplots(2, 4, figsize=(15, 6.5), layout="constrained")
-    aged = [("slot p50, ms", "slot_p50_ms", 1), ("state, ms", "state_ms", 1), ("files a state opens, most", "files_a_state", 1),
-            ("manifest, kB, most", "manifest_bytes", 1e3)]  # fmt: skip
-    many = [("slot p50 and p95, ms", ("p50_ms", "p95_ms"), 1), ("state, ms", ("state_ms",), 1),
-            ("peak memory after the first slot, MiB", ("peak_bytes",), 2**20), ("manifest, kB", ("manifest_bytes",), 1e3)]  # fmt: skip
+    aged = [
+        ("slot p50, ms", "slot_p50_ms", 1),
+        ("state, ms", "state_ms", 1),
+        ("files a state opens, most", "files_a_state", 1),
+        ("manifest, kB, most", "manifest_bytes", 1e3),
+    ]
+    many = [
+        ("slot p50 and p95, ms", ("p50_ms", "p95_ms"), 1),
+        ("state, ms", ("state_ms",), 1),
+        ("peak memory after the first slot, MiB", ("peak_bytes",), 2**20),
+        ("manifest, kB", ("manifest_bytes",), 1e3),
+    ]
     for axis, (title, name, unit) in zip(axes[0], aged, strict=True):
         axis.plot(range(1, 13), [m[name] / unit for m in months], "o-", color="#c44e52")
         axis.set_ylim(0, 1.15 * axis.get_ylim()[1])
@@ -214,7 +313,12 @@ def draw_growth(folder: Path, out: Path, plt: Any) -> None:
         axis.set_title(title, fontsize=10)
     for axis, (title, names, unit) in zip(axes[1], many, strict=True):
         for name in names:
-            axis.plot([k["keys"] for k in keys], [k[name] / unit for k in keys], "o-", label=name.partition("_")[0])
+            axis.plot(
+                [k["keys"] for k in keys],
+                [k[name] / unit for k in keys],
+                "o-",
+                label=name.partition("_")[0],
+            )
         axis.set_xscale("log")
         plain(axis.xaxis)
         if title != "manifest, kB":
@@ -231,7 +335,7 @@ def draw_growth(folder: Path, out: Path, plt: Any) -> None:
     figure.savefig(out, dpi=100, metadata={"Software": None})
 
 
-# --- cold start, prices -----------------------------------------------------------------------------------------------
+# --- cold start, prices ---------------------------------------------------------------------------
 
 
 def cold_start(folder: Path) -> str:
@@ -244,23 +348,49 @@ def cold_start(folder: Path) -> str:
     return "\n\n".join(
         [
             f"The least of {about_it['runs']} processes. {about(about_it)}",
-            (f"**`import titans` takes {100 * ms['titans'] / ms['polars']:.1f} % of `import polars`**: {number(ms['titans'])} ms of "
-            f"{number(ms['polars'])} ms (`import boto3`: {number(ms['boto3'])} ms)."),
-            f"The first `upload_hot_tier` of a process ({about_it['keys']:,} change points), in its parts, ms:",
+            (
+                f"**`import titans` takes {100 * ms['titans'] / ms['polars']:.1f} % of `import "
+                f"polars`**: {number(ms['titans'])} ms of "
+                f"{number(ms['polars'])} ms (`import boto3`: {number(ms['boto3'])} ms)."
+            ),
+            (
+                f"The first `upload_hot_tier` of a process ({about_it['keys']:,} change points), in "
+                "its parts, ms:"
+            ),
             table(
                 ["", *(line["store"] for line in uploads)],
-                [[part, *(number(line["ms"][part]) if part in line["ms"] else "" for line in uploads)] for part in parts]
-                + [["**all before the second**", *(f"**{number(sum(v for k, v in u['ms'].items() if k != 'second'))}**" for u in uploads)]],
+                [
+                    [
+                        part,
+                        *(
+                            number(line["ms"][part]) if part in line["ms"] else ""
+                            for line in uploads
+                        ),
+                    ]
+                    for part in parts
+                ]
+                + [
+                    [
+                        "**all before the second**",
+                        *(
+                            f"**{number(sum(v for k, v in u['ms'].items() if k != 'second'))}**"
+                            for u in uploads
+                        ),
+                    ]
+                ],
             ),
-            (f"**titans-aws with all it needs is {size['total'] / 2**20:.0f} MiB unzipped, {100 * size['total'] / size['limit']:.0f} % of what AWS "
-            f"Lambda allows** ({size['limit'] / 2**20:.0f} MiB), pandas and pyarrow not in it:"),
+            (
+                f"**titans-aws with all it needs is {size['total'] / 2**20:.0f} MiB unzipped, "
+                f"{100 * size['total'] / size['limit']:.0f} % of what AWS "
+                f"Lambda allows** ({size['limit'] / 2**20:.0f} MiB), pandas and pyarrow not in it:"
+            ),
             table(
                 ["distribution", "MB"],
                 [[name, megabytes(count)] for name, count in largest]
                 + [["all others", megabytes(size["total"] - sum(count for _, count in largest))]],
             ),
         ]
-    )  # fmt: skip
+    )
 
 
 def prices(folder: Path) -> str:
@@ -270,29 +400,50 @@ def prices(folder: Path) -> str:
         [
             f"{lines[0]['slots']} slots of each, a year has 52,560. {about(about_it)}",
             table(
-                ["provider (keys)", "way", "requests a slot: median, most", "PUT and LIST, mean", "GET and HEAD, mean", "requests USD a year",
-                 "GB a year", "storage USD, first year", "**USD, first year**"],
+                [
+                    "provider (keys)",
+                    "way",
+                    "requests a slot: median, most",
+                    "PUT and LIST, mean",
+                    "GET and HEAD, mean",
+                    "requests USD a year",
+                    "GB a year",
+                    "storage USD, first year",
+                    "**USD, first year**",
+                ],
                 [
                     [
-                        f"{x['provider']} ({x['keys']:,})", x["way"], f"{x['median']}, {x['most']}", f"{x['requests']['write']:.2f}",
-                        f"{x['requests']['read']:.2f}", f"{x['requests_usd']:.2f}", f"{x['gigabytes']:.2f}", f"{x['storage_usd']:.2f}",
+                        f"{x['provider']} ({x['keys']:,})",
+                        x["way"],
+                        f"{x['median']}, {x['most']}",
+                        f"{x['requests']['write']:.2f}",
+                        f"{x['requests']['read']:.2f}",
+                        f"{x['requests_usd']:.2f}",
+                        f"{x['gigabytes']:.2f}",
+                        f"{x['storage_usd']:.2f}",
                         f"**{x['requests_usd'] + x['storage_usd']:.2f}**",
                     ]
                     for x in lines
                 ],
             ),
-            (f"List prices of Amazon S3 Standard in {p['region']} as of {p['as of']}: PUT, COPY, POST and LIST USD {p['write'] * 1000:.4g} and "
-            f"GET and all others USD {p['read'] * 1000:.4g} for 1,000; DELETE nothing; USD {p['gigabyte_month']} for a GB (1024³ bytes) and month."),
+            (
+                f"List prices of Amazon S3 Standard in {p['region']} as of {p['as of']}: PUT, "
+                f"COPY, POST and LIST USD {p['write'] * 1000:.4g} and "
+                f"GET and all others USD {p['read'] * 1000:.4g} for 1,000; DELETE nothing; USD "
+                f"{p['gigabyte_month']} for a GB (1024³ bytes) and month."
+            ),
         ]
-    )  # fmt: skip
+    )
 
 
-# --- micro-benchmarks -------------------------------------------------------------------------------------------------
+# --- micro-benchmarks -----------------------------------------------------------------------------
 
 
 def kept(benchmark_json: Path, folder: Path) -> None:
     """What pytest-benchmark wrote → `micro.jsonl`, without what it tells of the machine."""
-    lines: list[Line] = [machine("titans-core", "polars", "pytest-benchmark") | {"command": "make bench-micro"}]
+    lines: list[Line] = [
+        machine("titans-core", "polars", "pytest-benchmark") | {"command": "make bench-micro"}
+    ]
     for found in json.loads(benchmark_json.read_text())["benchmarks"]:
         times = {name: found["stats"][name] * 1e3 for name in ("min", "median", "max")}
         lines.append(
@@ -312,7 +463,11 @@ def micro(folder: Path) -> str:
     about_it, *lines = results(folder, "micro")
     groups = dict.fromkeys(line["group"] for line in lines)
     join = next(line for line in lines if "anti-join" in line["name"])
-    ratios = {line["name"]: line["median"] / join["median"] for line in lines if line["group"] == join["group"]}
+    ratios = {
+        line["name"]: line["median"] / join["median"]
+        for line in lines
+        if line["group"] == join["group"]
+    }
     rows = [
         [
             group if n == 0 else "",
@@ -325,13 +480,17 @@ def micro(folder: Path) -> str:
     ]
     return "\n\n".join(
         [
-            ("**The state a snapshot is compared with, and the comparison, take "
-            f"{ratios['test_diff[state read + diff]']:.1f} times one polars anti-join** of the same two frames in a process that stays, and "
-            f"{ratios['test_diff[state read + diff, new process]']:.1f} times in a new one, which reads the state from the store."),
+            (
+                "**The state a snapshot is compared with, and the comparison, take "
+                f"{ratios['test_diff[state read + diff]']:.1f} times one polars anti-join** of the "
+                "same two frames in a process that stays, and "
+                f"{ratios['test_diff[state read + diff, new process]']:.1f} times in a new one, "
+                "which reads the state from the store."
+            ),
             table(["", "what", "min ms", "median ms", "max ms", "rounds"], rows),
             about(about_it),
         ]
-    )  # fmt: skip
+    )
 
 
 BLOCKS: dict[str, Callable[[Path], str]] = {
@@ -372,7 +531,9 @@ def draw(folder: Path, out: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--check", action="store_true", help="change nothing")
     parser.add_argument("--micro", type=Path, help="keep these results of pytest-benchmark first")
     given = parser.parse_args()

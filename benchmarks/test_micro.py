@@ -1,7 +1,8 @@
 """What each step costs alone: `make bench-micro`.
 
-Without `make`: `pytest benchmarks/test_micro.py`. `TITANS_BENCH_KEYS` says how many keys there are (60,000), `TITANS_BENCH_ROUNDS` how
-often each step is measured (10). `make test` runs all of it once with few keys, and measures nothing.
+Without `make`: `pytest benchmarks/test_micro.py`. `TITANS_BENCH_KEYS` says how many keys there are
+(60,000), `TITANS_BENCH_ROUNDS` how often each step is measured (10). `make test` runs all of it
+once with few keys, and measures nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ SLOTS = 192
 
 
 class Filled(NamedTuple):
-    """`SLOTS` slots in memory, and the archive before each of the merges that were due at the last of them."""
+    """`SLOTS` slots in memory, and the archive before each of the merges that were due at the last
+    of them."""
 
     market: Market
     archive: Archive
@@ -75,7 +77,8 @@ def filled(provider) -> Filled:
 
 @pytest.fixture
 def uploads(provider, tmp_path) -> Callable[[], tuple[Archive, pl.DataFrame, int]]:
-    """Archive, change points and number of the next slot: a folder of its own for every six, so that no merge is ever due."""
+    """Archive, change points and number of the next slot: a folder of its own for every six, so
+    that no merge is ever due."""
     numbers, held = itertools.count(), {}
 
     def following():
@@ -105,7 +108,9 @@ def test_upload(benchmark, uploads, library):
         return pandas.DataFrame({c: rows[c].to_numpy(writable=True) for c in COLUMNS})
 
     keys = []
-    benchmark.pedantic(lambda a, rows, at: keys.append(a.upload(rows, at)), setup=setup, rounds=ROUNDS)
+    benchmark.pedantic(
+        lambda a, rows, at: keys.append(a.upload(rows, at)), setup=setup, rounds=ROUNDS
+    )
     assert all(key.endswith(".parquet") for key in keys)
 
 
@@ -118,7 +123,9 @@ def test_adopt(benchmark, uploads):
         return (archive, archive.upload(rows, moment(slot))), {}
 
     done = []
-    benchmark.pedantic(lambda archive, key: done.append(archive.compact(key)), setup=setup, rounds=ROUNDS)
+    benchmark.pedantic(
+        lambda archive, key: done.append(archive.compact(key)), setup=setup, rounds=ROUNDS
+    )
     assert {(d.adopted, d.merged) for d in done} == {(1, 0)}
 
 
@@ -134,7 +141,9 @@ def test_ingest(benchmark, provider, tmp_path):
         return (market.snapshot(), moment(market.slot)), {}
 
     done = []
-    benchmark.pedantic(lambda *given: done.append(archive.ingest(*given)), setup=setup, rounds=ROUNDS)
+    benchmark.pedantic(
+        lambda *given: done.append(archive.ingest(*given)), setup=setup, rounds=ROUNDS
+    )
     assert {d.status for d in done} == {"ingested"}
 
 
@@ -150,14 +159,18 @@ def test_merge(benchmark, filled, provider, level):
         return (copied(store), filled.archive.paths, provider, manifest, plan), {}
 
     done = []
-    benchmark.pedantic(lambda *given: done.append(merge(*given)), setup=setup, rounds=max(1, ROUNDS // 2))
+    benchmark.pedantic(
+        lambda *given: done.append(merge(*given)), setup=setup, rounds=max(1, ROUNDS // 2)
+    )
     assert all(entry is not None and entry.level == level for _, entry in done)
 
 
 QUESTIONS = {
     "state": lambda a, market: a.state(moment(SLOTS // 2)),
     "latest": lambda a, market: a.latest(),
-    "history": lambda a, market: a.history(**market.snapshot().select(KEY).row(COUNT // 2, named=True)),
+    "history": lambda a, market: a.history(
+        **market.snapshot().select(KEY).row(COUNT // 2, named=True)
+    ),
     "changes of one hour": lambda a, market: a.changes(moment(DAY - 6), moment(DAY)),
 }
 
@@ -176,7 +189,8 @@ def test_read(benchmark, filled, provider, question):
 
 
 class Snapshots(NamedTuple):
-    """An archive, the snapshot after what it holds, and the two frames an anti-join would compare."""
+    """An archive, the snapshot after what it holds, and the two frames an anti-join would
+    compare."""
 
     archive: Archive
     slot: int
@@ -197,9 +211,12 @@ def snapshots(provider) -> Snapshots:
     return Snapshots(archive, market.slot, before.select(after.columns), after)
 
 
-@pytest.mark.parametrize("what", ["anti-join", "diff", "state read + diff", "state read + diff, new process"])
+@pytest.mark.parametrize(
+    "what", ["anti-join", "diff", "state read + diff", "state read + diff, new process"]
+)
 def test_diff(benchmark, snapshots, provider, what):
-    """Which rows of a snapshot are new: one polars anti-join, and what `ingest` does; the ratio stands in brackets."""
+    """Which rows of a snapshot are new: one polars anti-join, and what `ingest` does; the ratio
+    stands in brackets."""
     benchmark.group = "diff"
     archive, at = snapshots.archive, moment(snapshots.slot)
     slot = Slot.of(at, archive.paths.minutes)
@@ -207,13 +224,23 @@ def test_diff(benchmark, snapshots, provider, what):
     fresh = Archive(archive.store, provider)
 
     def anti_join():
-        return snapshots.after.join(snapshots.before, on=[*KEY, *VALUES], how="anti", nulls_equal=True).height
+        return snapshots.after.join(
+            snapshots.before, on=[*KEY, *VALUES], how="anti", nulls_equal=True
+        ).height
 
     def read_and_diff(asked: Archive):
-        return diff(asked._state_at(slot, base), snapshots.after, at, provider).rows.filter(~pl.col("Ceased")).height
+        return (
+            diff(asked._state_at(slot, base), snapshots.after, at, provider)
+            .rows.filter(~pl.col("Ceased"))
+            .height
+        )
 
     def only_diff():
-        return diff(snapshots.before, snapshots.after, at, provider).rows.filter(~pl.col("Ceased")).height
+        return (
+            diff(snapshots.before, snapshots.after, at, provider)
+            .rows.filter(~pl.col("Ceased"))
+            .height
+        )
 
     ways = {
         "anti-join": anti_join,

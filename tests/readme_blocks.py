@@ -15,7 +15,8 @@ _NAME = re.compile(r"\*\*`([^`]+)`\*\*:?$")
 
 @frozen
 class Block:
-    """A fenced block. `name` is the file it stands for: **`pyproject.toml`** on a line of its own before it, else ""."""
+    """A fenced block. `name` is the file it stands for: **`pyproject.toml`** on a line of its own
+    before it, else ""."""
 
     language: str
     name: str
@@ -45,7 +46,8 @@ def blocks(path: str | Path) -> list[Block]:
 
 
 def type_in(line, monkeypatch, install=None):
-    """One line of a shell block. What would install or build things has tests of its own; `pip install -e X` is `install(X)`."""
+    """One line of a shell block. What would install or build things has tests of its own; `pip
+    install -e X` is `install(X)`."""
     words = shlex.split(line, comments=True)
     if words[:3] == ["pip", "install", "-e"] and install is not None:
         install(words[3])
@@ -62,11 +64,15 @@ def sections(page):
     """Heading of a section (`## …`) → the numbers of its lines."""
     lines = Path(page).read_text(encoding="utf-8").splitlines()
     starts = [n for n, line in enumerate(lines, 1) if line.startswith("## ")]
-    return {lines[a - 1]: range(a, b) for a, b in zip(starts, [*starts[1:], len(lines) + 1], strict=True)}
+    return {
+        lines[a - 1]: range(a, b)
+        for a, b in zip(starts, [*starts[1:], len(lines) + 1], strict=True)
+    }
 
 
 def follow(page, monkeypatch, capsys, install=None, without=()):
-    """Run the blocks of a page in order; each ```text is what the block before it printed. How many were compared.
+    """Run the blocks of a page in order; each ```text is what the block before it printed. How many
+    were compared.
 
     Sections whose headings are in `without` are left out.
     """
@@ -79,7 +85,9 @@ def follow(page, monkeypatch, capsys, install=None, without=()):
             printed = None
         elif block.language == "text":
             if printed is not None:
-                assert printed == block.text, f"{page.name}:{block.line}: this is not what the block above prints"
+                assert printed == block.text, (
+                    f"{page.name}:{block.line}: this is not what the block above prints"
+                )
                 compared += 1
             printed = None
         elif block.language in ("python", "shell"):

@@ -1,4 +1,5 @@
-"""Real snapshot histories, where they are at hand: a folder beside the project that users do not have."""
+"""Real snapshot histories, where they are at hand: a folder beside the project that users do not
+have."""
 
 from __future__ import annotations
 
@@ -8,4 +9,6 @@ import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data"
 
-needs_data = pytest.mark.skipif(not FOLDER.is_dir(), reason="the real histories (../shared/data) are not here")
+needs_data = pytest.mark.skipif(
+    not FOLDER.is_dir(), reason="the real histories (../shared/data) are not here"
+)

@@ -1,4 +1,5 @@
-"""One provider in two versions: version 2 widens `n`, renames `w` to `price`, adds `zone`, and orders its columns anew."""
+"""One provider in two versions: version 2 widens `n`, renames `w` to `price`, adds `zone`, and
+orders its columns anew."""
 
 from __future__ import annotations
 
@@ -6,10 +7,18 @@ import polars as pl
 
 from titans import Provider, Schema
 
-V1 = Provider("small", Schema({"n": "Int32", "w": "Float32"}, score="n"), ("k",), distribution="small", version="1.0")
+V1 = Provider(
+    "small",
+    Schema({"n": "Int32", "w": "Float32"}, score="n"),
+    ("k",),
+    distribution="small",
+    version="1.0",
+)
 V2 = Provider(
     "small",
-    Schema({"zone": "String", "n": "Int64", "price": "Float64"}, version=2, renamed={2: {"w": "price"}}),
+    Schema(
+        {"zone": "String", "n": "Int64", "price": "Float64"}, version=2, renamed={2: {"w": "price"}}
+    ),
     ("k",),
     distribution="small",
     version="2.0",
@@ -37,13 +46,17 @@ def second(rows: dict[str, tuple]) -> pl.DataFrame:
 def first_changes(rows: dict[str, tuple | None]) -> pl.DataFrame:
     """`{"a": (1, 0.5), "b": None}` → change points of version 1: b is gone."""
     live = first({key: values or (None, None) for key, values in rows.items()})
-    return live.with_columns(Ceased=pl.Series([values is None for values in rows.values()], dtype=pl.Boolean))
+    return live.with_columns(
+        Ceased=pl.Series([values is None for values in rows.values()], dtype=pl.Boolean)
+    )
 
 
 def second_changes(rows: dict[str, tuple | None]) -> pl.DataFrame:
     """As `first_changes`, of version 2."""
     live = second({key: values or (None, None, None) for key, values in rows.items()})
-    return live.with_columns(Ceased=pl.Series([values is None for values in rows.values()], dtype=pl.Boolean))
+    return live.with_columns(
+        Ceased=pl.Series([values is None for values in rows.values()], dtype=pl.Boolean)
+    )
 
 
 def as_second(state: pl.DataFrame) -> dict[str, tuple]:

@@ -14,7 +14,9 @@ PAGE = DOCS / "testing.md"
 
 
 def test_the_tables_are_the_checks():
-    rows = dict(re.findall(r"^\| `(test_\w+)` \| (.+) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
+    rows = dict(
+        re.findall(r"^\| `(test_\w+)` \| (.+) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    )
     checks = {**ProviderConformance.checks, **StoreConformance.checks}
     assert rows == {name: inspect.getdoc(check).splitlines()[0] for name, check in checks.items()}
 
@@ -33,6 +35,11 @@ def test_the_lines_of_the_page_work(capsys):
 
 def test_plugins_are_asked_about_every_event_there_is():
     """Those of docs/operations.md, which lists all of them, and one that is not there."""
-    table = (DOCS / "operations.md").read_text(encoding="utf-8").partition("## Events")[2].partition("\n## ")[0]
+    table = (
+        (DOCS / "operations.md")
+        .read_text(encoding="utf-8")
+        .partition("## Events")[2]
+        .partition("\n## ")[0]
+    )
     documented = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
     assert set(EVENTS) == documented | {"an_event_of_a_later_version"}

@@ -1,4 +1,5 @@
-"""The kit is tested itself: every check rejects a mutant that has just the defect the check is there for."""
+"""The kit is tested itself: every check rejects a mutant that has just the defect the check is
+there for."""
 
 import importlib
 import re
@@ -52,7 +53,8 @@ def rejected(capsys, title, cases):
         lines.append(f"  {name:32} {check:74} {'rejected' if caught else outcome.status.upper()}")
         if not caught:
             problems.append(
-                f"{name}: {check} {outcome.status}, {outcome.message!r} instead of a message with {saying!r}"
+                f"{name}: {check} {outcome.status}, {outcome.message!r} instead of a message with "
+                f"{saying!r}"
             )
     with capsys.disabled():
         print(f"\n{title}\n" + "\n".join(lines))
@@ -101,7 +103,9 @@ def test_the_healthy_store_passes_every_check(mutants):
 
 def test_every_store_check_rejects_its_mutant(mutants, capsys):
     found = importlib.import_module("store_mutants").MUTANTS
-    cases = [(cls.__name__, store_suite(cls), check, saying) for cls, (check, saying) in found.items()]
+    cases = [
+        (cls.__name__, store_suite(cls), check, saying) for cls, (check, saying) in found.items()
+    ]
     problems = rejected(capsys, "Stores with one defect, and the check that rejects each", cases)
     assert not problems, "\n".join(problems)
     assert len(cases) >= 12

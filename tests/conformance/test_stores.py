@@ -85,5 +85,7 @@ class TestStoreOfAPackage(StoreConformance):
             def open_acme(url):
                 return places.setdefault(url, MemoryStore(url.partition("://")[2]))
             """,
-            name="acme", attribute="open_acme", group="titans.stores",
-        )  # fmt: skip
+            name="acme",
+            attribute="open_acme",
+            group="titans.stores",
+        )

@@ -1,4 +1,5 @@
-"""No check of a suite gets lost: not by deletion, not by an override, a mark or a plugin, unless a reason is given."""
+"""No check of a suite gets lost: not by deletion, not by an override, a mark or a plugin, unless a
+reason is given."""
 
 import pytest
 from fixtures_plugins import GOOD
@@ -15,10 +16,13 @@ COMPLETE = "test_no_check_is_missing_or_overridden_without_a_reason"
 def test_the_checks_are_counted():
     assert len(ProviderConformance.checks) >= 50
     assert len(StoreConformance.checks) >= 35
-    assert all(check.__doc__ for check in (*ProviderConformance.checks.values(), *StoreConformance.checks.values()))
+    assert all(
+        check.__doc__
+        for check in (*ProviderConformance.checks.values(), *StoreConformance.checks.values())
+    )
 
 
-# --- when the class is defined ----------------------------------------------------------------------------------------
+# --- when the class is defined --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("body", [{CHECK: None}, {CHECK: "later"}])
@@ -28,7 +32,9 @@ def test_a_deleted_check_refuses_the_class(body):
 
 
 def test_an_override_without_a_reason_refuses_the_class():
-    with pytest.raises(ConformanceError, match=f"{CHECK} is overridden without a reason.*overrides"):
+    with pytest.raises(
+        ConformanceError, match=f"{CHECK} is overridden without a reason.*overrides"
+    ):
 
         class TestX(ProviderConformance):
             provider = "aws"
@@ -53,7 +59,9 @@ def test_a_reason_must_say_something(reason):
 
 
 def test_an_override_of_nothing_names_the_check_that_was_meant():
-    with pytest.raises(ConformanceError, match=f"test_nul_stays_null overrides no check; did you mean {CHECK}"):
+    with pytest.raises(
+        ConformanceError, match=f"test_nul_stays_null overrides no check; did you mean {CHECK}"
+    ):
 
         class TestX(ProviderConformance):
             provider = "aws"
@@ -85,7 +93,7 @@ def test_own_tests_beside_the_checks_are_welcome():
     assert set(TestX.checks) == set(ProviderConformance.checks)
 
 
-# --- when it runs -----------------------------------------------------------------------------------------------------
+# --- when it runs ---------------------------------------------------------------------------------
 
 
 def completeness(cls):
@@ -130,10 +138,14 @@ def test_marks_without_a_reason_fail_the_suite(mark):
 
 
 @pytest.mark.parametrize(
-    "mark", [pytest.mark.skip("why"), pytest.mark.skip(reason="why"), pytest.mark.xfail(reason="why")]
+    "mark",
+    [pytest.mark.skip("why"), pytest.mark.skip(reason="why"), pytest.mark.xfail(reason="why")],
 )
 def test_marks_with_a_reason_do_not(mark):
-    assert completeness(mark(type("TestX", (ProviderConformance,), {"provider": "aws"}))) == ("passed", "")
+    assert completeness(mark(type("TestX", (ProviderConformance,), {"provider": "aws"}))) == (
+        "passed",
+        "",
+    )
 
 
 def test_run_says_what_became_of_each_check():
@@ -151,7 +163,12 @@ def test_run_says_what_became_of_each_check():
         def test_events_do_not_raise(self):
             raise KeyError("oh")
 
-    names = ["test_the_plugin_loads", CHECK, "test_any_text_can_be_a_key", "test_events_do_not_raise"]
+    names = [
+        "test_the_plugin_loads",
+        CHECK,
+        "test_any_text_can_be_a_key",
+        "test_events_do_not_raise",
+    ]
     found = {outcome.check: outcome for outcome in run(TestX, only=names)}
     assert [found[name].status for name in names] == ["failed", "passed", "skipped", "error"]
     assert "Unknown provider 'no-such-provider'" in found["test_the_plugin_loads"].message
@@ -162,7 +179,7 @@ def test_run_says_what_became_of_each_check():
         run(TestX, only=["test_nonsense"])
 
 
-# --- in a test run ----------------------------------------------------------------------------------------------------
+# --- in a test run --------------------------------------------------------------------------------
 
 MODULE = """
     import pytest
@@ -178,16 +195,22 @@ MODULE = """
 
 def test_a_suite_is_collected_and_overrides_are_shown(pytester):
     pytester.makepyfile(MODULE)
-    result = pytester.runpytest_subprocess("-q", "-k", "null_stays or overridden_without", "-p", "no:cacheprovider")
+    result = pytester.runpytest_subprocess(
+        "-q", "-k", "null_stays or overridden_without", "-p", "no:cacheprovider"
+    )
     result.assert_outcomes(passed=2, deselected=len(ProviderConformance.checks) - 2)
-    result.stdout.fnmatch_lines(["*TITANS conformance: overridden checks*", f"TestGcp.{CHECK}: gaps are welcome here"])
+    result.stdout.fnmatch_lines(
+        ["*TITANS conformance: overridden checks*", f"TestGcp.{CHECK}: gaps are welcome here"]
+    )
 
 
 def test_a_class_without_a_check_ends_the_run_with_the_reason(pytester):
     pytester.makepyfile(MODULE.replace('@overrides("gaps are welcome here")', ""))
     result = pytester.runpytest_subprocess("-q", "-p", "no:cacheprovider")
     assert result.ret != 0
-    result.stdout.fnmatch_lines([f"*ConformanceError: TestGcp: the check {CHECK} is overridden without a reason*"])
+    result.stdout.fnmatch_lines(
+        [f"*ConformanceError: TestGcp: the check {CHECK} is overridden without a reason*"]
+    )
 
 
 @pytest.mark.parametrize("mark", ["skip", "skipif(True, reason='')", "xfail"])
@@ -197,15 +220,29 @@ def test_marks_on_class_and_module_without_a_reason_fail_every_check(pytester, m
         MODULE.replace("class TestGcp", f"pytestmark = pytest.mark.{mark}\n    class TestGcp"),
     ):
         pytester.makepyfile(test_marked=text)
-        result = pytester.runpytest_subprocess("-q", "-k", "null_stays or overridden_without", "-p", "no:cacheprovider")
-        assert result.parseoutcomes() == {"errors": 2, "deselected": len(ProviderConformance.checks) - 2}
+        result = pytester.runpytest_subprocess(
+            "-q", "-k", "null_stays or overridden_without", "-p", "no:cacheprovider"
+        )
+        assert result.parseoutcomes() == {
+            "errors": 2,
+            "deselected": len(ProviderConformance.checks) - 2,
+        }
         result.stdout.fnmatch_lines(
-            [f"*the check {CHECK} is marked with pytest.mark.{mark.partition('(')[0]} without a reason*"]
+            [
+                (
+                    f"*the check {CHECK} is marked with pytest.mark.{mark.partition('(')[0]} without a "
+                    "reason*"
+                )
+            ]
         )
 
 
 def test_a_mark_with_a_reason_is_respected(pytester):
-    pytester.makepyfile(MODULE.replace("class TestGcp", "@pytest.mark.skip(reason='moving house')\n    class TestGcp"))
+    pytester.makepyfile(
+        MODULE.replace(
+            "class TestGcp", "@pytest.mark.skip(reason='moving house')\n    class TestGcp"
+        )
+    )
     result = pytester.runpytest_subprocess("-q", "-k", "null_stays", "-p", "no:cacheprovider")
     assert result.parseoutcomes()["skipped"] == 1
 
@@ -220,7 +257,9 @@ def test_checks_that_a_conftest_takes_out_end_the_run(pytester):
     )
     result = pytester.runpytest_subprocess("-q", "-p", "no:cacheprovider")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*1 check(s) of a TITANS conformance suite were taken out*test_rows_survive_parquet*"])
+    result.stderr.fnmatch_lines(
+        ["*1 check(s) of a TITANS conformance suite were taken out*test_rows_survive_parquet*"]
+    )
 
 
 def test_the_plugin_is_light_and_leaves_other_tests_alone(pytester):
@@ -261,7 +300,9 @@ def test_without_the_extra_the_error_names_it(pytester):
         """
     )
     result = pytester.runpython("probe.py")
-    result.stdout.fnmatch_lines(["the conformance kit needs hypothesis: pip install 'titans-core?testing?'"])
+    result.stdout.fnmatch_lines(
+        ["the conformance kit needs hypothesis: pip install 'titans-core?testing?'"]
+    )
 
 
 def test_every_public_name_is_there():
@@ -293,7 +334,10 @@ def test_a_provider_without_example_data_is_checked_with_made_up_snapshots(site)
 def test_a_provider_made_by_hand_is_checked_as_far_as_it_goes():
     class TestX(ProviderConformance):
         provider = Provider(
-            "hand", Schema({"v": "Int64"}, unobserved={"v": -1}), ("k",), layout=PathLayout(slot_minutes=60)
+            "hand",
+            Schema({"v": "Int64"}, unobserved={"v": -1}),
+            ("k",),
+            layout=PathLayout(slot_minutes=60),
         )
 
     outcomes = run(TestX)

@@ -1,4 +1,5 @@
-"""Broken plugins beside healthy ones, in processes of their own: each has its one message, and hurts nobody else."""
+"""Broken plugins beside healthy ones, in processes of their own: each has its one message, and
+hurts nobody else."""
 
 import json
 import os
@@ -13,15 +14,33 @@ from titans.events import GROUP as OBSERVERS
 OBSERVER = "from titans import hookimpl\nTITANS_API = 1\n@hookimpl\ndef titans_event(event): pass\n"
 
 BAD = {
-    "raises": ("raise RuntimeError('out of coffee')", "it cannot be imported: RuntimeError: out of coffee."),
-    "future": (GOOD.replace("TITANS_API = 1", "TITANS_API = 2"), "it was built for plugin API 2, but titans-core"),
+    "raises": (
+        "raise RuntimeError('out of coffee')",
+        "it cannot be imported: RuntimeError: out of coffee.",
+    ),
+    "future": (
+        GOOD.replace("TITANS_API = 1", "TITANS_API = 2"),
+        "it was built for plugin API 2, but titans-core",
+    ),
     "misspelt": (
         GOOD + "@hookimpl\ndef titans_normalise(frame): return frame",
-        "it implements a hook titans_normalise that TITANS does not know; did you mean titans_normalize?",
+        (
+            "it implements a hook titans_normalise that TITANS does not know; did you mean "
+            "titans_normalize?"
+        ),
     ),
-    "keyless": (HEAD + SCHEMA, "it does not implement titans_pk_columns; a provider needs titans_schema and titans_pk_columns"),
-    "twofold": (HEAD + SCHEMA + KEY.replace("Type", "Price"), "'Price' is both a key and a value column; keep one"),
-}  # fmt: skip
+    "keyless": (
+        HEAD + SCHEMA,
+        (
+            "it does not implement titans_pk_columns; a provider needs titans_schema and "
+            "titans_pk_columns"
+        ),
+    ),
+    "twofold": (
+        HEAD + SCHEMA + KEY.replace("Type", "Price"),
+        "'Price' is both a key and a value column; keep one",
+    ),
+}
 
 
 @pytest.fixture
@@ -31,7 +50,10 @@ def bad(site):
         site.add(code, name=name, distribution=f"{name}-titans")
     site.add(name="aws", distribution="rival-aws", version="2.0")
     site.add(
-        OBSERVER.replace("titans_event", "titans_evnet"), name="deaf", distribution="deaf-observer", group=OBSERVERS
+        OBSERVER.replace("titans_event", "titans_evnet"),
+        name="deaf",
+        distribution="deaf-observer",
+        group=OBSERVERS,
     )
     site.add(OBSERVER, name="watcher", distribution="watcher-observer", group=OBSERVERS)
     site.add()
@@ -39,9 +61,16 @@ def bad(site):
 
 
 def started(site, *command):
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("TITANS")} | {"PYTHONPATH": str(site.folder)}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("TITANS")} | {
+        "PYTHONPATH": str(site.folder)
+    }
     return subprocess.run(
-        [sys.executable, *command], capture_output=True, text=True, env=environment, cwd=site.folder.parent, timeout=120
+        [sys.executable, *command],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=site.folder.parent,
+        timeout=120,
     )
 
 
@@ -62,20 +91,39 @@ def test_the_list_shows_each_with_its_one_message_and_the_healthy_ones(bad):
     for name, (_, message) in BAD.items():
         assert listed.count(message) == 1, message
         assert f"{name}: " in listed
-    assert listed.count("aws: the name is claimed 2 times: rival-aws 2.0") == 2  # for the one and for the other
+    assert (
+        listed.count("aws: the name is claimed 2 times: rival-aws 2.0") == 2
+    )  # for the one and for the other
     assert listed.count("deaf: it implements a hook titans_evnet that TITANS does not know") == 1
-    rows = {(row["distribution"], row["name"]): row for row in json.loads(titans(bad, "plugins", "--json").stdout)}
-    assert {name: rows[f"{name}-titans", name]["status"] for name in BAD} == dict.fromkeys(BAD, "broken")
-    assert [row["status"] for (_, name), row in rows.items() if name == "aws"] == ["duplicate", "duplicate"]
-    assert {rows["titans-azure", "azure"]["status"], rows["acme-titans", "acme"]["status"]} == {"loaded"}
-    assert (rows["deaf-observer", "deaf"]["kind"], rows["deaf-observer", "deaf"]["status"]) == ("observer", "broken")
+    rows = {
+        (row["distribution"], row["name"]): row
+        for row in json.loads(titans(bad, "plugins", "--json").stdout)
+    }
+    assert {name: rows[f"{name}-titans", name]["status"] for name in BAD} == dict.fromkeys(
+        BAD, "broken"
+    )
+    assert [row["status"] for (_, name), row in rows.items() if name == "aws"] == [
+        "duplicate",
+        "duplicate",
+    ]
+    assert {rows["titans-azure", "azure"]["status"], rows["acme-titans", "acme"]["status"]} == {
+        "loaded"
+    }
+    assert (rows["deaf-observer", "deaf"]["kind"], rows["deaf-observer", "deaf"]["status"]) == (
+        "observer",
+        "broken",
+    )
     assert rows["watcher-observer", "watcher"]["status"] == "loaded"
 
 
 @pytest.mark.parametrize("name", [*BAD, "aws"])
 def test_who_asks_for_a_bad_one_gets_its_message_in_one_line(bad, name):
     done = titans(bad, "latest", "--provider", name)
-    message = BAD[name][1] if name in BAD else "TITANS does not choose between them: uninstall all but one"
+    message = (
+        BAD[name][1]
+        if name in BAD
+        else "TITANS does not choose between them: uninstall all but one"
+    )
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert message in done.stderr
@@ -118,11 +166,12 @@ print(list(archive.store.list()))
 """,
     )
     assert done.stdout.splitlines() == [
-        "provider 'acme': key column(s) Type missing; the key is Type, the frame has Sort, Price", "[]",
-    ]  # fmt: skip
+        "provider 'acme': key column(s) Type missing; the key is Type, the frame has Sort, Price",
+        "[]",
+    ]
 
 
-# --- what it costs ----------------------------------------------------------------------------------------------------
+# --- what it costs --------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
-"""The benchmarks run, and what they compare and assert is right; their times are nobody's business here."""
+"""The benchmarks run, and what they compare and assert is right; their times are nobody's business
+here."""
 
 import json
 import os
@@ -24,9 +25,13 @@ pytestmark = pytest.mark.xdist_group("benchmarks")
 
 def run(*command, **environment):
     done = subprocess.run(
-        [sys.executable, *map(str, command)], capture_output=True, text=True, check=False, cwd=ROOT,
+        [sys.executable, *map(str, command)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
         env={**os.environ, **environment},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -45,7 +50,7 @@ def rows(slots):
     return pl.concat(slots).sort([*KEY, "Time"])
 
 
-# --- the workload -----------------------------------------------------------------------------------------------------
+# --- the workload ---------------------------------------------------------------------------------
 
 
 def test_the_workload_is_the_same_every_time(slots):
@@ -71,13 +76,18 @@ def test_change_points_lead_to_the_snapshots_and_each_changes_something():
 
 def test_a_few_keys_change_much_more_often_than_most():
     keys = 5000
-    counts = pl.concat(list(change_points(SLOTS, keys))[1:]).group_by(KEY).len()["len"].sort(descending=True)
+    counts = (
+        pl.concat(list(change_points(SLOTS, keys))[1:])
+        .group_by(KEY)
+        .len()["len"]
+        .sort(descending=True)
+    )
     assert 0.03 < counts.sum() / (keys * (SLOTS - 1)) < 0.06
     assert counts[10] > 0.8 * SLOTS
     assert counts.len() < 0.7 * keys  # the others never did
 
 
-# --- the comparison ---------------------------------------------------------------------------------------------------
+# --- the comparison -------------------------------------------------------------------------------
 
 
 def test_the_reference_agrees_with_dicts(rows):
@@ -100,7 +110,9 @@ def test_the_reference_agrees_with_dicts(rows):
         assert mean == pytest.approx(sum(prices[region, day]) / len(prices.pop((region, day))))
     assert not prices
     key = asked["history"][0]["key"]
-    assert expected(rows, "history", {"key": key}).rows() == [r for r in rows.rows() if r[:3] == tuple(key.values())]
+    assert expected(rows, "history", {"key": key}).rows() == [
+        r for r in rows.rows() if r[:3] == tuple(key.values())
+    ]
 
 
 def test_a_wrong_answer_is_noticed(rows):
@@ -117,7 +129,8 @@ def test_a_wrong_answer_is_noticed(rows):
 
 @pytest.mark.parametrize("name", ["titans", "parquet", "duckdb"])
 def test_a_peer_answers_right(name, slots, rows, tmp_path):
-    """The peers that need nothing beyond what the tests have; the others are checked whenever they are measured."""
+    """The peers that need nothing beyond what the tests have; the others are checked whenever they
+    are measured."""
     peer = PEERS[name](tmp_path)
     peer.load()
     peer.setup()
@@ -134,7 +147,9 @@ def test_a_peer_answers_right(name, slots, rows, tmp_path):
 
 def test_every_peer_answers_every_question():
     assert all(
-        getattr(peer, question) is not getattr(Peer, question) for peer in PEERS.values() for question in QUESTIONS
+        getattr(peer, question) is not getattr(Peer, question)
+        for peer in PEERS.values()
+        for question in QUESTIONS
     )
 
 
@@ -166,22 +181,41 @@ def test_the_machine_is_described_without_names():
     assert str(ROOT) not in told
 
 
-# --- the others -------------------------------------------------------------------------------------------------------
+# --- the others -----------------------------------------------------------------------------------
 
 
 def test_micro_benchmarks_run():
     out = run(
-        "-m", "pytest", "benchmarks/test_micro.py", "-q", "--benchmark-disable", "-p", "no:cacheprovider",
-        TITANS_BENCH_KEYS="400", TITANS_BENCH_ROUNDS="2",
-    )  # fmt: skip
+        "-m",
+        "pytest",
+        "benchmarks/test_micro.py",
+        "-q",
+        "--benchmark-disable",
+        "-p",
+        "no:cacheprovider",
+        TITANS_BENCH_KEYS="400",
+        TITANS_BENCH_ROUNDS="2",
+    )
     assert " passed" in out
     assert "skipped" not in out
 
 
 def test_growth_runs(tmp_path):
-    run("benchmarks/growth.py", "--keys", 300, "--slots", 20, "--slots-a-month", 18, "--results", tmp_path)
+    run(
+        "benchmarks/growth.py",
+        "--keys",
+        300,
+        "--slots",
+        20,
+        "--slots-a-month",
+        18,
+        "--results",
+        tmp_path,
+    )
     _, *measured = lines(tmp_path, "growth")
-    assert [line["month"] for line in measured if line["kind"] == "month"] == [str(month) for month in MONTHS]
+    assert [line["month"] for line in measured if line["kind"] == "month"] == [
+        str(month) for month in MONTHS
+    ]
     (keys,) = (line for line in measured if line["kind"] == "keys")
     assert keys["p50_ms"] <= keys["max_ms"]
 
@@ -192,7 +226,10 @@ def test_nothing_grows_in_a_short_year(snapshots):
     costs = [year.step(month, 20) for month in MONTHS]
     assert grown(costs) == []
     assert year.check_all() == 12 * 9
-    assert all(cost.files_a_state and cost.calls_a_slot >= 4 and cost.manifest_bytes > 1000 for cost in costs)
+    assert all(
+        cost.files_a_state and cost.calls_a_slot >= 4 and cost.manifest_bytes > 1000
+        for cost in costs
+    )
 
 
 @pytest.mark.parametrize("field", ["calls_a_slot", "most_calls", "files_a_state", "manifest_bytes"])
@@ -214,5 +251,7 @@ def test_a_wrong_state_is_noticed_in_the_year():
 
 def test_the_page_says_what_the_results_say():
     text = PAGE.read_text()
-    assert filled(text, RESULTS) == text, "run `make bench` and its kin, or python benchmarks/report.py"
+    assert filled(text, RESULTS) == text, (
+        "run `make bench` and its kin, or python benchmarks/report.py"
+    )
     assert "<!-- end -->" in text

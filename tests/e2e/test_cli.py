@@ -14,7 +14,12 @@ import titans
 from titans.cli.app import run
 from titans.cli.output import sparkline
 
-ROWS = {"InstanceType": ["n1", "n2"], "Region": ["r1", "r1"], "Score": [3, 2], "SpotPrice": [0.5, 0.25]}
+ROWS = {
+    "InstanceType": ["n1", "n2"],
+    "Region": ["r1", "r1"],
+    "Score": [3, 2],
+    "SpotPrice": [0.5, 0.25],
+}
 
 
 @pytest.fixture
@@ -58,7 +63,9 @@ def test_state_is_a_table_and_every_other_format(cli, archive, tmp_path):
     _, out, _ = cli("state", "--at", "2026-02-01T07:13+09:00", *where(archive), "--format", "json")
     assert [row["SpotPrice"] for row in json.loads(out)] == [1.5, 0.25]
     for name in ("s.parquet", "s.csv", "s.json"):
-        code, _, err = cli("state", "--at", "2026-01-31T22:13Z", *where(archive), "--out", tmp_path / name)
+        code, _, err = cli(
+            "state", "--at", "2026-01-31T22:13Z", *where(archive), "--out", tmp_path / name
+        )
         assert (code, "2 rows in" in err) == (0, True)
     assert pl.read_parquet(tmp_path / "s.parquet").equals(expected)
 
@@ -66,10 +73,26 @@ def test_state_is_a_table_and_every_other_format(cli, archive, tmp_path):
 def test_latest_history_changes_and_status_answer(cli, archive):
     _, out, _ = cli("latest", *where(archive), "--format", "json")
     assert [row["SpotPrice"] for row in json.loads(out)] == [2.5, 0.25]
-    _, out, _ = cli("history", "--key", "InstanceType=n1", "--key", "Region=r1", *where(archive), "--format", "json")
+    _, out, _ = cli(
+        "history",
+        "--key",
+        "InstanceType=n1",
+        "--key",
+        "Region=r1",
+        *where(archive),
+        "--format",
+        "json",
+    )
     assert [row["SpotPrice"] for row in json.loads(out)] == [0.5, 1.5, 2.5]
     _, out, _ = cli(
-        "changes", "--from", "2026-01-31T22:10Z", "--to", "2026-01-31T22:20Z", *where(archive), "--format", "json"
+        "changes",
+        "--from",
+        "2026-01-31T22:10Z",
+        "--to",
+        "2026-01-31T22:20Z",
+        *where(archive),
+        "--format",
+        "json",
     )
     assert [(row["InstanceType"], row["SpotPrice"]) for row in json.loads(out)] == [("n1", 1.5)]
     _, out, _ = cli("status", *where(archive))
@@ -86,17 +109,25 @@ def test_the_other_questions_answer_as_the_archive_does(cli, archive):
         return json.loads(out)
 
     (moved,) = asked("diff", "--from", "2026-01-31T22:00Z", "--to", "2026-01-31T22:20Z")
-    assert (moved["change"], moved["SpotPrice_old"], moved["SpotPrice_new"]) == ("changed", 0.5, 2.5)
+    assert (moved["change"], moved["SpotPrice_old"], moved["SpotPrice_new"]) == (
+        "changed",
+        0.5,
+        2.5,
+    )
     grid = asked("grid", *span, "--every", "10m", "--column", "SpotPrice")
     assert [row["SpotPrice"] for row in grid] == [0.5, 1.5, 2.5, 0.25, 0.25, 0.25]
     assert [row["valid_to"] is None for row in asked("intervals")] == [False, False, True, True]
     assert [row["status"] for row in asked("coverage", *span)] == ["observed"] * 3
     assert sum(row["rows"] for row in asked("files")) == 4
-    assert asked("sql", "select max(SpotPrice) as top from state(at := '2026-01-31T22:10Z')") == [{"top": 1.5}]
+    assert asked("sql", "select max(SpotPrice) as top from state(at := '2026-01-31T22:10Z')") == [
+        {"top": 1.5}
+    ]
 
 
 def test_a_diff_on_a_terminal_shows_what_differs(cli, archive):
-    _, out, _ = cli("diff", "--from", "2026-01-31T22:00Z", "--to", "2026-01-31T22:20Z", *where(archive))
+    _, out, _ = cli(
+        "diff", "--from", "2026-01-31T22:00Z", "--to", "2026-01-31T22:20Z", *where(archive)
+    )
     assert "SpotPrice_new" in out
     assert "OndemandPrice" not in out
 
@@ -113,23 +144,38 @@ def test_a_month_is_sealed(cli, archive):
 
 def test_upload_and_compact(cli, tmp_path):
     pl.DataFrame(ROWS).write_csv(tmp_path / "changed.csv")
-    pl.DataFrame({"InstanceType": ["n9"], "Region": ["r1"]}).write_parquet(tmp_path / "removed.parquet")
+    pl.DataFrame({"InstanceType": ["n9"], "Region": ["r1"]}).write_parquet(
+        tmp_path / "removed.parquet"
+    )
     options = ("--at", "2026-01-23T14:23Z", "-p", "gcp", "--store", tmp_path / "data")
-    code, out, _ = cli("upload", tmp_path / "changed.csv", "--removed", tmp_path / "removed.parquet", *options)
+    code, out, _ = cli(
+        "upload", tmp_path / "changed.csv", "--removed", tmp_path / "removed.parquet", *options
+    )
     assert (code, out.strip()) == (0, "parquet_cp_hot/gcp/2026/01/23/14-20.parquet")
     code, out, _ = cli("compact", "-p", "gcp", "--store", tmp_path / "data")
     assert (code, "1 slot(s) adopted" in out) == (0, True)
     rows = titans.open(tmp_path / "data", provider="gcp").changes()
-    assert rows.select("InstanceType", "Ceased").rows() == [("n1", False), ("n2", False), ("n9", True)]
+    assert rows.select("InstanceType", "Ceased").rows() == [
+        ("n1", False),
+        ("n2", False),
+        ("n9", True),
+    ]
 
 
 def test_replay_takes_a_table_in_any_order_and_says_what_it_did(cli, tmp_path):
     table = pl.concat(
-        [pl.DataFrame(ROWS | {"SpotPrice": [0.5, n / 4]}).with_columns(Time=pl.lit(at(n))) for n in range(4)]
+        [
+            pl.DataFrame(ROWS | {"SpotPrice": [0.5, n / 4]}).with_columns(Time=pl.lit(at(n)))
+            for n in range(4)
+        ]
     )
     table.sample(fraction=1, shuffle=True, seed=3).write_parquet(tmp_path / "t.parquet")
     code, out, _ = cli("replay", tmp_path / "t.parquet", "-p", "gcp", "--store", tmp_path / "data")
-    assert (code, "4 snapshots, 8 rows: 4 ingested" in out, "5 change points stored" in out) == (0, True, True)
+    assert (code, "4 snapshots, 8 rows: 4 ingested" in out, "5 change points stored" in out) == (
+        0,
+        True,
+        True,
+    )
     _, out, _ = cli("replay", tmp_path / "t.parquet", "-p", "gcp", "--store", tmp_path / "data")
     assert "4 already" in out
     assert "nothing new" in out
@@ -151,7 +197,11 @@ def test_demo_shows_a_day_of_every_installed_provider(cli, tmp_path):
 
 def test_what_demo_says_to_try_next_works(cli, tmp_path):
     _, out, _ = cli("demo", "--folder", tmp_path / "demo", "--slots", "17", "--keys", "60")
-    lines = [line.strip() for line in out.partition("Try next")[2].splitlines() if line.strip().startswith("titans ")]
+    lines = [
+        line.strip()
+        for line in out.partition("Try next")[2].splitlines()
+        if line.strip().startswith("titans ")
+    ]
     assert len(lines) == 4
     for line in lines:
         arguments = [a if a != "hour.csv" else str(tmp_path / a) for a in shlex.split(line)[1:]]
@@ -194,7 +244,9 @@ def test_a_broken_plugin_is_shown_and_the_others_work(cli, site):
         (("replay", "missing.parquet", "-p", "gcp"), 2, "does not exist"),
     ],
 )
-def test_errors_are_one_line_and_say_by_their_code_whose_they_are(cli, tmp_path, monkeypatch, arguments, code, message):
+def test_errors_are_one_line_and_say_by_their_code_whose_they_are(
+    cli, tmp_path, monkeypatch, arguments, code, message
+):
     monkeypatch.chdir(tmp_path)
     found, _, err = cli(*arguments)
     assert (found, message in err) == (code, True), err

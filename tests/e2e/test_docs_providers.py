@@ -1,4 +1,5 @@
-"""docs/providers.md is followed by somebody who has its packages installed; its reference is that of the code."""
+"""docs/providers.md is followed by somebody who has its packages installed; its reference is that
+of the code."""
 
 import inspect
 import re
@@ -20,7 +21,8 @@ OTHERS = ("## Schema version 2", "## Hourly slots")
 
 @pytest.fixture
 def install(reader, monkeypatch):
-    """Builds a package of the page from what it shows, and puts it where an installer would. What is installed so far."""
+    """Builds a package of the page from what it shows, and puts it where an installer would. What
+    is installed so far."""
     source, dist = reader / "shown", reader / "dist"
     for block in blocks(PAGE):
         if block.name.startswith("titans-"):
@@ -28,7 +30,16 @@ def install(reader, monkeypatch):
             (source / block.name).write_text(block.text)
 
     def installed(package):
-        command = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", dist, source / package]
+        command = [
+            sys.executable,
+            "-m",
+            "build",
+            "--no-isolation",
+            "--wheel",
+            "--outdir",
+            dist,
+            source / package,
+        ]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         (wheel,) = dist.glob(f"{package.replace('-', '_')}-*.whl")
@@ -50,7 +61,9 @@ def test_the_page_works_and_prints_what_it_says(install, reader, monkeypatch, ca
 
 
 def test_every_hook_has_an_entry_with_its_signature():
-    headings = re.findall(r"^### `(titans_\w+)(.*)`$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    headings = re.findall(
+        r"^### `(titans_\w+)(.*)`$", PAGE.read_text(encoding="utf-8"), re.MULTILINE
+    )
     hooks = {
         name: str(inspect.signature(getattr(ProviderSpec, name)))
         .replace("'", "")

@@ -15,7 +15,8 @@ NAMES = [project.parent.name for project in EXAMPLES]
 
 @pytest.fixture(scope="module")
 def build(tmp_path_factory):
-    """Builds the wheel of an example and unpacks it: the folder that holds it, as an installer would leave it."""
+    """Builds the wheel of an example and unpacks it: the folder that holds it, as an installer
+    would leave it."""
 
     def built(name):
         out = tmp_path_factory.mktemp(name)
@@ -41,16 +42,36 @@ def test_an_example_is_complete_and_its_tests_pass(name, build, tmp_path):
     assert list(site.glob("*.dist-info/licenses/LICENSE"))
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("TITANS", "PYTEST"))}
     environment |= {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}
-    options = ["-q", "-p", "no:cacheprovider", "-c", project / "pyproject.toml", "--rootdir", project]
-    said = call(sys.executable, "-m", "pytest", *options, project / "tests", cwd=tmp_path, env=environment)
+    options = [
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        project / "pyproject.toml",
+        "--rootdir",
+        project,
+    ]
+    said = call(
+        sys.executable, "-m", "pytest", *options, project / "tests", cwd=tmp_path, env=environment
+    )
     assert " passed" in said
     assert "skipped" not in said
 
     code = "from titans.cli import main; main()"
-    (entry,) = json.loads(call(sys.executable, "-c", code, "plugins", "--json", env=environment, cwd=tmp_path))[3:]
+    (entry,) = json.loads(
+        call(sys.executable, "-c", code, "plugins", "--json", env=environment, cwd=tmp_path)
+    )[3:]
     assert (entry["kind"], entry["distribution"], entry["status"]) == ("observer", name, "loaded")
     report = call(
-        sys.executable, "-c", code, "plugins", "doctor", entry["name"], "--json", env=environment, cwd=tmp_path
+        sys.executable,
+        "-c",
+        code,
+        "plugins",
+        "doctor",
+        entry["name"],
+        "--json",
+        env=environment,
+        cwd=tmp_path,
     )
     (found,) = json.loads(report)
     assert (found["healthy"], found["advice"]) == (True, [])

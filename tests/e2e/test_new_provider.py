@@ -1,4 +1,5 @@
-"""`titans new-provider`: what it writes is a package that installs, passes its own tests, and builds."""
+"""`titans new-provider`: what it writes is a package that installs, passes its own tests, and
+builds."""
 
 import os
 import re
@@ -22,18 +23,52 @@ BIN = Path(sys.executable).parent
 def new_provider(folder, *arguments):
     """Without a terminal, as in CI."""
     return subprocess.run(
-        [BIN / "titans", "new-provider", *arguments], cwd=folder, capture_output=True, text=True, check=False,
-        stdin=subprocess.DEVNULL, timeout=60,
-    )  # fmt: skip
+        [BIN / "titans", "new-provider", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+    )
 
 
 PLAIN = ("newcloud",)
 FULL = (
-    "deep-sea", "--directory", "elsewhere", "--key", "Probe", "--value", "Temperature:Float32", "--value", "Depth:UInt16",
-    "--value", "Kind:String", "--value", "Open:Boolean", "--value", "Since:Date", "--value", "Salt:Int64", "--score", "Depth",
-    "--unobserved", "Salt=-1", "--unobserved", "Temperature=-999", "--slot-minutes", "60", "--license", "mit", "--author",
-    'Jo "J" O\'Hara \\ sons', "--description", 'What probes "see" below', "--repository", "https://example.org/jo/titans-deep-sea",
-)  # fmt: skip
+    "deep-sea",
+    "--directory",
+    "elsewhere",
+    "--key",
+    "Probe",
+    "--value",
+    "Temperature:Float32",
+    "--value",
+    "Depth:UInt16",
+    "--value",
+    "Kind:String",
+    "--value",
+    "Open:Boolean",
+    "--value",
+    "Since:Date",
+    "--value",
+    "Salt:Int64",
+    "--score",
+    "Depth",
+    "--unobserved",
+    "Salt=-1",
+    "--unobserved",
+    "Temperature=-999",
+    "--slot-minutes",
+    "60",
+    "--license",
+    "mit",
+    "--author",
+    'Jo "J" O\'Hara \\ sons',
+    "--description",
+    'What probes "see" below',
+    "--repository",
+    "https://example.org/jo/titans-deep-sea",
+)
 
 
 @pytest.mark.parametrize("arguments", [PLAIN, FULL], ids=["defaults", "every-option"])
@@ -45,13 +80,33 @@ def test_a_new_package_installs_passes_its_tests_and_builds(tmp_path, arguments)
 
     site = tmp_path / "site"
     call(
-        BIN / "uv", "pip", "install", "--quiet", "--offline", "--no-deps", "--no-build-isolation", "--python", sys.executable,
-        "--target", site, folder, cwd=tmp_path,
-    )  # fmt: skip
+        BIN / "uv",
+        "pip",
+        "install",
+        "--quiet",
+        "--offline",
+        "--no-deps",
+        "--no-build-isolation",
+        "--python",
+        sys.executable,
+        "--target",
+        site,
+        folder,
+        cwd=tmp_path,
+    )
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("TITANS", "PYTEST"))}
     environment["PYTHONPATH"] = str(site)
     out = call(
-        sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", cwd=folder, env=environment
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-W",
+        "error",
+        "-p",
+        "no:cacheprovider",
+        cwd=folder,
+        env=environment,
     )
     assert f"{len(ProviderConformance.checks) + 2} passed" in out, out
     assert "skipped" not in out
@@ -60,7 +115,16 @@ def test_a_new_package_installs_passes_its_tests_and_builds(tmp_path, arguments)
 
     call(BIN / "ruff", "check", "--no-cache", cwd=folder)
     call(BIN / "ruff", "format", "--check", "--no-cache", cwd=folder)
-    call(sys.executable, "-m", "build", "--no-isolation", "--outdir", tmp_path / "dist", folder, cwd=tmp_path)
+    call(
+        sys.executable,
+        "-m",
+        "build",
+        "--no-isolation",
+        "--outdir",
+        tmp_path / "dist",
+        folder,
+        cwd=tmp_path,
+    )
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert any(name.endswith("licenses/LICENSE") for name in names)
@@ -80,7 +144,8 @@ def test_the_package_is_bounded_to_this_core_and_names_its_entry_point():
 
 
 @pytest.mark.parametrize(
-    ("version", "bounds"), [("0.1.0", ">=0.1,<0.2"), ("1.4.2", ">=1.4,<2"), ("0.12.0rc1", ">=0.12,<0.13")]
+    ("version", "bounds"),
+    [("0.1.0", ">=0.1,<0.2"), ("1.4.2", ">=1.4,<2"), ("0.12.0rc1", ">=0.12,<0.13")],
 )
 def test_bounds_follow_the_version_of_the_core(monkeypatch, version, bounds):
     monkeypatch.setattr("importlib.metadata.version", lambda _: version)
@@ -122,7 +187,11 @@ REFUSED = {
     ("newcloud", "--score", "Rank"): "score column 'Rank' is not among the columns",
     ("newcloud", "--unobserved", "Price=low"): "'low' is no number",
     ("newcloud", "--unobserved", "Prize=-1"): "sentinel for 'Prize'",
-    ("newcloud", "--slot-minutes", "7"): "slot_minutes must be a whole number of minutes that divides a day",
+    (
+        "newcloud",
+        "--slot-minutes",
+        "7",
+    ): "slot_minutes must be a whole number of minutes that divides a day",
     ("newcloud", "--license", "gpl"): "'gpl' is not one of",
     ("newcloud", "--repository", "my repo"): "a repository is a URL",
     ("newcloud", "--directory", "no/such/folder"): "there is no folder",

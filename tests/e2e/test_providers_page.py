@@ -14,7 +14,11 @@ def test_the_recipes_of_other_schemas_and_slots_work(site, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     lines = PAGE.read_text(encoding="utf-8").splitlines()
     headings = [n for n, line in enumerate(lines) if line.startswith("## ")]
-    parts = [(n, min([h for h in headings if h > n], default=len(lines))) for n in headings if lines[n] in RECIPES]
+    parts = [
+        (n, min([h for h in headings if h > n], default=len(lines)))
+        for n in headings
+        if lines[n] in RECIPES
+    ]
     assert len(parts) == len(RECIPES)
     names, printed, compared, module = {}, None, 0, None
     for block in blocks(PAGE):
@@ -22,7 +26,12 @@ def test_the_recipes_of_other_schemas_and_slots_work(site, tmp_path, monkeypatch
             continue
         if block.name:
             if module is None:
-                module = site.add(block.text, name="newcloud", distribution="titans-newcloud", module="titans_newcloud")
+                module = site.add(
+                    block.text,
+                    name="newcloud",
+                    distribution="titans-newcloud",
+                    module="titans_newcloud",
+                )
             else:
                 site.forget()
                 (site.folder / block.name).write_text(block.text)
@@ -33,6 +42,8 @@ def test_the_recipes_of_other_schemas_and_slots_work(site, tmp_path, monkeypatch
             exec(compile("\n" * (block.line - 1) + block.text, str(PAGE), "exec"), names)
             printed = capsys.readouterr().out
         elif block.language == "text":
-            assert block.text == printed, f"{PAGE.name}:{block.line}: this is not what the block above prints"
+            assert block.text == printed, (
+                f"{PAGE.name}:{block.line}: this is not what the block above prints"
+            )
             compared += 1
     assert compared == 5

@@ -43,7 +43,9 @@ def test_the_lines_of_a_provider_work(name, reader, monkeypatch, capsys):
 def test_another_output_than_shown_is_noticed(tmp_path, monkeypatch, capsys):
     page = tmp_path / "page.md"
     page.write_text("```python\nprint(1)\n```\n\n```text\n2\n```\n")
-    with pytest.raises(AssertionError, match=r"page\.md:6: this is not what the block above prints"):
+    with pytest.raises(
+        AssertionError, match=r"page\.md:6: this is not what the block above prints"
+    ):
         follow(page, monkeypatch, capsys)
 
 
@@ -53,7 +55,13 @@ def test_a_command_that_fails_is_noticed(reader, monkeypatch):
 
 
 def test_every_shell_line_is_one_we_know():
-    lines = [line for page in PAGES for b in blocks(page) if b.language == "shell" for line in b.text.splitlines()]
+    lines = [
+        line
+        for page in PAGES
+        for b in blocks(page)
+        if b.language == "shell"
+        for line in b.text.splitlines()
+    ]
     assert sum(line.startswith("titans ") for line in lines) >= 8
     assert {line.split()[0] for line in lines} <= COMMANDS
 
@@ -67,9 +75,19 @@ def test_the_korean_page_shows_the_same_code():
 
 def test_the_korean_page_has_the_same_parts():
     def parts(page):
-        outside = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-        return [(len(h), len(re.findall(r"^\|", text, re.MULTILINE)), len(re.findall(r"^(?:-|\d+\.) ", text, re.MULTILINE)))
-                for h, text in re.findall(r"^(#+) [^\n]*\n(.*?)(?=^#|\Z)", outside, re.MULTILINE | re.DOTALL)]  # fmt: skip
+        outside = re.sub(
+            r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+        )
+        return [
+            (
+                len(h),
+                len(re.findall(r"^\|", text, re.MULTILINE)),
+                len(re.findall(r"^(?:-|\d+\.) ", text, re.MULTILINE)),
+            )
+            for h, text in re.findall(
+                r"^(#+) [^\n]*\n(.*?)(?=^#|\Z)", outside, re.MULTILINE | re.DOTALL
+            )
+        ]
 
     assert parts(KOREAN) == parts(README)
     assert len(parts(README)) >= 10
@@ -77,7 +95,9 @@ def test_the_korean_page_has_the_same_parts():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_to_files(page):
-    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(
+        r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if not re.match(r"[a-z]+:", target):
             assert (page.parent / target.split("#")[0]).exists(), f"{page.name} links to {target}"

@@ -1,4 +1,5 @@
-"""Real histories, replayed through the command line: every snapshot comes back, whatever happens on the way."""
+"""Real histories, replayed through the command line: every snapshot comes back, whatever happens on
+the way."""
 
 import os
 import random
@@ -29,7 +30,8 @@ def replay(capsys, *arguments):
 
 
 def expected(archive, file, sample=1):
-    """Every `sample`-th snapshot of a history, one per slot, with nulls carried as `ingest` does."""
+    """Every `sample`-th snapshot of a history, one per slot, with nulls carried as `ingest`
+    does."""
     key, values = list(archive.provider.key), archive.provider.value_columns
     previous, before = None, None
     for number, (at, raw) in enumerate(snapshots(pl.scan_parquet(FOLDER / file))[1]):
@@ -39,7 +41,9 @@ def expected(archive, file, sample=1):
         frame, _ = conform_snapshot(raw, archive.provider)
         if previous is not None:
             old = previous.rename({c: c + "_old" for c in values})
-            frame = frame.join(old, on=key, how="left").select(*key, *(pl.coalesce(c, c + "_old") for c in values))
+            frame = frame.join(old, on=key, how="left").select(
+                *key, *(pl.coalesce(c, c + "_old") for c in values)
+            )
         previous, before = frame, slot
         if number % sample == 0:
             yield at, frame.sort(key)
@@ -56,10 +60,18 @@ def expected(archive, file, sample=1):
             3,
             "142 snapshots, 1,399,708 rows: 90 ingested, 49 unchanged, 3 skipped",
         ),
-        ("azure", "azure_snapshots.parquet", None, 3, "82 snapshots, 432,966 rows: 5 ingested, 77 unchanged"),
+        (
+            "azure",
+            "azure_snapshots.parquet",
+            None,
+            3,
+            "82 snapshots, 432,966 rows: 5 ingested, 77 unchanged",
+        ),
     ],
 )
-def test_the_state_at_every_snapshot_equals_the_snapshot(capsys, tmp_path, provider, file, limit, sample, summary):
+def test_the_state_at_every_snapshot_equals_the_snapshot(
+    capsys, tmp_path, provider, file, limit, sample, summary
+):
     arguments = (FOLDER / file, "--provider", provider, "--store", tmp_path.as_uri())
     arguments += ("--limit", limit) if limit else ()
     assert summary in replay(capsys, *arguments)
@@ -128,10 +140,17 @@ def test_killed_anywhere_and_run_again_it_ends_in_the_same_content(capsys, tmp_p
     ]
     chance = random.Random(7)
     for kill in range(6):
-        # How far it gets is the machine's affair; that it ends well wherever it was stopped is ours.
-        process = subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL, start_new_session=True)
+        # How far it gets is the machine's affair; that it ends well wherever it was stopped is
+        # ours.
+        process = subprocess.Popen(
+            [str(c) for c in command], stdout=subprocess.DEVNULL, start_new_session=True
+        )
         goal, deadline = 3 + 9 * kill + chance.randrange(5), time.monotonic() + 60
-        while len(list(broken.rglob("*.parquet"))) < goal and process.poll() is None and time.monotonic() < deadline:
+        while (
+            len(list(broken.rglob("*.parquet"))) < goal
+            and process.poll() is None
+            and time.monotonic() < deadline
+        ):
             pass
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -38,11 +38,22 @@ def wheel(dist, name):
 
 @pytest.fixture(scope="module")
 def python(dist, tmp_path_factory):
-    """An interpreter in a clean environment that has `titans-aws`, which brought the core, from these wheels."""
+    """An interpreter in a clean environment that has `titans-aws`, which brought the core, from
+    these wheels."""
     environment = tmp_path_factory.mktemp("clean") / "venv"
     call(sys.executable, "-m", "venv", environment)
     python = environment / "bin" / "python"
-    call(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--find-links", dist, "titans-aws")
+    call(
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--find-links",
+        dist,
+        "titans-aws",
+    )
     return python
 
 
@@ -66,9 +77,20 @@ def test_every_distribution_is_complete(dist):
 
 
 def test_installing_a_provider_brings_the_core_and_nothing_heavy(python):
-    listed = call(python, "-m", "pip", "list", "--disable-pip-version-check", "--format=freeze").lower()
+    listed = call(
+        python, "-m", "pip", "list", "--disable-pip-version-check", "--format=freeze"
+    ).lower()
     assert "titans-core==" in listed
-    for heavy in ("pyarrow", "pandas", "numpy", "flask", "django", "fastapi", "click", "titans-gcp"):
+    for heavy in (
+        "pyarrow",
+        "pandas",
+        "numpy",
+        "flask",
+        "django",
+        "fastapi",
+        "click",
+        "titans-gcp",
+    ):
         assert f"{heavy}==" not in listed
 
 
@@ -96,7 +118,9 @@ print(titans.__version__)
 
 
 def test_the_command_line_says_what_it_needs(python):
-    done = subprocess.run([python.with_name("titans"), "plugins"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [python.with_name("titans"), "plugins"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1
     assert "pip install 'titans-core[cli]'" in done.stderr
 
@@ -113,11 +137,32 @@ def test_the_readmes_twenty_lines_are_a_package(python, dist, tmp_path):
     for name, text in source.items():
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text(text)
-    call(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", tmp_path / "dist", project)
+    call(
+        sys.executable,
+        "-m",
+        "build",
+        "--no-isolation",
+        "--wheel",
+        "--outdir",
+        tmp_path / "dist",
+        project,
+    )
     (built,) = (tmp_path / "dist").glob("*.whl")
-    call(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--find-links", dist, built)
+    call(
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--find-links",
+        dist,
+        built,
+    )
     asks = "import titans; print(titans.get_config('newcloud').pk_columns)"
     assert "[" in call(python, "-c", asks, cwd=tmp_path)
     call(python, "-m", "pip", "uninstall", "--quiet", "--yes", "titans-newcloud")
-    gone = subprocess.run([python, "-c", asks], capture_output=True, text=True, check=False, cwd=tmp_path)
+    gone = subprocess.run(
+        [python, "-c", asks], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
     assert "Unknown provider" in gone.stderr

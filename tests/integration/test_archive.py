@@ -35,7 +35,9 @@ def clock():
 
 @pytest.fixture(params=["memory", "local"])
 def archive(request, tmp_path, clock):
-    store = MemoryStore(clock=clock) if request.param == "memory" else LocalStore(tmp_path / "archive")
+    store = (
+        MemoryStore(clock=clock) if request.param == "memory" else LocalStore(tmp_path / "archive")
+    )
     return Archive(store, PROVIDER)
 
 
@@ -52,14 +54,16 @@ def manifest_of(archive, month):
     return read_head(archive.store, archive.paths, archive.provider, Month.parse(month)).manifest
 
 
-# --- ingest -----------------------------------------------------------------------------------------------------------
+# --- ingest ---------------------------------------------------------------------------------------
 
 
 def test_a_snapshot_comes_back_as_the_state_at_its_time(archive):
     result = archive.ingest(snapshot({"a": A, "b": B}), at(0, 3))
     assert (result.status, result.added, result.key) == (
-        "ingested", 2, "parquet_cp_hot/small/2026/01/31/22-00.parquet",
-    )  # fmt: skip
+        "ingested",
+        2,
+        "parquet_cp_hot/small/2026/01/31/22-00.parquet",
+    )
     assert as_dict(archive.state(at(0, 3))) == {"a": A, "b": B}
     assert as_dict(archive.state(at(0, 2.9))) == {}
     assert archive.state(at(0, 3)).columns == ["k", "Time", "v", "w"]
@@ -74,7 +78,11 @@ def test_only_what_changed_is_stored(archive):
         ("c", at(1), None, None, True),
         ("d", at(1), 1, 0.5, False),
     ]
-    assert archive.state(at(1)).rows() == [("a", at(0), 1, 0.5), ("b", at(1), 3, 1.5), ("d", at(1), 1, 0.5)]
+    assert archive.state(at(1)).rows() == [
+        ("a", at(0), 1, 0.5),
+        ("b", at(1), 3, 1.5),
+        ("d", at(1), 1, 0.5),
+    ]
 
 
 def test_an_unchanged_snapshot_is_still_an_observation(archive):
@@ -114,7 +122,9 @@ def test_what_was_not_observed_is_carried_while_the_key_lives(archive):
 def test_a_truncated_snapshot_is_refused_and_changes_nothing(archive):
     archive.ingest(snapshot(dict.fromkeys("abcdefgh", A)), at(0))
     before = keys(archive)
-    with pytest.raises(SuspiciousSnapshotError, match=r"6 of 8 living keys are missing.*max_ceased=1\.0"):
+    with pytest.raises(
+        SuspiciousSnapshotError, match=r"6 of 8 living keys are missing.*max_ceased=1\.0"
+    ):
         archive.ingest(snapshot({"a": A, "b": A}), at(1))
     assert keys(archive) == before
     assert archive.ingest(snapshot({"a": A, "b": A}), at(1), max_ceased=1.0).ceased == 6
@@ -131,7 +141,10 @@ def test_a_month_stands_alone_and_its_first_snapshot_says_what_is_gone(archive):
     archive.ingest(snapshot({"a": A, "b": C}), at(12, 1))
     assert as_dict(archive.state(at(12))) == {"a": A, "b": B, "c": C}
     assert as_dict(archive.state(at(12, 1))) == {"a": A, "b": C}
-    assert archive.changes(at(12)).rows() == [("b", at(12, 1), 3, 1.5, False), ("c", at(12, 1), None, None, True)]
+    assert archive.changes(at(12)).rows() == [
+        ("b", at(12, 1), 3, 1.5, False),
+        ("c", at(12, 1), None, None, True),
+    ]
     assert archive.history(k="a").rows() == [("a", at(11), 1, 0.5, False)]
     assert archive.history(k="c")["Ceased"].to_list() == [False, True]
     assert [p for p in keys(archive) if p.endswith("manifest.json")] == [
@@ -160,7 +173,7 @@ def test_changes_between_two_snapshots_do_not_reach_past_the_second(archive):
     assert as_dict(archive.state(at(2))) == {"a": A, "b": A}
 
 
-# --- upload and compact -----------------------------------------------------------------------------------------------
+# --- upload and compact ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("step", ["digest", "sink"])
@@ -261,7 +274,9 @@ def test_merged_files_stay_for_an_hour_of_the_stores_time(in_memory, clock):
     assert in_memory.history(k="a")["v"].to_list() == [*range(8), *range(4)]
 
 
-def test_a_slot_uploaded_again_after_it_was_merged_and_removed_is_recognised(in_memory, clock, caplog):
+def test_a_slot_uploaded_again_after_it_was_merged_and_removed_is_recognised(
+    in_memory, clock, caplog
+):
     for n in range(8):
         in_memory.upload(changes({"a": (n, 0.5)}), at(n))
     in_memory.compact()
@@ -278,7 +293,7 @@ def test_a_slot_uploaded_again_after_it_was_merged_and_removed_is_recognised(in_
     assert in_memory.history(k="a", end=at(8))["v"].to_list() == list(range(8))
 
 
-# --- reading ----------------------------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------
 
 
 def test_ranges_are_half_open(archive):
@@ -293,8 +308,18 @@ def test_ranges_are_half_open(archive):
 
 
 def test_an_empty_archive_answers_with_empty_frames(archive):
-    assert archive.latest().schema == {"k": pl.String, "Time": pl.Datetime("us", "UTC"), "v": pl.Int64, "w": pl.Float64}
-    assert archive.state(at(0)).height == archive.changes().height == archive.history(k="a").height == 0
+    assert archive.latest().schema == {
+        "k": pl.String,
+        "Time": pl.Datetime("us", "UTC"),
+        "v": pl.Int64,
+        "w": pl.Float64,
+    }
+    assert (
+        archive.state(at(0)).height
+        == archive.changes().height
+        == archive.history(k="a").height
+        == 0
+    )
     assert archive.changes().columns == PROVIDER.canonical_columns
     assert archive.status() == ()
     assert archive.compact().adopted == 0
@@ -337,7 +362,7 @@ def test_a_read_that_loses_a_file_to_another_process_starts_again(in_memory):
     assert reads.count(stale) == 2
 
 
-# --- bad input, bad archives ------------------------------------------------------------------------------------------
+# --- bad input, bad archives ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("call", ["ingest", "upload"])
@@ -433,7 +458,9 @@ def test_a_damaged_manifest_stops_everything_and_stays_as_it_is(archive, damage,
         ('"dirty":[]', '"dirty":["../x"]', "no earlier month sets"),
     ],
 )
-def test_a_forged_manifest_is_refused_before_anything_is_read_or_deleted(in_memory, old, new, message):
+def test_a_forged_manifest_is_refused_before_anything_is_read_or_deleted(
+    in_memory, old, new, message
+):
     in_memory.ingest(snapshot({"a": A}), at(0))
     key = "parquet_warm/small/m8/2026/01/manifest.json"
     blob = in_memory.store.get(key)
@@ -488,11 +515,12 @@ def test_a_snapshot_without_rows_looks_truncated(archive):
     assert archive.ingest(snapshot({}), at(0), max_ceased=1.0).status == "unchanged"
 
 
-# --- manifests --------------------------------------------------------------------------------------------------------
+# --- manifests ------------------------------------------------------------------------------------
 
 
 def test_a_manifest_that_was_just_written_is_what_one_reads_from_its_bytes(archive):
-    """It is not taken apart again; so it must be the same, also where late slots, corrections and removals mixed it up."""
+    """It is not taken apart again; so it must be the same, also where late slots, corrections and
+    removals mixed it up."""
     slots = [*range(12), 14, 13, 15, 16, 20, 18]
     for n, slot in enumerate(slots):
         if n % 3 == 2:
@@ -505,4 +533,6 @@ def test_a_manifest_that_was_just_written_is_what_one_reads_from_its_bytes(archi
             if key in keys(archive):
                 text = load_json(archive.store.get(key).data, key)
                 written = manifest_of(archive, month)
-                assert Manifest.from_json(text, PROVIDER, Month.parse(month), archive.paths) == written
+                assert (
+                    Manifest.from_json(text, PROVIDER, Month.parse(month), archive.paths) == written
+                )

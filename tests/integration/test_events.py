@@ -1,4 +1,5 @@
-"""What an archive tells: observers through events, people through the log. The names are those in docs/operations.md."""
+"""What an archive tells: observers through events, people through the log. The names are those in
+docs/operations.md."""
 
 import logging
 import re
@@ -9,7 +10,12 @@ from attrs import evolve
 from oracle import PROVIDER, at, changes, snapshot
 
 from titans import Archive
-from titans.errors import ConcurrencyConflictError, PreconditionFailed, StoreError, SuspiciousSnapshotError
+from titans.errors import (
+    ConcurrencyConflictError,
+    PreconditionFailed,
+    StoreError,
+    SuspiciousSnapshotError,
+)
 from titans.store.memory import MemoryStore
 
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -66,9 +72,18 @@ def test_every_step_is_an_event(archive, hooks, monkeypatch):
     story(archive, monkeypatch)
     names = {event.name for event in hooks.events}
     assert names == {
-        "snapshot_ingested", "snapshot_refused", "slots_adopted", "files_merged", "hot_created", "slot_conflict", "vacuumed",
-        "repaired", "failed", "keyframe_written", "month_sealed",
-    }  # fmt: skip
+        "snapshot_ingested",
+        "snapshot_refused",
+        "slots_adopted",
+        "files_merged",
+        "hot_created",
+        "slot_conflict",
+        "vacuumed",
+        "repaired",
+        "failed",
+        "keyframe_written",
+        "month_sealed",
+    }
     failed = next(e for e in hooks.events if e.name == "failed")
     assert failed.fields["operation"] == "compact"
     assert failed.fields["error"] == "ConcurrencyConflictError"

@@ -15,7 +15,12 @@ from moto import mock_aws
 
 import titans
 import titans_common
-from titans.errors import ConcurrencyConflictError, InvalidKeyError, Unavailable, UnknownProviderError
+from titans.errors import (
+    ConcurrencyConflictError,
+    InvalidKeyError,
+    Unavailable,
+    UnknownProviderError,
+)
 
 AT = datetime(2026, 1, 23, 14, 20, tzinfo=UTC)
 BUCKET = "titans-spotlake-data"
@@ -51,10 +56,18 @@ def folder(tmp_path, monkeypatch):
 def aws_rows(n=2, **columns):
     """What an original collector hands over: pandas, times as text, -1 for what it did not see."""
     rows = {
-        "Time": ["2026-01-23 14:20:00"] * n, "InstanceType": [f"m5.{i}xlarge" for i in range(n)],
-        "Region": ["us-west-2"] * n, "AZ": ["usw2-az1"] * n, "SPS": [3] * n, "T3": [50] * n, "T2": [0] * n,
-        "IF": [2.5] * n, "OndemandPrice": [0.096] * n, "SpotPrice": [0.048] * n, "Savings": [50] * n,
-    }  # fmt: skip
+        "Time": ["2026-01-23 14:20:00"] * n,
+        "InstanceType": [f"m5.{i}xlarge" for i in range(n)],
+        "Region": ["us-west-2"] * n,
+        "AZ": ["usw2-az1"] * n,
+        "SPS": [3] * n,
+        "T3": [50] * n,
+        "T2": [0] * n,
+        "IF": [2.5] * n,
+        "OndemandPrice": [0.096] * n,
+        "SpotPrice": [0.048] * n,
+        "Savings": [50] * n,
+    }
     return pd.DataFrame(rows | columns)
 
 
@@ -85,7 +98,12 @@ def test_the_original_quick_start_runs_unchanged(s3):
     ]
     key = "test/parquet_warm/aws/m8/2026/01/manifest.json"
     manifest = json.loads(s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())
-    assert (manifest["m"], manifest["provider"], manifest["year"], manifest["month"]) == (8, "aws", 2026, 1)
+    assert (manifest["m"], manifest["provider"], manifest["year"], manifest["month"]) == (
+        8,
+        "aws",
+        2026,
+        1,
+    )
     assert manifest["levels"]["0"][0]["file"] == hot_key
 
 
@@ -105,15 +123,21 @@ def test_a_collectors_client_is_used_by_both_names(s3):
 def test_eight_uploads_merge_into_the_originals_paths(s3):
     for n in range(8):
         at = datetime(2026, 1, 1, n // 6, n % 6 * 10, tzinfo=UTC)
-        key = titans_common.upload_hot_tier(aws_rows(3, Time=[f"{at:%Y-%m-%d %H:%M:%S}"] * 3), at, s3_client=s3)
+        key = titans_common.upload_hot_tier(
+            aws_rows(3, Time=[f"{at:%Y-%m-%d %H:%M:%S}"] * 3), at, s3_client=s3
+        )
         titans_common.run_compaction(key, at, s3_client=s3)
-    body = s3.get_object(Bucket=BUCKET, Key="test/parquet_warm/aws/m8/2026/01/L1_0001_00000-00007.parquet")["Body"]
+    body = s3.get_object(
+        Bucket=BUCKET, Key="test/parquet_warm/aws/m8/2026/01/L1_0001_00000-00007.parquet"
+    )["Body"]
     assert pl.read_parquet(BytesIO(body.read())).height == 24
 
 
 def test_the_quick_start_runs_in_a_folder_too(folder):
     removed = aws_rows(1, InstanceType=["old.large"])
-    key = titans.upload_hot_tier(titans.prepare_for_upload(aws_rows(), removed), AT, "aws", store=folder / "data")
+    key = titans.upload_hot_tier(
+        titans.prepare_for_upload(aws_rows(), removed), AT, "aws", store=folder / "data"
+    )
     titans.run_compaction(key, AT, "aws", store=folder / "data")
     assert titans.open(folder / "data", provider="aws").latest()["InstanceType"].to_list() == [
         "m5.0xlarge",
@@ -158,14 +182,26 @@ def test_both_packages_have_the_same_names_and_signatures():
         assert hasattr(titans, name)
         assert hasattr(titans_common, name)
     for name in ("upload_hot_tier", "run_compaction", "prepare_for_upload"):
-        assert inspect.signature(getattr(titans, name)) == inspect.signature(getattr(titans_common, name))
+        assert inspect.signature(getattr(titans, name)) == inspect.signature(
+            getattr(titans_common, name)
+        )
     upload = inspect.signature(titans.upload_hot_tier).parameters
     assert list(upload) == ["changed_df", "timestamp", "provider", "s3_client", "store"]
     assert upload["provider"].default == "aws"
     compact = inspect.signature(titans.run_compaction).parameters
-    assert list(compact)[:5] == ["hot_s3_key", "timestamp", "provider", "timeout_seconds", "s3_client"]
+    assert list(compact)[:5] == [
+        "hot_s3_key",
+        "timestamp",
+        "provider",
+        "timeout_seconds",
+        "s3_client",
+    ]
     assert compact["timeout_seconds"].default == 30.0
-    assert titans.ConcurrencyConflictError is titans_common.ConcurrencyConflictError is ConcurrencyConflictError
+    assert (
+        titans.ConcurrencyConflictError
+        is titans_common.ConcurrencyConflictError
+        is ConcurrencyConflictError
+    )
 
 
 @pytest.mark.parametrize(
@@ -206,7 +242,9 @@ def test_configs_have_the_original_fields(monkeypatch):
 
 def test_an_unknown_provider_is_told_what_there_is():
     for call in (titans.get_config, titans_common.get_config):
-        with pytest.raises(UnknownProviderError, match=r"Unknown provider.*aws.*pip install titans-nimbus") as caught:
+        with pytest.raises(
+            UnknownProviderError, match=r"Unknown provider.*aws.*pip install titans-nimbus"
+        ) as caught:
             call("nimbus")
         assert isinstance(caught.value, ValueError)
 
@@ -217,12 +255,20 @@ def test_bad_calls_store_nothing(folder, module):
     with pytest.raises(ValueError, match="timezone-aware"):
         module.upload_hot_tier(aws_rows(), naive, store=folder / "x")
     with pytest.raises(ValueError, match="timezone-aware"):
-        module.run_compaction("parquet_cp_hot/aws/2026/01/23/14-20.parquet", naive, store=folder / "x")
+        module.run_compaction(
+            "parquet_cp_hot/aws/2026/01/23/14-20.parquet", naive, store=folder / "x"
+        )
     with pytest.raises(ValueError, match="outside the slot"):
         module.upload_hot_tier(aws_rows(), AT.replace(hour=15), store=folder / "x")
     with pytest.raises(InvalidKeyError):
-        module.run_compaction("parquet_cp_hot/gcp/2026/01/23/14-20.parquet", AT, "aws", store=folder / "x")
-    for empty in (pd.DataFrame(), pd.DataFrame(columns=["InstanceType", "Region", "AZ"]), pl.DataFrame()):
+        module.run_compaction(
+            "parquet_cp_hot/gcp/2026/01/23/14-20.parquet", AT, "aws", store=folder / "x"
+        )
+    for empty in (
+        pd.DataFrame(),
+        pd.DataFrame(columns=["InstanceType", "Region", "AZ"]),
+        pl.DataFrame(),
+    ):
         assert module.upload_hot_tier(empty, AT, store=folder / "x") == ""
     assert not (folder / "x").exists()
 
@@ -237,7 +283,9 @@ def test_the_month_is_that_of_the_key(folder):
 def test_a_slow_compaction_is_a_warning_not_an_error(folder, caplog):
     key = titans.upload_hot_tier(aws_rows(), AT, store=folder)
     titans.run_compaction(key, AT, timeout_seconds=0.0, store=folder)
-    assert [r.levelno for r in caplog.records if "more than 0.0 s" in r.message] == [logging.WARNING]
+    assert [r.levelno for r in caplog.records if "more than 0.0 s" in r.message] == [
+        logging.WARNING
+    ]
 
 
 def test_an_unreachable_store_is_one_clear_error(folder, monkeypatch):
@@ -248,7 +296,7 @@ def test_an_unreachable_store_is_one_clear_error(folder, monkeypatch):
         titans.upload_hot_tier(aws_rows(), AT, store=url)
 
 
-# --- prepare_for_upload -----------------------------------------------------------------------------------------------
+# --- prepare_for_upload ---------------------------------------------------------------------------
 
 PANDAS, POLARS = pd.DataFrame, pl.DataFrame
 
@@ -257,10 +305,14 @@ PANDAS, POLARS = pd.DataFrame, pl.DataFrame
 class TestPrepare:
     def rows(self, frame):
         records = frame.to_dict("records") if isinstance(frame, pd.DataFrame) else frame.to_dicts()
-        return [{k: None if v != v else v for k, v in row.items()} for row in records]  # NaN is not itself
+        return [
+            {k: None if v != v else v for k, v in row.items()} for row in records
+        ]  # NaN is not itself
 
     def test_changed_rows_are_live_and_removed_rows_ceased(self, library):
-        frame = titans.prepare_for_upload(library({"k": ["a"], "v": [1]}), library({"k": ["b"], "w": [2]}))
+        frame = titans.prepare_for_upload(
+            library({"k": ["a"], "v": [1]}), library({"k": ["b"], "w": [2]})
+        )
         assert isinstance(frame, library)
         assert self.rows(frame) == [
             {"k": "a", "v": 1, "w": None, "Ceased": False},
@@ -281,8 +333,10 @@ class TestPrepare:
         removed = library({"k": ["d"], "v": [-1], "w": [-1.0]})
         frame = titans.prepare_for_upload(changed, removed, value_columns=["v", "w", "missing"])
         assert [(r["k"], r["v"], r["w"]) for r in self.rows(frame)] == [
-            ("a", None, 0.5), ("c", 3, None), ("d", None, None),
-        ]  # fmt: skip
+            ("a", None, 0.5),
+            ("c", 3, None),
+            ("d", None, None),
+        ]
         assert "dropped 1 changed row" in caplog.text
 
     def test_a_live_row_beats_a_removed_one_of_the_same_key_and_time(self, library):
@@ -290,8 +344,11 @@ class TestPrepare:
         removed = library({"k": ["a", "b", "c"], "Time": ["t1", "t0", "t1"], "v": [0, 0, 0]})
         frame = titans.prepare_for_upload(changed, removed, pk_columns=["k"])
         assert [(r["k"], r["Time"], r["Ceased"]) for r in self.rows(frame)] == [
-            ("a", "t1", False), ("b", "t1", False), ("b", "t0", True), ("c", "t1", True),
-        ]  # fmt: skip
+            ("a", "t1", False),
+            ("b", "t1", False),
+            ("b", "t0", True),
+            ("c", "t1", True),
+        ]
 
     def test_unknown_key_columns_are_refused(self, library):
         with pytest.raises(ValueError, match="pk_columns q missing"):

@@ -1,4 +1,5 @@
-"""The operating system refuses at every possible moment: one clear error, and the archive is unharmed."""
+"""The operating system refuses at every possible moment: one clear error, and the archive is
+unharmed."""
 
 import errno
 import os
@@ -45,7 +46,8 @@ def rows(n):
 
 @pytest.mark.parametrize("code", REFUSALS)
 def test_whatever_the_disk_refuses_nothing_is_lost_or_half_written(tmp_path, monkeypatch, code):
-    """The eighth snapshot, which is also merged, is stopped at its first system call, its second, and so on."""
+    """The eighth snapshot, which is also merged, is stopped at its first system call, its second,
+    and so on."""
     refused = 0
     for number in range(200):
         folder = tmp_path / str(number)

@@ -1,4 +1,5 @@
-"""Keyframes and sealing: whole states that are right by construction, and what a late slot does to them."""
+"""Keyframes and sealing: whole states that are right by construction, and what a late slot does to
+them."""
 
 from __future__ import annotations
 
@@ -88,9 +89,14 @@ def test_a_late_slot_takes_the_keyframes_after_it_away(archive):
     archive.ingest(snapshot({"a": (6, 0.5), "b": (0, 0.5)}), at(6))
     after = manifest(archive)
     assert [k.slot for k in after.keyframes] == [4]
-    assert {k.file for k in before.keyframes} - {k.file for k in after.keyframes} <= after.pending_files
+    assert {k.file for k in before.keyframes} - {
+        k.file for k in after.keyframes
+    } <= after.pending_files
     fill(archive, [13])
-    assert keyframes(archive) == [4, 12]  # the newest comes back by itself, the others with the seal
+    assert keyframes(archive) == [
+        4,
+        12,
+    ]  # the newest comes back by itself, the others with the seal
     archive.seal("2026-01")
     assert keyframes(archive) == [4, 8, 12]
     assert archive.verify(deep=True).passed
@@ -175,7 +181,11 @@ class TestWithoutSnapshots:
         february = manifest(archive, "2026-02").keyframes
         assert [(k.slot, k.rows, k.dependent) for k in february] == [(0, 3, True), (4, 3, True)]
         assert manifest(archive).built_on
-        assert as_dict(archive.state(at(2, FEBRUARY))) == {"a": (2, 0.5), "b": (1, 0.5), "c": (2, 0.5)}
+        assert as_dict(archive.state(at(2, FEBRUARY))) == {
+            "a": (2, 0.5),
+            "b": (1, 0.5),
+            "c": (2, 0.5),
+        }
 
     def test_a_state_does_not_go_back_further_than_its_month(self, archive):
         archive.vacuum("0s")
@@ -204,7 +214,9 @@ class TestWithoutSnapshots:
         assert as_dict(archive.latest()) == expected
         assert archive.verify(deep=True).passed
 
-    def test_a_process_that_dies_after_a_late_adoption_leaves_marks_that_keep_reads_right(self, archive):
+    def test_a_process_that_dies_after_a_late_adoption_leaves_marks_that_keep_reads_right(
+        self, archive
+    ):
         archive.upload(changes({"b": (9, 0.5)}), at(10))
 
         def dies(self, *arguments):
@@ -232,7 +244,9 @@ class TestWithoutSnapshots:
         def set_and_be_slow(cls, *arguments):
             marks = real(cls, *arguments)
             if not sets:
-                other.seal("2026-02")  # takes it for dead: clears its marks, and writes keyframes without it
+                other.seal(
+                    "2026-02"
+                )  # takes it for dead: clears its marks, and writes keyframes without it
                 other_state = as_dict(other.state(at(5, FEBRUARY)))
                 assert other_state["b"] == (9, 0.5)  # a waiting file is seen all the same
             sets.append(marks)
@@ -258,7 +272,8 @@ class TestWithoutSnapshots:
         assert archive.verify(deep=True).passed
 
     def test_an_adoption_that_began_before_the_next_month_did_begins_again(self):
-        """January gets its first manifest after February got its own, and a keyframe: the marks of before were set on nothing."""
+        """January gets its first manifest after February got its own, and a keyframe: the marks of
+        before were set on nothing."""
         archive = Archive(MemoryStore(), PROVIDER)
         archive.upload(changes({"b": (9, 0.5)}), at(10))
         archive.upload(changes({"a": (1, 0.5)}), at(0, FEBRUARY))

@@ -1,4 +1,5 @@
-"""Archives of the original layout are read, continued and upgraded, without losing or doubling a row."""
+"""Archives of the original layout are read, continued and upgraded, without losing or doubling a
+row."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -23,7 +24,8 @@ def at(slot):
 
 
 class OriginalWriter:
-    """What the original left behind: files without metadata, ranges that count arrivals, stale tombstone times."""
+    """What the original left behind: files without metadata, ranges that count arrivals, stale
+    tombstone times."""
 
     def __init__(self, store):
         self.store, self.levels, self.next_id, self.arrivals = store, {}, 1, 0
@@ -50,7 +52,11 @@ class OriginalWriter:
             group, self.levels[level] = self.levels[level][:8], self.levels[level][8:]
             keys = [name if level == 0 else FOLDER + name for name, _, _ in group]
             rows = pl.concat([pl.read_parquet(BytesIO(self.store.get(k).data)) for k in keys])
-            rows = rows.sort("k", "Time", "Ceased").unique(["k", "Time"], keep="first").sort("k", "Time")
+            rows = (
+                rows.sort("k", "Time", "Ceased")
+                .unique(["k", "Time"], keep="first")
+                .sort("k", "Time")
+            )
             name = f"L{level + 1}_{self.next_id:04d}_{group[0][1]:05d}-{group[-1][2]:05d}.parquet"
             self.put(FOLDER + name, rows)
             self.levels.setdefault(level + 1, []).append((name, group[0][1], group[-1][2]))
@@ -58,13 +64,20 @@ class OriginalWriter:
 
     def save(self, **extra):
         body = {
-            "m": 8, "provider": "small", "year": 2026, "month": 1, "pk_columns": ["k"], "next_file_id": self.next_id,
-            "last_hot_idx": self.arrivals - 1, "last_updated": "2026-01-05T00:00:00+00:00",
+            "m": 8,
+            "provider": "small",
+            "year": 2026,
+            "month": 1,
+            "pk_columns": ["k"],
+            "next_file_id": self.next_id,
+            "last_hot_idx": self.arrivals - 1,
+            "last_updated": "2026-01-05T00:00:00+00:00",
             "pending_deletions": self.pending,
             "levels": {
-                str(level): [{"file": f, "hot_range": [a, b]} for f, a, b in files] for level, files in self.levels.items()
+                str(level): [{"file": f, "hot_range": [a, b]} for f, a, b in files]
+                for level, files in self.levels.items()
             },
-        } | extra  # fmt: skip
+        } | extra
         self.store.delete(MANIFEST)
         self.store.create(MANIFEST, json.dumps(body, indent=2).encode())
 
@@ -76,14 +89,17 @@ def store():
 
 @pytest.fixture
 def original(store):
-    """Nineteen slots from the fourth of the day on: two merged groups, three files of level 0, a tombstone."""
+    """Nineteen slots from the fourth of the day on: two merged groups, three files of level 0, a
+    tombstone."""
     writer = OriginalWriter(store)
     for n in range(4, 23):
         rows = [("a", at(n), n, 0.5, False)]
         if n == 6:
             rows.append(("b", at(6), 1, 0.5, False))
         if n == 9:
-            rows.append(("b", at(6), 1, 0.5, True))  # gone at 9, but with the time of the row before
+            rows.append(
+                ("b", at(6), 1, 0.5, True)
+            )  # gone at 9, but with the time of the row before
         writer.upload(n, rows)
     return writer
 
@@ -91,7 +107,9 @@ def original(store):
 EXPECTED_A = list(range(4, 23))
 
 
-@pytest.mark.parametrize("extra", [{"processed_keys": True}, {"last_processed_time": "2026-01-05T03:40:00+00:00"}, {}])
+@pytest.mark.parametrize(
+    "extra", [{"processed_keys": True}, {"last_processed_time": "2026-01-05T03:40:00+00:00"}, {}]
+)
 def test_an_original_archive_is_read_as_it_is(store, original, extra):
     original.save(**{"processed_keys": original.processed} if "processed_keys" in extra else extra)
     before = store.get(MANIFEST).data
@@ -162,7 +180,15 @@ def test_an_original_writer_that_saves_over_an_upgraded_manifest_is_noticed(stor
         archive.compact()
     before = [as_dict(archive.state(at(n))) for n in range(12)]
     ours = json.loads(store.get(MANIFEST).data)
-    for name in ("format_version", "version", "data_version", "commit_ids", "adopted", "observed", "full"):
+    for name in (
+        "format_version",
+        "version",
+        "data_version",
+        "commit_ids",
+        "adopted",
+        "observed",
+        "full",
+    ):
         del ours[name]
     ours["levels"] = {
         level: [{"file": f["file"], "hot_range": f["hot_range"]} for f in files]
@@ -209,7 +235,9 @@ def test_a_forged_original_manifest_is_refused(store, original, change, message)
 
 def test_an_original_manifest_with_another_key_is_refused(store, original):
     original.save(pk_columns=["k", "l"])
-    with pytest.raises(ProviderMismatchError, match=r"primary key k, l, but provider 'small' declares k"):
+    with pytest.raises(
+        ProviderMismatchError, match=r"primary key k, l, but provider 'small' declares k"
+    ):
         Archive(store, PROVIDER).latest()
 
 
@@ -218,7 +246,10 @@ def test_an_original_archive_is_read_under_a_later_schema(store, original, betwe
     later = evolve(
         PROVIDER,
         schema=Schema(
-            {"x": "String", "price": "Float64", "v": "Float64"}, version=2, score="v", renamed={2: {"w": "price"}}
+            {"x": "String", "price": "Float64", "v": "Float64"},
+            version=2,
+            score="v",
+            renamed={2: {"w": "price"}},
         ),
     )
     original.save(processed_keys=original.processed)

@@ -1,4 +1,5 @@
-"""Merges whose rows do not fit into memory: same rows, same bytes, bounded memory, whatever the keys are like."""
+"""Merges whose rows do not fit into memory: same rows, same bytes, bounded memory, whatever the
+keys are like."""
 
 from __future__ import annotations
 
@@ -31,22 +32,29 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
 def rows(pairs, v=0):
     """`[("a", 3)]` → change points of the small provider, sorted: key a, minute 3."""
     frame = pl.DataFrame(
-        [(key, at(0) + timedelta(seconds=second), v, 0.5, False) for key, second in sorted(set(pairs))],
-        schema=dict(PROVIDER.schema_dtypes), orient="row",
-    )  # fmt: skip
+        [
+            (key, at(0) + timedelta(seconds=second), v, 0.5, False)
+            for key, second in sorted(set(pairs))
+        ],
+        schema=dict(PROVIDER.schema_dtypes),
+        orient="row",
+    )
     return frame.sort(BY)
 
 
 def merged(frames, monkeypatch, fit, corrections=()):
     monkeypatch.setattr(ranges, "rows_within", lambda memory, provider: fit)
-    inputs = [Input(f.lazy(), f.height) for f in frames] + [Input(f.lazy(), f.height, True) for f in corrections]
+    inputs = [Input(f.lazy(), f.height) for f in frames] + [
+        Input(f.lazy(), f.height, True) for f in corrections
+    ]
     return [r.rows for r in merged_ranges(inputs, PROVIDER)]
 
 
 SHAPES = {
     "interleaved": [[(f"k{i:03}", i % 7 + 10 * n) for i in range(200)] for n in range(3)],
     "one key has nine rows of ten": [
-        [("hot", s + 1000 * n) for s in range(270)] + [(f"k{i}", 1000 * n) for i in range(30)] for n in range(3)
+        [("hot", s + 1000 * n) for s in range(270)] + [(f"k{i}", 1000 * n) for i in range(30)]
+        for n in range(3)
     ],
     "a single key": [[("only", s + 500 * n) for s in range(300)] for n in range(4)],
     "one after the other": [[(f"{n}-{i:03}", 5) for i in range(150)] for n in range(4)],
@@ -77,13 +85,17 @@ def test_corrections_yield_to_real_rows_in_ranges_too(fit, monkeypatch):
 def uploaded(store):
     archive = Archive(store, PROVIDER)
     for n in range(8):
-        live = pl.DataFrame({"k": [f"k{i:02}" for i in range(n, n + 20)], "v": list(range(20)), "w": [0.5] * 20})
+        live = pl.DataFrame(
+            {"k": [f"k{i:02}" for i in range(n, n + 20)], "v": list(range(20)), "w": [0.5] * 20}
+        )
         archive.upload(live.with_columns(pl.lit(n == 5).alias(CEASED)), at(n))
     return archive
 
 
 @pytest.mark.parametrize("kind", ["memory", "local"])
-def test_a_merged_file_is_the_same_byte_for_byte_however_little_memory_there_was(kind, tmp_path, monkeypatch):
+def test_a_merged_file_is_the_same_byte_for_byte_however_little_memory_there_was(
+    kind, tmp_path, monkeypatch
+):
     files = []
     for fit in (1, 13, 10**6):
         archive = uploaded(MemoryStore() if kind == "memory" else LocalStore(tmp_path / str(fit)))
@@ -108,7 +120,10 @@ def test_a_row_too_many_or_too_few_is_noticed_before_anything_is_written(monkeyp
     monkeypatch.setattr(ranges, "rows_within", lambda memory, provider: 16)
 
     with monkeypatch.context() as patched, pytest.raises(CorruptFileError, match="do not add up"):
-        patched.setattr("titans.tiers.output.merged_ranges", lambda i, p, m: iter([*merged_ranges(i, p, m)][:-1]))
+        patched.setattr(
+            "titans.tiers.output.merged_ranges",
+            lambda i, p, m: iter([*merged_ranges(i, p, m)][:-1]),
+        )
         merge(archive.store, archive.paths, PROVIDER, manifest, next_merge(manifest))
     assert {e.key for e in archive.store.list()} == before
 
@@ -125,7 +140,9 @@ def test_a_budget_leaves_merges_to_the_next_run():
     assert archive.verify(deep=True).passed
 
 
-@pytest.mark.parametrize("arguments", [{"budget_seconds": -1}, {"memory_limit": 1000}, {"memory_limit": "1G"}])
+@pytest.mark.parametrize(
+    "arguments", [{"budget_seconds": -1}, {"memory_limit": 1000}, {"memory_limit": "1G"}]
+)
 def test_a_budget_makes_sense(arguments):
     with pytest.raises(InputError, match=r"budget_seconds is|memory_limit is in bytes"):
         Archive(MemoryStore(), PROVIDER).compact(**arguments)
@@ -160,14 +177,19 @@ print(count, int(re.search(r"VmHWM:\\s+(\\d+) kB", status)[1]) // 1024)
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc")
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc"
+)
 @pytest.mark.parametrize("keys", ["keys", "one key"])
 def test_memory_is_bounded_whatever_the_keys(tmp_path, keys):
-    """2.4 million rows are some 200 MiB in memory, several times that while they are put in order; here in 24 MiB."""
+    """2.4 million rows are some 200 MiB in memory, several times that while they are put in order;
+    here in 24 MiB."""
 
     def run():
         command = [sys.executable, "-c", PEAK, str(tmp_path), str(24 << 20), keys]
-        return subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT).stdout.split()
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, env=ENVIRONMENT
+        ).stdout.split()
 
     run()  # makes the files
     count, peak = map(int, run())

@@ -24,15 +24,23 @@ def test_it_is_ingested_compacted_and_read(newcloud, tmp_path):
             free = carried.get(key, (None, None))[1] if row["free"] == -1 else row["free"]
             carried[key] = (row["usd_per_hour"], free)
         state = archive.state(START + n * timedelta(minutes=10))
-        assert {(r["Flavor"], r["Zone"]): (r["Price"], r["Free"]) for r in state.to_dicts()} == carried
+        assert {
+            (r["Flavor"], r["Zone"]): (r["Price"], r["Free"]) for r in state.to_dicts()
+        } == carried
     assert [m.levels for m in archive.status()] == [{0: 4, 1: 1}, {1: 1}]
     assert (tmp_path / "parquet_warm/newcloud/m8/2026/01/manifest.json").is_file()
 
 
 def test_its_collector_uses_the_facade(newcloud, tmp_path):
     config = titans_common.get_config(newcloud)
-    assert (config.name, config.pk_columns, config.score_column) == ("newcloud", ["Flavor", "Zone"], "Free")
-    rows = pl.DataFrame({"flavor": ["n1"], "zone": ["a"], "usd_per_hour": [0.5], "free": [3], "Time": [START]})
+    assert (config.name, config.pk_columns, config.score_column) == (
+        "newcloud",
+        ["Flavor", "Zone"],
+        "Free",
+    )
+    rows = pl.DataFrame(
+        {"flavor": ["n1"], "zone": ["a"], "usd_per_hour": [0.5], "free": [3], "Time": [START]}
+    )
     gone = pl.DataFrame({"flavor": ["n2"], "zone": ["a"]})
     both = titans_common.prepare_for_upload(rows, gone)
     key = titans_common.upload_hot_tier(both, START, newcloud, store=tmp_path)

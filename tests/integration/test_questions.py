@@ -1,4 +1,5 @@
-"""Questions to an archive, one by one; that all of them are right for any history is in tests/property/test_reads.py."""
+"""Questions to an archive, one by one; that all of them are right for any history is in
+tests/property/test_reads.py."""
 
 from __future__ import annotations
 
@@ -10,7 +11,13 @@ import pytest
 from oracle import PROVIDER, at, changes, snapshot
 
 from titans import Archive
-from titans.errors import CorruptFileError, InputError, NotFound, SnapshotExpiredError, TimestampError
+from titans.errors import (
+    CorruptFileError,
+    InputError,
+    NotFound,
+    SnapshotExpiredError,
+    TimestampError,
+)
 from titans.read.reader import Reader
 from titans.store.memory import MemoryStore
 
@@ -27,7 +34,7 @@ def archive():
     return archive
 
 
-# --- where and columns ------------------------------------------------------------------------------------------------
+# --- where and columns ----------------------------------------------------------------------------
 
 
 def test_a_state_with_conditions_on_values_looks_at_the_last_value_only(archive):
@@ -58,10 +65,12 @@ def test_a_column_that_is_not_there(archive, ask):
         ask(archive)
 
 
-# --- ranges -----------------------------------------------------------------------------------------------------------
+# --- ranges ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["changes", "history", "scan", "intervals", "grid", "coverage", "files"])
+@pytest.mark.parametrize(
+    "name", ["changes", "history", "scan", "intervals", "grid", "coverage", "files"]
+)
 def test_a_range_upside_down_or_without_a_timezone(archive, name):
     with pytest.raises(InputError, match="after end"):
         getattr(archive, name)(at(2), at(1))
@@ -70,7 +79,8 @@ def test_a_range_upside_down_or_without_a_timezone(archive, name):
 
 
 @pytest.mark.parametrize(
-    ("start", "end"), [(LONG_AGO, LONG_AGO), (LONG_AGO, LONG_AGO + timedelta(days=400)), (FAR_AHEAD, None)]
+    ("start", "end"),
+    [(LONG_AGO, LONG_AGO), (LONG_AGO, LONG_AGO + timedelta(days=400)), (FAR_AHEAD, None)],
 )
 def test_ranges_in_which_nothing_is(archive, start, end):
     assert archive.changes(start, end).rows() == []
@@ -100,7 +110,7 @@ def test_an_empty_archive_answers_with_empty_frames():
     assert empty.sql("select count(*) from latest").item() == 0
 
 
-# --- shapes -----------------------------------------------------------------------------------------------------------
+# --- shapes ---------------------------------------------------------------------------------------
 
 
 def test_intervals_are_half_open_and_end_where_the_next_begins(archive):
@@ -110,19 +120,27 @@ def test_intervals_are_half_open_and_end_where_the_next_begins(archive):
         ("b", 2, 0.5, at(0), at(13)),
         ("c", 1, 0.5, at(13), None),
     ]
-    assert archive.intervals(at(1), at(2)).rows() == [("a", 1, 0.5, at(0), None), ("b", 2, 0.5, at(0), None)]
+    assert archive.intervals(at(1), at(2)).rows() == [
+        ("a", 1, 0.5, at(0), None),
+        ("b", 2, 0.5, at(0), None),
+    ]
 
 
 def test_a_grid_is_null_where_a_key_is_not_there(archive):
     found = archive.grid(at(0), at(14), every=timedelta(minutes=70), columns=["v"])
     assert found.rows() == [
-        ("a", at(0), 1), ("a", at(7), 3),
-        ("b", at(0), 2), ("b", at(7), 2),
-        ("c", at(0), None), ("c", at(7), None),
-    ]  # fmt: skip
+        ("a", at(0), 1),
+        ("a", at(7), 3),
+        ("b", at(0), 2),
+        ("b", at(7), 2),
+        ("c", at(0), None),
+        ("c", at(7), None),
+    ]
     assert archive.grid(at(13), at(14), every="10m").rows() == [
-        ("a", at(13), 3, 1.5), ("b", at(13), None, None), ("c", at(13), 1, 0.5),
-    ]  # fmt: skip
+        ("a", at(13), 3, 1.5),
+        ("b", at(13), None, None),
+        ("c", at(13), 1, 0.5),
+    ]
 
 
 @pytest.mark.parametrize("every", ["0s", "soon", timedelta(0), timedelta(hours=-1)])
@@ -137,8 +155,12 @@ def test_coverage_tells_nobody_looked_from_nothing_changed(archive):
     archive.compact()
     found = archive.coverage(at(1), at(6))
     assert found.rows() == [
-        (at(1), "missing"), (at(2), "observed"), (at(3), "observed"), (at(4), "missing"), (at(5), "changes"),
-    ]  # fmt: skip
+        (at(1), "missing"),
+        (at(2), "observed"),
+        (at(3), "observed"),
+        (at(4), "missing"),
+        (at(5), "changes"),
+    ]
     assert archive.coverage()["slot"].to_list() == [at(n) for n in range(14)]
     assert archive.status()[0].gaps == 1
 
@@ -154,11 +176,15 @@ def test_files_name_what_is_there_and_what_is_left_to_do(archive):
     assert found[0]["filter"].startswith("Time >= TIMESTAMPTZ '2026-01-31T22:10:00Z' AND Time < ")
 
 
-# --- several keys -----------------------------------------------------------------------------------------------------
+# --- several keys ---------------------------------------------------------------------------------
 
 
 def test_the_history_of_a_frame_of_keys(archive):
-    assert archive.history(keys=pl.DataFrame({"k": ["b", "b", "c"]}))["k"].to_list() == ["b", "b", "c"]
+    assert archive.history(keys=pl.DataFrame({"k": ["b", "b", "c"]}))["k"].to_list() == [
+        "b",
+        "b",
+        "c",
+    ]
     with pytest.raises(InputError, match="x is no key column"):
         archive.history(keys=pl.DataFrame({"x": ["b"]}))
     with pytest.raises(InputError, match="either"):
@@ -167,7 +193,7 @@ def test_the_history_of_a_frame_of_keys(archive):
         archive.history(keys=pl.DataFrame())
 
 
-# --- one look ---------------------------------------------------------------------------------------------------------
+# --- one look -------------------------------------------------------------------------------------
 
 
 def test_a_read_that_loses_its_files_again_and_again_says_what_to_do(archive):
@@ -187,7 +213,9 @@ def test_a_scan_chooses_its_files_when_it_is_collected(archive):
     assert lazy.head(1).collect().height == 1
 
 
-@pytest.mark.parametrize(("failing", "outcome"), [({1}, "rows"), ({2}, "expired"), ({1, 3}, "expired")])
+@pytest.mark.parametrize(
+    ("failing", "outcome"), [({1}, "rows"), ({2}, "expired"), ({1, 3}, "expired")]
+)
 def test_a_scan_starts_again_until_it_has_given_out_rows(archive, monkeypatch, failing, outcome):
     monkeypatch.setattr("titans.read.scan._FETCHED", 1)
     for minute in range(3):
@@ -209,13 +237,15 @@ def test_a_scan_starts_again_until_it_has_given_out_rows(archive, monkeypatch, f
             lazy.collect()
 
 
-# --- SQL --------------------------------------------------------------------------------------------------------------
+# --- SQL ------------------------------------------------------------------------------------------
 
 
 def test_sql_sees_tables_and_states(archive):
     assert archive.sql("select count(*) from changes").item() == archive.changes().height
     assert archive.sql("from latest order by k")["k"].to_list() == ["a", "c"]
-    assert archive.sql("select k from intervals where valid_to is null order by 1")["k"].to_list() == ["a", "c"]
+    assert archive.sql("select k from intervals where valid_to is null order by 1")[
+        "k"
+    ].to_list() == ["a", "c"]
     state = archive.sql("select k, v, Time from state(at := '2026-01-31T22:20Z') order by k")
     assert state.rows() == [
         ("a", 3, at(2).replace(tzinfo=None)),
@@ -233,7 +263,10 @@ def test_a_query_in_sql_is_of_one_moment(archive, monkeypatch):
 
     monkeypatch.setattr(Reader, "latest", overtaken)
     before = archive.changes().height
-    both = archive.sql("select (select count(*) from changes) as n, (select count(*) from latest where k = 'z') as z")
+    both = archive.sql(
+        "select (select count(*) from changes) as n, (select count(*) from latest where k = 'z') "
+        "as z"
+    )
     assert both.rows() == [(before, 0)]
     assert archive.sql("select count(*) from changes").item() == before + 1
 
@@ -241,7 +274,10 @@ def test_a_query_in_sql_is_of_one_moment(archive, monkeypatch):
 def test_sql_over_changes_does_not_have_them_in_memory(archive, monkeypatch):
     expected = archive.changes().height
     monkeypatch.setattr(Reader, "changes", None)
-    assert archive.sql("select count(*) from changes a join changes b using (k, Time)").item() == expected
+    assert (
+        archive.sql("select count(*) from changes a join changes b using (k, Time)").item()
+        == expected
+    )
     assert archive.sql("from changes limit 1").height == 1
 
 

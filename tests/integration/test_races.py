@@ -25,14 +25,23 @@ KILLS = int(os.environ.get("TITANS_RACE_KILLS", "6"))
 
 
 def start(url: str, number: int, folder: Path, share: int) -> subprocess.Popen:
-    command = [sys.executable, WORKER, url, number, WRITERS, WRITERS * share, folder / f"{number}.txt"]
+    command = [
+        sys.executable,
+        WORKER,
+        url,
+        number,
+        WRITERS,
+        WRITERS * share,
+        folder / f"{number}.txt",
+    ]
     errors = (folder / f"{number}.err").open("a")
     with errors:
         return subprocess.Popen([str(c) for c in command], stderr=errors, cwd=WORKER.parent)
 
 
 def race(url: str, folder: Path, share: int) -> tuple[set[int], int]:
-    """Eight writers until all have done their share, some killed and started again; the acknowledged slots, and the share."""
+    """Eight writers until all have done their share, some killed and started again; the
+    acknowledged slots, and the share."""
     chance = random.Random(3)
     running = {n: start(url, n, folder, share) for n in range(WRITERS)}
     kills = 0
@@ -50,7 +59,9 @@ def race(url: str, folder: Path, share: int) -> tuple[set[int], int]:
             assert code == 0, (folder / f"{number}.err").read_text()
             del running[number]
     print(f"{kills} kills")
-    return {int(line) for n in range(WRITERS) for line in (folder / f"{n}.txt").read_text().split()}, share
+    return {
+        int(line) for n in range(WRITERS) for line in (folder / f"{n}.txt").read_text().split()
+    }, share
 
 
 def check(url: str, acknowledged: set[int], share: int) -> None:
@@ -88,7 +99,10 @@ def test_eight_processes_on_one_bucket(tmp_path, seaweed_bucket, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.delenv("AWS_PROFILE", raising=False)
-    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # it remembers the credentials of an earlier test
+    monkeypatch.setattr(
+        "boto3.DEFAULT_SESSION", None
+    )  # it remembers the credentials of an earlier test
     url = f"s3://{seaweed_bucket.name}/races?endpoint_url={seaweed_bucket.endpoint}&region={REGION}"
-    # Eight Python processes with boto3 on two cores are slow to start: a smaller share each, unless asked for more.
+    # Eight Python processes with boto3 on two cores are slow to start: a smaller share each, unless
+    # asked for more.
     check(url, *race(url, tmp_path, SLOTS if "TITANS_RACE_SLOTS" in os.environ else SLOTS // 3))

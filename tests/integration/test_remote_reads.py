@@ -1,4 +1,5 @@
-"""Of large files in stores elsewhere, a question about a key fetches only what may hold it, and is answered all the same."""
+"""Of large files in stores elsewhere, a question about a key fetches only what may hold it, and is
+answered all the same."""
 
 from unittest.mock import patch
 
@@ -38,7 +39,8 @@ class Elsewhere(MemoryStore):
 
 @pytest.fixture
 def store(small_files):
-    """Two sealed months of merged files with many row groups, and a slot that is not adopted yet."""
+    """Two sealed months of merged files with many row groups, and a slot that is not adopted
+    yet."""
     remote._footers.clear()
     store = Elsewhere()
     archive = Archive(store, PROVIDER)
@@ -49,7 +51,9 @@ def store(small_files):
     ):
         for slot in range(9, 15):
             there = [key for n, key in enumerate(KEYS) if (n + slot) % 17]
-            archive.ingest(snapshot({key: (slot * (n % 3), 0.5) for n, key in enumerate(there)}), at(slot))
+            archive.ingest(
+                snapshot({key: (slot * (n % 3), 0.5) for n, key in enumerate(there)}), at(slot)
+            )
         archive.seal("2026-01")
         archive.seal("2026-02")
         archive.vacuum("0s")
@@ -93,7 +97,11 @@ def test_of_a_file_that_holds_little_else_all_is_fetched(store):
     with patch("titans.tiers.files.ROW_GROUP", 10_000):
         archive = Archive(store, PROVIDER)
         for slot in range(16, 18):
-            archive.ingest(snapshot({f"{n:04}": (n * slot, n / slot) for n in range(2000)}), at(slot), max_ceased=1.0)
+            archive.ingest(
+                snapshot({f"{n:04}": (n * slot, n / slot) for n in range(2000)}),
+                at(slot),
+                max_ceased=1.0,
+            )
     store.fetched.clear()
     assert archive.history(at(16), k="0500").height == 2
     merged = [(key, size) for key, size in store.fetched if "/L" in key]

@@ -53,11 +53,13 @@ def test_requests_of_each_question(archive, requests, record_property):
 
 
 MOST = 6
-"""Requests of `upload` and adoption without a merge: the file; manifest, list, what the file says of itself; manifest read and written."""
+"""Requests of `upload` and adoption without a merge: the file; manifest, list, what the file says
+of itself; manifest read and written."""
 TRUST = 1
 """A new process looks up whether the server honours conditional writes."""
 STATE = 8
-"""And reads the state it compares with: what there is since the last keyframe, here up to nine files."""
+"""And reads the state it compares with: what there is since the last keyframe, here up to nine
+files."""
 
 
 @SEAWEED
@@ -91,7 +93,10 @@ def test_requests_of_each_slot(seaweed_bucket, seaweed_client, requests, record_
             counts.append(len(requests))
         steady = [n for number, n in enumerate(counts) if number and number % 8 != 7]
         merging = [n for number, n in enumerate(counts) if number % 8 == 7]
-        lines.append(f"{name}: {min(steady)} to {max(steady)} requests, first {counts[0]}, with a merge {max(merging)}")
+        lines.append(
+            f"{name}: {min(steady)} to {max(steady)} requests, first {counts[0]}, with a merge "
+            f"{max(merging)}"
+        )
         print(lines[-1])
         assert max(steady) <= most, lines[-1]
         assert max(merging) <= most + 14, lines[-1]

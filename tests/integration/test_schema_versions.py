@@ -9,7 +9,16 @@ import pytest
 from attrs import evolve
 from oracle import at
 from polars.testing import assert_frame_equal
-from schema_versions import V1, V2, as_second, first, first_changes, replayed_second, second, second_changes
+from schema_versions import (
+    V1,
+    V2,
+    as_second,
+    first,
+    first_changes,
+    replayed_second,
+    second,
+    second_changes,
+)
 
 from titans import Archive, Schema
 from titans.errors import (
@@ -116,7 +125,11 @@ def test_the_manifest_says_which_file_has_which_version_and_what_was_cast(store)
             "added": {"zone": "String"},
         }
     ]
-    versions = {e["file"][:2]: (e["schema_version"], e.get("cast_from")) for es in found["levels"].values() for e in es}
+    versions = {
+        e["file"][:2]: (e["schema_version"], e.get("cast_from"))
+        for es in found["levels"].values()
+        for e in es
+    }
     assert versions == {"L2": (2, [1])}  # 13 and 14 by version 1; then 15 with 16, and both
     archive.seal("2026-02")
     (entry,) = (e for es in manifest(store, FEBRUARY)["levels"].values() for e in es)
@@ -124,7 +137,11 @@ def test_the_manifest_says_which_file_has_which_version_and_what_was_cast(store)
     path = store.local_path(name)
     metadata = pl.read_parquet_metadata(store.get(name).data if path is None else path)
     described = json.loads(metadata["titans"])
-    assert (described["format_version"], described["schema_version"], described["cast_from"]) == (2, 2, [1])
+    assert (described["format_version"], described["schema_version"], described["cast_from"]) == (
+        2,
+        2,
+        [1],
+    )
     check(archive, seen)
 
 
@@ -192,7 +209,7 @@ def test_months_without_a_snapshot_build_on_version_1(store):
     assert archive.verify(deep=True).passed
 
 
-# --- the first snapshot under version 2 -----------------------------------------------------------------------------------
+# --- the first snapshot under version 2 -----------------------------------------------------------
 
 
 def test_an_added_column_without_values_changes_nothing(store):
@@ -227,7 +244,7 @@ def test_the_first_snapshot_of_a_month_carries_over_the_versions(store):
     assert as_second(archive.latest()) == {k: (*v, "x") for k, v in market(11).items()}
 
 
-# --- questions over renamed, widened and added columns --------------------------------------------------------------------
+# --- questions over renamed, widened and added columns --------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -260,7 +277,9 @@ def test_row_groups_are_pruned_by_the_names_and_values_of_today(store, where):
 def test_a_predicate_on_a_renamed_column_reaches_the_files(tmp_path):
     old, _ = begun(LocalStore(tmp_path))
     old.seal("2026-01")
-    renamed = Schema({"count": "Int64", "price": "Float32"}, version=2, renamed={2: {"w": "price", "n": "count"}})
+    renamed = Schema(
+        {"count": "Int64", "price": "Float32"}, version=2, renamed={2: {"w": "price", "n": "count"}}
+    )
     archive = Archive(LocalStore(tmp_path), evolve(V1, schema=renamed))
     for where, predicate in (
         (pl.col("price") > 1.0, 'col("w") > 1.0'),
@@ -270,14 +289,20 @@ def test_a_predicate_on_a_renamed_column_reaches_the_files(tmp_path):
         (rows, _), *_ = Plan.of(archive._reader(), None, None).scans
         plan = rows.filter(where).select("k").explain()
         assert predicate in plan.partition("Parquet SCAN")[2], plan
-        assert archive.scan(where=where, columns=["k"]).collect().height == archive.changes().filter(where).height
+        assert (
+            archive.scan(where=where, columns=["k"]).collect().height
+            == archive.changes().filter(where).height
+        )
 
 
 def test_derived_questions_work_over_both_versions(store):
     _, seen = begun(store)
     archive = gone_on(store, seen)
     moments = sorted(seen)
-    grid = {(r["k"], r["Time"]): (r["n"], r["price"], r["zone"]) for r in archive.grid(every="10m").to_dicts()}
+    grid = {
+        (r["k"], r["Time"]): (r["n"], r["price"], r["zone"])
+        for r in archive.grid(every="10m").to_dicts()
+    }
     for moment in moments:
         for key in "abc":
             assert grid[key, moment] == seen[moment].get(key, (None, None, None))
@@ -290,7 +315,7 @@ def test_derived_questions_work_over_both_versions(store):
     assert intervals.height == archive.changes().filter(~pl.col("Ceased")).height
 
 
-# --- refusals -------------------------------------------------------------------------------------------------------------
+# --- refusals -------------------------------------------------------------------------------------
 
 
 def refused(call, *parts):
@@ -308,7 +333,9 @@ def test_version_1_refuses_what_version_2_has_begun_and_writes_nothing(store):
     for call in (
         lambda: old.ingest(first(market(18)), at(18)),
         lambda: old.upload(first_changes({"a": (1, 0.5)}), at(18)),
-        lambda: old.ingest(first(market(1)), at(2000)),  # a month nobody has begun; the nearest one is version 2's
+        lambda: old.ingest(
+            first(market(1)), at(2000)
+        ),  # a month nobody has begun; the nearest one is version 2's
         lambda: old.upload(first_changes({"a": (1, 0.5)}), at(9000)),
         old.compact,
         old.latest,
@@ -319,7 +346,11 @@ def test_version_1_refuses_what_version_2_has_begun_and_writes_nothing(store):
         old.repair,
         old.verify,
     ):
-        refused(call, "has schema version 2, but provider 'small' (small 1.0) declares version 1", "upgrade")
+        refused(
+            call,
+            "has schema version 2, but provider 'small' (small 1.0) declares version 1",
+            "upgrade",
+        )
     assert objects(store) == before
 
 
@@ -336,10 +367,14 @@ def test_version_1_refuses_a_hot_file_of_version_2(store):
 def test_hot_files_alone_say_which_versions_may_go_on(store):
     Archive(store, V2).upload(second_changes({"a": (1, 0.5, "x")}), at(0))
     before = objects(store)
-    refused(lambda: Archive(store, V1).upload(first_changes({"a": (1, 0.5)}), at(1)), "written with schema version 2")
+    refused(
+        lambda: Archive(store, V1).upload(first_changes({"a": (1, 0.5)}), at(1)),
+        "written with schema version 2",
+    )
     lesser = evolve(V2, schema=Schema({"n": "Int64"}, version=3))
     refused(
-        lambda: Archive(store, lesser).ingest(pl.DataFrame({"k": ["a"]}), at(1)), "column 'zone' of schema version 2"
+        lambda: Archive(store, lesser).ingest(pl.DataFrame({"k": ["a"]}), at(1)),
+        "column 'zone' of schema version 2",
     )
     assert objects(store) == before
 
@@ -353,11 +388,24 @@ def test_months_that_version_2_has_not_touched_stay_readable_under_version_1(sto
 @pytest.mark.parametrize(
     ("schema", "parts"),
     [
-        (Schema({"n": "Int16", "w": "Float32"}, version=2), ["'n' is Int32 in schema version 1", "Int16 in version 2", "declare it as"]),
-        (Schema({"n": "Int32"}, version=2), ["column 'w' of schema version 1", "is missing in version 2", "renamed={2: {'w': '…'}}"]),
-        (Schema({"n": "Int32", "w": "Float64"}), ["under the same version", "raise its schema version to 2"]),
+        (
+            Schema({"n": "Int16", "w": "Float32"}, version=2),
+            ["'n' is Int32 in schema version 1", "Int16 in version 2", "declare it as"],
+        ),
+        (
+            Schema({"n": "Int32"}, version=2),
+            [
+                "column 'w' of schema version 1",
+                "is missing in version 2",
+                "renamed={2: {'w': '…'}}",
+            ],
+        ),
+        (
+            Schema({"n": "Int32", "w": "Float64"}),
+            ["under the same version", "raise its schema version to 2"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_evolution_is_refused_and_changes_nothing(store, schema, parts):
     begun(store)
     before = objects(store)
@@ -380,7 +428,11 @@ def test_another_key_is_refused_even_by_repair(store):
     before = objects(store)
     for call in (archive.latest, archive.compact, archive.repair):
         refused(
-            call, "primary key k, but", "declares k, l (schema version 2)", "a key cannot change", "another archive"
+            call,
+            "primary key k, but",
+            "declares k, l (schema version 2)",
+            "a key cannot change",
+            "another archive",
         )
     assert objects(store) == before
 
@@ -403,20 +455,27 @@ def test_a_titans_without_schema_evolution_refuses_what_version_2_writes(store):
     _parsed.clear()  # another process has not seen the manifest
     with (
         patch("titans.tiers.manifest.FORMAT_VERSION", 1),
-        pytest.raises(FormatVersionError, match="format version 2, this TITANS reads up to 1; upgrade titans-core"),
+        pytest.raises(
+            FormatVersionError,
+            match="format version 2, this TITANS reads up to 1; upgrade titans-core",
+        ),
     ):
         Archive(store, V2).latest()
     with (
         patch("titans.tiers.info.FORMAT_VERSION", 1),
-        pytest.raises(FormatVersionError, match=r"\.parquet has format version 2.*upgrade titans-core"),
+        pytest.raises(
+            FormatVersionError, match=r"\.parquet has format version 2.*upgrade titans-core"
+        ),
     ):
         Archive(store, V2).latest()
 
 
-# --- what goes wrong ------------------------------------------------------------------------------------------------------
+# --- what goes wrong ------------------------------------------------------------------------------
 
 
-def test_a_collector_of_version_1_that_is_overtaken_in_the_middle_is_refused_and_its_file_stays(store):
+def test_a_collector_of_version_1_that_is_overtaken_in_the_middle_is_refused_and_its_file_stays(
+    store,
+):
     begun(store, range(3))
 
     class Overtaken:
@@ -435,7 +494,9 @@ def test_a_collector_of_version_1_that_is_overtaken_in_the_middle_is_refused_and
             return store.create(key, data)
 
     old = Archive(Overtaken(), V1)
-    refused(lambda: old.ingest(first({"a": (3, 3.0)}), at(3), max_ceased=1.0), "has schema version 2")
+    refused(
+        lambda: old.ingest(first({"a": (3, 3.0)}), at(3), max_ceased=1.0), "has schema version 2"
+    )
     archive = Archive(store, V2)
     for _ in range(2):
         assert as_second(archive.state(at(3))) == {"a": (3, 3.0, None)}
@@ -523,7 +584,9 @@ def test_three_versions_in_a_row(store):
     _, seen = begun(store, range(3))
     gone_on(store, seen, range(3, 6))
     archive = Archive(store, third)
-    archive.ingest(pl.DataFrame({"k": ["a"], "n": [0.5], "zone": ["z"], "cost": [1.0]}), at(6), max_ceased=1.0)
+    archive.ingest(
+        pl.DataFrame({"k": ["a"], "n": [0.5], "zone": ["z"], "cost": [1.0]}), at(6), max_ceased=1.0
+    )
     for moment, rows in seen.items():
         found = {r["k"]: (r["n"], r["cost"], r["zone"]) for r in archive.state(moment).to_dicts()}
         assert found == rows
@@ -538,7 +601,11 @@ def test_three_versions_in_a_row(store):
 def test_a_large_file_of_version_1_says_its_columns_in_its_last_bytes():
     store = MemoryStore()  # not on this machine: only the end of a large file is fetched
     rows = pl.DataFrame(
-        {"k": [f"{n:06d}" for n in range(50_000)], "n": range(50_000), "w": [n / 7 for n in range(50_000)]}
+        {
+            "k": [f"{n:06d}" for n in range(50_000)],
+            "n": range(50_000),
+            "w": [n / 7 for n in range(50_000)],
+        }
     )
     for slot in range(2):
         Archive(store, V1).ingest(rows.with_columns(pl.col("n") + slot), at(slot))

@@ -36,7 +36,9 @@ def refused(store, provider, *parts):
     before, archive = objects(store), Archive(store, provider)
     for call in (
         lambda: archive.ingest(snapshot({"a": (1, 0.5)}), at(3)),
-        lambda: archive.ingest(snapshot({"a": (1, 0.5)}), at(3) + timedelta(days=60)),  # a month nobody has begun
+        lambda: archive.ingest(
+            snapshot({"a": (1, 0.5)}), at(3) + timedelta(days=60)
+        ),  # a month nobody has begun
         lambda: archive.upload(changes({"a": (1, 0.5)}), at(3)),
         lambda: archive.upload(changes({"a": (1, 0.5)}), at(3) + timedelta(days=60)),
         archive.compact,
@@ -81,7 +83,9 @@ def test_change_points_lie_in_their_hour():
     archive = Archive(MemoryStore(), HOURLY)
     rows = changes({"a": (1, 0.5)}).with_columns(Time=pl.lit(START + timedelta(minutes=59)))
     assert archive.upload(rows, START).endswith("/2026/01/01/00-00.parquet")
-    with pytest.raises(TimestampError, match=r"outside the slot \[2026-01-01T01:00:00Z, 2026-01-01T02:00:00Z\)"):
+    with pytest.raises(
+        TimestampError, match=r"outside the slot \[2026-01-01T01:00:00Z, 2026-01-01T02:00:00Z\)"
+    ):
         archive.upload(rows, START + HOUR)
 
 
@@ -105,16 +109,31 @@ def test_keyframes_merges_and_seals_of_a_month_of_hours():
 
 
 @pytest.mark.parametrize("compacted", [True, False])
-@pytest.mark.parametrize(("began", "declares"), [(PROVIDER, HOURLY), (HOURLY, PROVIDER), (HOURLY, evolve(PROVIDER, layout=PathLayout(slot_minutes=30)))])  # fmt: skip
+@pytest.mark.parametrize(
+    ("began", "declares"),
+    [
+        (PROVIDER, HOURLY),
+        (HOURLY, PROVIDER),
+        (HOURLY, evolve(PROVIDER, layout=PathLayout(slot_minutes=30))),
+    ],
+)
 def test_another_length_than_the_archive_has_is_refused(began, declares, compacted):
     archive = Archive(MemoryStore(), began)
     archive.upload(changes({"a": (1, 0.5)}), at(0))
     said = f"slots of {began.layout.slot_minutes} minutes, but provider 'small' declares {declares.layout.slot_minutes}"
     if compacted:
         archive.compact()
-        refused(archive.store, declares, said, f"declare PathLayout(slot_minutes={began.layout.slot_minutes})")
+        refused(
+            archive.store,
+            declares,
+            said,
+            f"declare PathLayout(slot_minutes={began.layout.slot_minutes})",
+        )
         return
-    before, other = objects(archive.store), Archive(archive.store, declares)  # no manifest yet; the hot file says it
+    before, other = (
+        objects(archive.store),
+        Archive(archive.store, declares),
+    )  # no manifest yet; the hot file says it
     for call in (
         other.latest,
         other.compact,
@@ -145,7 +164,10 @@ def test_an_archive_that_says_nothing_has_slots_of_ten_minutes():
         del manifest[name]
     archive.store.replace(key, json.dumps(manifest).encode(), archive.store.get(key).etag)
     refused(archive.store, HOURLY, "slots of 10 minutes, but provider 'small' declares 60")
-    assert Archive(archive.store, PROVIDER).ingest(snapshot({"a": (2, 0.5)}), at(1)).status == "ingested"
+    assert (
+        Archive(archive.store, PROVIDER).ingest(snapshot({"a": (2, 0.5)}), at(1)).status
+        == "ingested"
+    )
     assert json.loads(archive.store.get(key).data)["slot_minutes"] == 10
 
 
@@ -157,12 +179,18 @@ def test_an_earlier_month_begun_later_has_the_length_of_the_others():
     assert archive.ingest(snapshot({"a": (1, 0.5)}), START).status == "ingested"
 
 
-@pytest.mark.parametrize("minutes", ["7", "0", "-10", "0.5", "10.0", "True", "1441", "'60'", "None"])
+@pytest.mark.parametrize(
+    "minutes", ["7", "0", "-10", "0.5", "10.0", "True", "1441", "'60'", "None"]
+)
 def test_an_invalid_length_is_refused_when_the_plugin_is_loaded(site, minutes):
     site.add(GOOD + LAYOUT.format(minutes=minutes))
     with pytest.raises(PluginError) as caught:
         plugins.load("acme")
-    for part in ("titans_path_layout", "whole number of minutes that divides a day (1440)", f"got {minutes}"):
+    for part in (
+        "titans_path_layout",
+        "whole number of minutes that divides a day (1440)",
+        f"got {minutes}",
+    ):
         assert part in str(caught.value)
 
 
@@ -197,12 +225,16 @@ def call(capsys, *args):
     return done.value.code, said.out + said.err
 
 
-def test_the_command_line_follows_the_length_and_says_when_it_changed(hourly, capsys, tmp_path, site):
+def test_the_command_line_follows_the_length_and_says_when_it_changed(
+    hourly, capsys, tmp_path, site
+):
     source, folder = hourly
     for hour in range(3):
         table = tmp_path / f"{hour}.parquet"
         prices(a=1.0 + hour).write_parquet(table)
-        code, out = call(capsys, "upload", str(table), "--at", f"2026-01-23T{14 + hour}:40Z", "-p", "acme")
+        code, out = call(
+            capsys, "upload", str(table), "--at", f"2026-01-23T{14 + hour}:40Z", "-p", "acme"
+        )
         assert (code, out.strip()) == (0, f"parquet_cp_hot/acme/2026/01/23/{14 + hour}-00.parquet")
     assert call(capsys, "compact", "-p", "acme")[0] == 0
     code, out = call(capsys, "coverage", "-p", "acme", "--format", "csv")
@@ -224,6 +256,8 @@ def test_the_command_line_follows_the_length_and_says_when_it_changed(hourly, ca
         ["repair"],
     ):
         code, _ = call(capsys, *args, "-p", "acme")
-        assert "slots of 60 minutes, but provider 'acme' (acme-titans 1.0) declares 120" in str(code), args
+        assert "slots of 60 minutes, but provider 'acme' (acme-titans 1.0) declares 120" in str(
+            code
+        ), args
         assert "declare PathLayout(slot_minutes=60), or begin another archive" in str(code)
     assert objects(LocalStore(folder)) == before

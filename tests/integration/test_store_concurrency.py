@@ -19,7 +19,8 @@ from titans.store.s3 import S3Store
 
 WORKERS = 8
 
-# What each of the processes does, in a folder of its own per phase. All begin a phase at the same time.
+# What each of the processes does, in a folder of its own per phase. All begin a phase at the same
+# time.
 PROCESS = """
 import json, os, sys, traceback
 from pathlib import Path
@@ -134,8 +135,10 @@ def processes(request, tmp_path_factory):
         for number in range(WORKERS):
             worker = subprocess.Popen(
                 [sys.executable, "-c", PROCESS, str(base), str(number), request.param],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            )  # fmt: skip
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
             stack.enter_context(worker)
             stack.callback(worker.kill)
             workers.append(worker)
@@ -186,15 +189,19 @@ def test_a_folder_that_is_removed_while_others_write_into_it_is_made_again(proce
 @one_worker
 def test_a_swap_and_a_deletion_at_the_same_time_do_not_bring_the_object_back(processes):
     processes.store("take_and_put").create("token", b"free")
-    store, taken = processes.run("take_and_put")  # no create met an object, or its process would have failed
+    store, taken = processes.run(
+        "take_and_put"
+    )  # no create met an object, or its process would have failed
     assert sum(taken) > 0
     assert store.get("token").data == b"free"
 
 
-# --- threads ----------------------------------------------------------------------------------------------------------
+# --- threads --------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["memory", "local", pytest.param("s3-seaweedfs", marks=fixtures_stores.SEAWEED)])
+@pytest.fixture(
+    params=["memory", "local", pytest.param("s3-seaweedfs", marks=fixtures_stores.SEAWEED)]
+)
 def shared(request, tmp_path):
     """A store that several threads may use."""
     if request.param == "memory":

@@ -16,8 +16,9 @@ from titans.store.local import LocalStore
 KEY = "a/b/object"
 OLD, NEW = b"old content " * 1000, b"NEW CONTENT " * 2000
 
-# Runs an operation again and again in forked children, each in a folder of its own. The first child dies at its first call
-# of the operating system, the second at its second, …, until one survives. Prints what the calls were.
+# Runs an operation again and again in forked children, each in a folder of its own. The first child
+# dies at its first call of the operating system, the second at its second, …, until one survives.
+# Prints what the calls were.
 HARNESS = """
 import itertools, json, os, shutil, sys
 from pathlib import Path
@@ -78,11 +79,15 @@ for die_at in itertools.count(1):
 
 
 def die_at_every_step(operation, base):
-    """The folders in which a process died, one step further each; the one in which it survived; and its steps."""
+    """The folders in which a process died, one step further each; the one in which it survived; and
+    its steps."""
     done = subprocess.run(
         [sys.executable, "-c", HARNESS, operation, str(base), KEY, OLD.decode(), NEW.decode()],
-        check=True, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     last, trace = json.loads(done.stdout)
     folders = [base / f"{number:02d}" for number in range(1, last + 1)]
     assert len(trace) == last - 1
@@ -103,7 +108,11 @@ def content(store):
 def works_again(store):
     """The store takes the next writes, and the lock that the dead process held is free."""
     there = content(store)
-    etag = store.create(KEY, b"next") if there is None else store.replace(KEY, b"next", store.head(KEY).etag)
+    etag = (
+        store.create(KEY, b"next")
+        if there is None
+        else store.replace(KEY, b"next", store.head(KEY).etag)
+    )
     etag = store.replace(KEY, b"and the one after", etag)
     store.create("a/b/neighbour", b"1")
     assert listed(store) == [("a/b/neighbour", 1), (KEY, 17)]
@@ -121,7 +130,9 @@ def test_a_creation_that_dies_leaves_the_whole_object_or_none(tmp_path, operatio
         assert found[-1] in (None, NEW)
         assert listed(store) == ([] if found[-1] is None else [(KEY, len(NEW))])
         assert works_again(store)
-    assert found == sorted(found, key=lambda data: data is not None)  # at first nothing, from some step on everything
+    assert found == sorted(
+        found, key=lambda data: data is not None
+    )  # at first nothing, from some step on everything
     assert {None, NEW} == set(found)
 
 
@@ -153,9 +164,12 @@ def test_a_deletion_that_dies_leaves_the_object_or_none(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("operation", "naming"), [("create", "link"), ("create without links", "replace"), ("replace", "replace")]
+    ("operation", "naming"),
+    [("create", "link"), ("create without links", "replace"), ("replace", "replace")],
 )
-def test_the_content_is_synced_before_it_gets_its_name_and_the_folder_after(tmp_path, operation, naming):
+def test_the_content_is_synced_before_it_gets_its_name_and_the_folder_after(
+    tmp_path, operation, naming
+):
     _, _, trace = die_at_every_step(operation, tmp_path)
     steps = [step[0] for step in trace]
     named = steps.index(naming)
@@ -192,7 +206,12 @@ def test_sweeping_touches_neither_objects_nor_other_peoples_files(tmp_path):
     for path in (tmp_path / "a").iterdir():
         os.utime(path, (yesterday, yesterday))
     LocalStore(tmp_path).create("a/next", b"2")
-    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [".hidden", "next", "object", "tmp-like"]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
+        ".hidden",
+        "next",
+        "object",
+        "tmp-like",
+    ]
 
 
 def test_a_lock_that_a_dead_process_held_is_free(tmp_path):
@@ -205,7 +224,9 @@ with exclusive(Path(sys.argv[1])):
 """
     store = LocalStore(tmp_path)
     etag = store.create("object", b"1")
-    done = subprocess.run([sys.executable, "-c", holder, str(tmp_path / ".object.lock")], check=False, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", holder, str(tmp_path / ".object.lock")], check=False, timeout=60
+    )
     assert done.returncode == 3
     store.replace("object", b"2", etag)
     assert store.get("object").data == b"2"

@@ -1,4 +1,5 @@
-"""Objects that are made from a file: large ones go to S3 in parts, and are there as a whole or not at all."""
+"""Objects that are made from a file: large ones go to S3 in parts, and are there as a whole or not
+at all."""
 
 from __future__ import annotations
 
@@ -108,7 +109,10 @@ def test_a_part_that_is_refused_leaves_nothing(seaweed_bucket, large):
     def upload_part(**arguments):
         sent.append(arguments["PartNumber"])
         if arguments["PartNumber"] == 2:
-            refusal = {"Error": {"Code": "AccessDenied", "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+            refusal = {
+                "Error": {"Code": "AccessDenied", "Message": "no"},
+                "ResponseMetadata": {"HTTPStatusCode": 403},
+            }
             raise ClientError(refusal, "UploadPart")
         return real(**arguments)
 

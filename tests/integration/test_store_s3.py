@@ -56,18 +56,24 @@ def test_listings_of_many_pages_are_complete_and_in_order(seaweed_bucket, monkey
         "provide-client-params.s3.ListObjectsV2", lambda params, **_: {**params, "MaxKeys": 4}
     )
     store = S3Store(seaweed_bucket.name, "pre", client=seaweed_bucket.client)
-    names = [f"{folder}{number}" for folder in ("a/b/", "a/b-", "a/b.c/", "a-b/", "b/") for number in range(5)]
+    names = [
+        f"{folder}{number}"
+        for folder in ("a/b/", "a/b-", "a/b.c/", "a-b/", "b/")
+        for number in range(5)
+    ]
     for name in names:
         store.create(name, b"1")
     assert [entry.key for entry in store.list()] == sorted(names)
-    assert [entry.key for entry in store.list("a/b")] == sorted(name for name in names if name.startswith("a/b"))
+    assert [entry.key for entry in store.list("a/b")] == sorted(
+        name for name in names if name.startswith("a/b")
+    )
     for after in ("a/b/", "a/b.c/2", "a-b/", "a/b-1"):
         assert [entry.key for entry in store.list("a", after)] == sorted(
             name for name in names if name.startswith("a") and name > after
         )
 
 
-# --- connections that break -------------------------------------------------------------------------------------------
+# --- connections that break -----------------------------------------------------------------------
 
 
 class Hangup:
@@ -103,7 +109,10 @@ class Hangup:
                 connection.sendall(self._answer)
 
     def close(self):
-        with contextlib.suppress(OSError), socket.create_connection(self._listener.getsockname()) as last:
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(self._listener.getsockname()) as last,
+        ):
             last.sendall(b"STOP\r\n\r\n")
         self._thread.join(30)
         self._listener.close()
@@ -118,7 +127,9 @@ def hangup(request, aws_environment):
 @pytest.fixture
 def cut_off(hangup):
     """A store behind that server, which is taken to honour conditions."""
-    store = S3Store("bucket", endpoint_url=hangup.endpoint, region="us-east-1", wait=lambda seconds: None)
+    store = S3Store(
+        "bucket", endpoint_url=hangup.endpoint, region="us-east-1", wait=lambda seconds: None
+    )
     store._checked = True
     yield store
     store._client.close()
@@ -128,10 +139,22 @@ ANSWERS = [
     {},
     {"body": 1000},
     {"answer": b"HTTP/1.1 200 OK\r\nContent-Le", "body": 1000},
-    {"answer": b"HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", "body": 1000},
-    {"answer": b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 100\r\n\r\n<Err", "body": 1000},
+    {
+        "answer": b"HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        "body": 1000,
+    },
+    {
+        "answer": b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 100\r\n\r\n<Err",
+        "body": 1000,
+    },
 ]
-ANSWER_NAMES = ["after the headers", "in the body", "in the answer", "a proxy gives up", "in the error"]
+ANSWER_NAMES = [
+    "after the headers",
+    "in the body",
+    "in the answer",
+    "a proxy gives up",
+    "in the error",
+]
 answers = pytest.mark.parametrize("hangup", ANSWERS, ids=ANSWER_NAMES, indirect=True)
 
 
@@ -143,7 +166,9 @@ def test_an_upload_that_is_cut_off_is_an_unknown_outcome_and_is_sent_once(hangup
         lambda: cut_off.replace("a/b.parquet", b"x" * size, '"etag"'),
     ):
         hangup.requests.clear()
-        with pytest.raises(OutcomeUnknown, match=r"write a/b.parquet in s3://bucket: .*(broke|failed)"):
+        with pytest.raises(
+            OutcomeUnknown, match=r"write a/b.parquet in s3://bucket: .*(broke|failed)"
+        ):
             call()
         assert hangup.requests == ["PUT"]
 
@@ -165,7 +190,9 @@ HALVES = {
 }
 
 
-@pytest.mark.parametrize("hangup", [{"answer": half} for half in HALVES.values()], ids=HALVES, indirect=True)
+@pytest.mark.parametrize(
+    "hangup", [{"answer": half} for half in HALVES.values()], ids=HALVES, indirect=True
+)
 def test_half_an_object_is_never_taken_for_the_whole(hangup, cut_off):
     with pytest.raises(Unavailable, match=r"broke"):
         cut_off.get("a")

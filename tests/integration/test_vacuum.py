@@ -42,7 +42,10 @@ def warm(archive, name):
     return archive.paths.file_key(JANUARY, name)
 
 
-LIVE = ["parquet_warm/small/m8/2026/01/L1_0001_04452-04459.parquet", "parquet_warm/small/m8/2026/01/manifest.json"]
+LIVE = [
+    "parquet_warm/small/m8/2026/01/L1_0001_04452-04459.parquet",
+    "parquet_warm/small/m8/2026/01/manifest.json",
+]
 
 
 def test_replaced_files_go_after_the_grace_period(archive, clock):
@@ -138,11 +141,15 @@ def test_a_slot_uploaded_again_after_vacuum_is_not_kept_twice(archive, caplog):
     assert archive.history(k="a")["v"].to_list() == list(range(8))
 
 
-def test_an_upload_cut_short_after_vacuum_is_not_taken_for_done_when_it_is_tried_again(archive, monkeypatch, caplog):
+def test_an_upload_cut_short_after_vacuum_is_not_taken_for_done_when_it_is_tried_again(
+    archive, monkeypatch, caplog
+):
     archive.vacuum("0s")
     key = archive.paths.hot_key(Slot.of(at(3)))
     with monkeypatch.context() as patched:
-        patched.setattr("titans.archive.read_head", lambda *_: (_ for _ in ()).throw(Unavailable("throttled")))
+        patched.setattr(
+            "titans.archive.read_head", lambda *_: (_ for _ in ()).throw(Unavailable("throttled"))
+        )
         with pytest.raises(Unavailable):
             archive.upload(changes({"a": (99, 0.5)}), at(3))
     assert key in keys(archive)
@@ -160,13 +167,21 @@ def test_a_snapshot_ingested_again_after_vacuum_is_recognised(clock):
     archive.compact()
     archive.vacuum("0s")
     before = keys(archive)
-    assert Archive(archive.store, PROVIDER).ingest(snapshot({"a": (3, 0.5)}), at(3)).status == "already"
-    assert Archive(archive.store, PROVIDER).ingest(snapshot({"a": (9, 0.5)}), at(3)).status == "skipped"
+    assert (
+        Archive(archive.store, PROVIDER).ingest(snapshot({"a": (3, 0.5)}), at(3)).status
+        == "already"
+    )
+    assert (
+        Archive(archive.store, PROVIDER).ingest(snapshot({"a": (9, 0.5)}), at(3)).status
+        == "skipped"
+    )
     assert keys(archive) == before
 
 
 @pytest.mark.parametrize("unlisted", [False, True])
-def test_a_merge_that_slept_through_the_removal_of_its_output_fails_cleanly(clock, unlisted, monkeypatch):
+def test_a_merge_that_slept_through_the_removal_of_its_output_fails_cleanly(
+    clock, unlisted, monkeypatch
+):
     archive = Archive(MemoryStore(clock=clock), PROVIDER)
     for n in range(8):
         archive.upload(changes({"a": (n, 0.5)}), at(n))
@@ -182,11 +197,15 @@ def test_a_merge_that_slept_through_the_removal_of_its_output_fails_cleanly(cloc
         clock.later(hours=2)
         archive.upload(changes({"b": (1, 0.5)}), at(9))
         done = archive.vacuum("0s" if unlisted else "1h")
-        assert archive.paths.file_key(JANUARY, entry.file) in (done.removed if unlisted else done.listed)
+        assert archive.paths.file_key(JANUARY, entry.file) in (
+            done.removed if unlisted else done.listed
+        )
         return entry
 
     monkeypatch.setattr(merging, "_write", slow)
-    after, entry = merging.merge(archive.store, archive.paths, PROVIDER, stale, next_merge(stale), archive.wait)
+    after, entry = merging.merge(
+        archive.store, archive.paths, PROVIDER, stale, next_merge(stale), archive.wait
+    )
     assert entry is None
     assert [f.level for f in after.files] == [0] * 8
     assert archive.verify(deep=True).passed
@@ -226,7 +245,8 @@ def test_a_removal_that_fails_stops_nothing_and_is_made_up_for(archive, clock, m
 
 
 def test_lists_of_one_minute_are_one_and_none_waits_more_than_a_minute_longer(clock):
-    """Or commits in quick succession would make the manifest long; and joined for ever, nothing would ever be removed."""
+    """Or commits in quick succession would make the manifest long; and joined for ever, nothing
+    would ever be removed."""
     archive = Archive(MemoryStore(clock=clock), PROVIDER)
     for n in range(64):
         archive.upload(changes({"a": (n, 0.5)}), at(n - 100))

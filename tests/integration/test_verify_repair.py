@@ -60,7 +60,9 @@ def test_a_sound_archive_passes_every_check(archive):
 
 
 def test_gaps_in_coverage_are_told_but_no_failure(archive):
-    assert {month: list(gaps) for month, gaps in archive.verify().gaps.items()} == {"2026-01": [4454]}
+    assert {month: list(gaps) for month, gaps in archive.verify().gaps.items()} == {
+        "2026-01": [4454]
+    }
 
 
 def test_a_missing_file_is_noticed(archive):
@@ -79,7 +81,9 @@ def test_a_changed_value_is_noticed(archive):
     data = archive.store.get(key).data
     rows = pl.read_parquet(BytesIO(data))
     out = BytesIO()
-    rows.with_columns(pl.col("v") + 1).write_parquet(out, metadata=pl.read_parquet_metadata(BytesIO(data)))
+    rows.with_columns(pl.col("v") + 1).write_parquet(
+        out, metadata=pl.read_parquet_metadata(BytesIO(data))
+    )
     overwrite(archive, key, out.getvalue())
     assert "content" in failures(archive)
 
@@ -88,7 +92,9 @@ def test_rows_out_of_order_are_noticed(archive):
     key = merged(archive)
     data = archive.store.get(key).data
     out = BytesIO()
-    pl.read_parquet(BytesIO(data)).reverse().write_parquet(out, metadata=pl.read_parquet_metadata(BytesIO(data)))
+    pl.read_parquet(BytesIO(data)).reverse().write_parquet(
+        out, metadata=pl.read_parquet_metadata(BytesIO(data))
+    )
     overwrite(archive, key, out.getvalue())
     assert set(failures(archive)) == {"size", "order"} or set(failures(archive)) == {"order"}
 
@@ -132,10 +138,12 @@ def test_an_unreadable_waiting_file_is_noticed_and_keeps_nobody_out(archive):
     overwrite(archive, "parquet_cp_hot/small/2026/01/31/23-50.parquet", b"nonsense")
     archive.ingest(snapshot({"a": (0, 0.5)}), at(12))
     assert set(failures(archive, deep=False)) == {"waiting"}
-    assert Archive(archive.store, PROVIDER).compact().adopted == 0  # who uploaded it knows it, and need not look
+    assert (
+        Archive(archive.store, PROVIDER).compact().adopted == 0
+    )  # who uploaded it knows it, and need not look
 
 
-# --- repair -----------------------------------------------------------------------------------------------------------
+# --- repair ---------------------------------------------------------------------------------------
 
 
 def answers(archive):
@@ -160,7 +168,9 @@ def test_a_manifest_is_made_again_from_the_files(archive, damage):
     assert answers(archive) == before
     assert failures(archive) == {}
     assert archive.repair(dry_run=True) == ()
-    assert read_head(archive.store, archive.paths, PROVIDER, Month(2026, 1)).manifest.next_file_id == 2
+    assert (
+        read_head(archive.store, archive.paths, PROVIDER, Month(2026, 1)).manifest.next_file_id == 2
+    )
 
 
 def test_after_many_merges_the_largest_files_are_taken():

@@ -5,7 +5,7 @@ from titans_mutants import KEY, RENAMED, SCHEMA, Healthy, rejected_by
 from titans import Schema, hookimpl
 from titans.errors import InputError
 
-# --- titans_normalize -------------------------------------------------------------------------------------------------
+# --- titans_normalize -----------------------------------------------------------------------------
 
 
 class Changes(Healthy):
@@ -16,7 +16,11 @@ class Changes(Healthy):
     def change(self, frame):
         import polars as pl
 
-        return frame.with_columns(self.changed(pl.col(self.column))) if self.column in frame.columns else frame
+        return (
+            frame.with_columns(self.changed(pl.col(self.column)))
+            if self.column in frame.columns
+            else frame
+        )
 
 
 @rejected_by("test_normalizing_twice_is_normalizing_once", "'Price' in row")
@@ -70,7 +74,11 @@ class LooksAtTheFirstRow(Healthy):
 @rejected_by("test_value_columns_may_be_missing", "without the column 'Note'")
 class NeedsEveryColumn(Healthy):
     def change(self, frame):
-        return frame.with_columns(frame["Note"].str.strip_chars_end("\0")) if "Zone" in frame.columns else frame
+        return (
+            frame.with_columns(frame["Note"].str.strip_chars_end("\0"))
+            if "Zone" in frame.columns
+            else frame
+        )
 
 
 @rejected_by("test_value_columns_may_be_missing", "its values should be null")
@@ -149,7 +157,7 @@ class GapsBecomeZero(Changes):
         return column.fill_null(0)
 
 
-# --- the full way -----------------------------------------------------------------------------------------------------
+# --- the full way ---------------------------------------------------------------------------------
 
 
 @rejected_by("test_the_full_way_in_memory", "is not what was ingested")

@@ -59,7 +59,9 @@ class DayBeforeMonth(Mutant):
 @rejected_by("test_paths_are_sorted_by_time", "sorts before")
 class MonthsWithoutZeros(Mutant):
     def hot_key(self, slot):
-        return f"{self.hot_prefix}/{slot.month.year}/{slot.month.month}/{slot.start:%d/%H-%M}.parquet"
+        return (
+            f"{self.hot_prefix}/{slot.month.year}/{slot.month.month}/{slot.start:%d/%H-%M}.parquet"
+        )
 
 
 @rejected_by("test_a_path_tells_its_slot", "is read as")
@@ -80,7 +82,9 @@ class AnyPrefixWillDo(Mutant):
         return super().parse_hot_key(self.hot_prefix + key[-25:])
 
 
-@rejected_by("test_foreign_paths_are_refused", "a manifest that names '../manifest.json' is believed")
+@rejected_by(
+    "test_foreign_paths_are_refused", "a manifest that names '../manifest.json' is believed"
+)
 class BelievesItsManifest(Mutant):
     def file_key(self, month, file):
         return self.warm_month(month) + file
@@ -108,14 +112,27 @@ class AllProvidersShareOneFolder(Mutant):
 
 MUTANTS |= {
     with_layout("NameNotInThePath", hot="hot", warm="warm", state="state"): (
-        "test_paths_belong_to_this_provider_alone", "does not name the provider",
+        "test_paths_belong_to_this_provider_alone",
+        "does not name the provider",
     ),
-    with_layout("TierInsideATier", hot="x/{provider}", warm="x/{provider}/warm"): ("test_tiers_do_not_overlap", "lies inside"),
+    with_layout("TierInsideATier", hot="x/{provider}", warm="x/{provider}/warm"): (
+        "test_tiers_do_not_overlap",
+        "lies inside",
+    ),
     with_layout("SevenMinutes", slot_minutes=7): ("test_slots_divide_the_day", "slot_minutes is 7"),
-    with_layout("ElevenMinutes", slot_minutes=11): ("test_slots_meet_without_gap_or_overlap", "the last slot of"),
-    with_layout("ThirteenMinutes", slot_minutes=13): ("test_every_moment_lies_in_one_slot", "starts at"),
-    with_layout("NameTooLongForAFile", hot="x" * 300 + "/{provider}"): ("test_the_full_way_in_a_folder", "not accepted"),
-}  # fmt: skip
+    with_layout("ElevenMinutes", slot_minutes=11): (
+        "test_slots_meet_without_gap_or_overlap",
+        "the last slot of",
+    ),
+    with_layout("ThirteenMinutes", slot_minutes=13): (
+        "test_every_moment_lies_in_one_slot",
+        "starts at",
+    ),
+    with_layout("NameTooLongForAFile", hot="x" * 300 + "/{provider}"): (
+        "test_the_full_way_in_a_folder",
+        "not accepted",
+    ),
+}
 
 
 class FloatsAreStoredShort(Schema):
@@ -127,6 +144,11 @@ class FloatsAreStoredShort(Schema):
         return {**super().dtypes(key), "Price": pl.Float32()}
 
 
-MUTANTS[type("FloatsAreStoredShort", (Provider,), {})("mutant", FloatsAreStoredShort({"Price": "Float64"}), KEY)] = (
-    "test_rows_survive_parquet", "and not those of the schema",
-)  # fmt: skip
+MUTANTS[
+    type("FloatsAreStoredShort", (Provider,), {})(
+        "mutant", FloatsAreStoredShort({"Price": "Float64"}), KEY
+    )
+] = (
+    "test_rows_survive_parquet",
+    "and not those of the schema",
+)

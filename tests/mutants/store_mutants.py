@@ -1,4 +1,5 @@
-"""What goes wrong with object stores: each class below has one defect, and the check meant for it."""
+"""What goes wrong with object stores: each class below has one defect, and the check meant for
+it."""
 
 import time
 from urllib.parse import unquote
@@ -36,7 +37,7 @@ class Healthy(MemoryStore):
         return lambda: cls(place)
 
 
-# --- objects ----------------------------------------------------------------------------------------------------------
+# --- objects --------------------------------------------------------------------------------------
 
 
 @rejected_by("test_it_has_the_methods_of_an_object_store", "has no method local_path")
@@ -129,7 +130,9 @@ class IgnoredIfMatch(Healthy):
 @rejected_by("test_replace_refuses_another_version", "must raise PreconditionFailed")
 class AStarMatchesAll(Healthy):
     def replace(self, key, data, etag):
-        return super().replace(key, data, self.head(key).etag if etag == "*" and key in self._objects else etag)
+        return super().replace(
+            key, data, self.head(key).etag if etag == "*" and key in self._objects else etag
+        )
 
 
 @rejected_by("test_replace_does_not_create", "must raise PreconditionFailed")
@@ -188,7 +191,9 @@ class CutsAtFourMegabytes(Healthy):
 @rejected_by("test_times_are_aware_and_never_go_backwards", "has no timezone")
 class NaiveTimes(Healthy):
     def head(self, key):
-        return evolve(super().head(key), last_modified=super().head(key).last_modified.replace(tzinfo=None))
+        return evolve(
+            super().head(key), last_modified=super().head(key).last_modified.replace(tzinfo=None)
+        )
 
 
 @rejected_by("test_times_are_aware_and_never_go_backwards", "clock says")
@@ -208,13 +213,15 @@ class PathOfSomethingElse(Healthy):
         return Path(__file__)
 
 
-# --- keys -------------------------------------------------------------------------------------------------------------
+# --- keys -----------------------------------------------------------------------------------------
 
 
 @rejected_by("test_odd_keys_work", "the listing with 'plus+and%20percent")
 class KeysAreUnquoted(Healthy):
     def list(self, prefix="", start_after=""):
-        return (evolve(entry, key=unquote(entry.key)) for entry in super().list(prefix, start_after))
+        return (
+            evolve(entry, key=unquote(entry.key)) for entry in super().list(prefix, start_after)
+        )
 
 
 @rejected_by("test_malformed_keys_are_refused", "must raise InvalidKeyError")
@@ -230,7 +237,7 @@ class ChecksPrefixesTooLate(Healthy):
         yield from super().list(prefix, start_after)
 
 
-# --- listing ----------------------------------------------------------------------------------------------------------
+# --- listing --------------------------------------------------------------------------------------
 
 
 @rejected_by("test_the_empty_store_lists_nothing", "instead of []")
@@ -252,7 +259,9 @@ class OrderWithoutCase(Healthy):
 @rejected_by("test_listing_is_in_order_of_keys", "the listing is")
 class FolderByFolder(Healthy):
     def list(self, prefix="", start_after=""):
-        return iter(sorted(super().list(prefix, start_after), key=lambda entry: entry.key.split("/")))
+        return iter(
+            sorted(super().list(prefix, start_after), key=lambda entry: entry.key.split("/"))
+        )
 
 
 @rejected_by("test_a_prefix_is_a_string", "the listing of 'a'")
@@ -320,7 +329,7 @@ class DeletionBringsBackTheVersionBefore(Healthy):
             self._objects[key] = before
 
 
-# --- many at once -----------------------------------------------------------------------------------------------------
+# --- many at once ---------------------------------------------------------------------------------
 
 
 @rejected_by("test_of_many_that_create_an_object_one_wins", "create must be atomic")
@@ -363,7 +372,7 @@ class WritesInTwoSteps(Healthy):
             return self._put(key, data)
 
 
-# --- what it is for ---------------------------------------------------------------------------------------------------
+# --- what it is for -------------------------------------------------------------------------------
 
 
 @rejected_by("test_an_archive_lives_in_it", "an archive in this store fails")

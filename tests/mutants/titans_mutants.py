@@ -1,4 +1,5 @@
-"""A healthy provider, and what goes wrong with plugins and their example data: each class below has one defect."""
+"""A healthy provider, and what goes wrong with plugins and their example data: each class below has
+one defect."""
 
 from titans import Schema, hookimpl
 from titans.provider_tools import made_up
@@ -6,7 +7,14 @@ from titans.provider_tools import made_up
 RENAMED = {"flavor": "Flavor", "zone": "Zone", "usd": "Price", "free": "Free"}
 KEY = ("Flavor", "Zone")
 SCHEMA = Schema(
-    {"Price": "Float64", "Free": "Int64", "Rank": "UInt8", "Open": "Boolean", "Since": "Date", "Note": "String"},
+    {
+        "Price": "Float64",
+        "Free": "Int64",
+        "Rank": "UInt8",
+        "Open": "Boolean",
+        "Since": "Date",
+        "Note": "String",
+    },
     score="Free",
     unobserved={"Price": -1, "Free": -1},
 )
@@ -55,7 +63,7 @@ class Healthy:
         self.heard = event.name
 
 
-# --- what a plugin declares -------------------------------------------------------------------------------------------
+# --- what a plugin declares -----------------------------------------------------------------------
 
 
 @rejected_by("test_the_plugin_loads", "its titans_schema failed: RuntimeError")
@@ -121,7 +129,7 @@ class KnowsOneKindOfEvent(Healthy):
         return event.fields["key"]
 
 
-# --- example data -----------------------------------------------------------------------------------------------------
+# --- example data ---------------------------------------------------------------------------------
 
 
 @rejected_by("test_example_keys_are_complete", "null in 1 row")
@@ -181,7 +189,9 @@ class ChanceWithoutSeed(Healthy):
         return super().snapshots(int(random() * 1e9), keys, slots)
 
 
-@rejected_by("test_example_is_the_same_for_the_same_seed", "another process made different snapshots")
+@rejected_by(
+    "test_example_is_the_same_for_the_same_seed", "another process made different snapshots"
+)
 class SeedThroughHash(Healthy):
     def snapshots(self, seed, keys, slots):
         return super().snapshots(hash(f"seed {seed}"), keys, slots)
@@ -199,13 +209,17 @@ class SeedFromTheNumberOfSlots(Healthy):
         return super().snapshots(seed + slots, keys, slots)
 
 
-@rejected_by("test_example_has_the_number_of_slots_and_keys_that_was_asked_for", "yields 5 snapshots")
+@rejected_by(
+    "test_example_has_the_number_of_slots_and_keys_that_was_asked_for", "yields 5 snapshots"
+)
 class OneSlotTooMany(Healthy):
     def snapshots(self, seed, keys, slots):
         return super().snapshots(seed, keys, slots + 1)
 
 
-@rejected_by("test_example_has_the_number_of_slots_and_keys_that_was_asked_for", "a snapshot of 1 rows")
+@rejected_by(
+    "test_example_has_the_number_of_slots_and_keys_that_was_asked_for", "a snapshot of 1 rows"
+)
 class OneKeyTooMany(Healthy):
     def snapshots(self, seed, keys, slots):
         return super().snapshots(seed, keys + 1, slots)

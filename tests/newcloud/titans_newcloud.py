@@ -9,7 +9,9 @@ TITANS_API = 1
 
 @hookimpl
 def titans_schema():
-    return Schema({"Price": "Float64", "Free": "Int64"}, score="Free", unobserved={"Price": -1, "Free": -1})
+    return Schema(
+        {"Price": "Float64", "Free": "Int64"}, score="Free", unobserved={"Price": -1, "Free": -1}
+    )
 
 
 @hookimpl
@@ -19,7 +21,9 @@ def titans_pk_columns():
 
 @hookimpl
 def titans_normalize(frame):
-    return frame.rename({"flavor": "Flavor", "zone": "Zone", "usd_per_hour": "Price", "free": "Free"}, strict=False)
+    return frame.rename(
+        {"flavor": "Flavor", "zone": "Zone", "usd_per_hour": "Price", "free": "Free"}, strict=False
+    )
 
 
 @hookimpl
@@ -28,7 +32,8 @@ def titans_example(seed, keys, slots):
 
     random = Random(seed)
     rows = [
-        {"flavor": f"n{i // 3}", "zone": "abc"[i % 3], "usd_per_hour": 0.1 * (i + 1), "free": 5} for i in range(keys)
+        {"flavor": f"n{i // 3}", "zone": "abc"[i % 3], "usd_per_hour": 0.1 * (i + 1), "free": 5}
+        for i in range(keys)
     ]
     for _ in range(slots):
         for row in random.sample(rows, keys // 10):

@@ -1,4 +1,5 @@
-"""Whatever order snapshots and changes come in, every acknowledged snapshot comes back as it was."""
+"""Whatever order snapshots and changes come in, every acknowledged snapshot comes back as it
+was."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -46,7 +47,10 @@ def test_the_state_at_every_acknowledged_snapshot_is_that_snapshot(events):
         archive.compact()
 
 
-@given(st.lists(st.tuples(SLOT, CHANGES), min_size=1, max_size=10, unique_by=lambda e: e[0]), st.randoms())
+@given(
+    st.lists(st.tuples(SLOT, CHANGES), min_size=1, max_size=10, unique_by=lambda e: e[0]),
+    st.randoms(),
+)
 @settings(max_examples=40, deadline=None)
 def test_uploaded_changes_are_counted_once_in_whatever_order_they_come(uploads, random):
     archive = Archive(MemoryStore(), PROVIDER)

@@ -1,4 +1,5 @@
-"""Every question gives what a plain replay of the history gives, whichever compactions, seals and vacuums came in between."""
+"""Every question gives what a plain replay of the history gives, whichever compactions, seals and
+vacuums came in between."""
 
 from __future__ import annotations
 
@@ -26,11 +27,19 @@ STARTS = [
 SLOTS = [start + n * TICK for start in STARTS for n in range(6)]
 """Around two month ends, and in a month after an empty one."""
 MONTHS = ["2026-01", "2026-02", "2026-03", "2026-04"]
-TIMES = sorted({t + late for t in SLOTS for late in (timedelta(minutes=-1), timedelta(0), timedelta(minutes=5))})
+TIMES = sorted(
+    {
+        t + late
+        for t in SLOTS
+        for late in (timedelta(minutes=-1), timedelta(0), timedelta(minutes=5))
+    }
+)
 
 VALUES = st.tuples(st.integers(0, 2), st.sampled_from([0.5, 1.5]))
 SLOT = st.sampled_from(SLOTS)
-UPLOAD = st.tuples(st.just("upload"), SLOT, st.dictionaries(st.sampled_from("abc"), st.none() | VALUES, min_size=1))
+UPLOAD = st.tuples(
+    st.just("upload"), SLOT, st.dictionaries(st.sampled_from("abc"), st.none() | VALUES, min_size=1)
+)
 INGEST = st.tuples(st.just("ingest"), SLOT, st.dictionaries(st.sampled_from("abc"), VALUES))
 UPKEEP = st.one_of(
     st.tuples(st.just("compact"), st.none(), st.none()),
@@ -104,7 +113,13 @@ def check_states(history: History) -> None:
 
 
 def check_ranges(archive: Archive, points: pl.DataFrame) -> None:
-    for start, end in ((None, None), (SLOTS[1], SLOTS[8]), (SLOTS[7], None), (None, SLOTS[13]), (SLOTS[3], SLOTS[3])):
+    for start, end in (
+        (None, None),
+        (SLOTS[1], SLOTS[8]),
+        (SLOTS[7], None),
+        (None, SLOTS[13]),
+        (SLOTS[3], SLOTS[3]),
+    ):
         within = pl.lit(value=True)
         within = within if start is None else within & (pl.col("Time") >= start)
         within = within if end is None else within & (pl.col("Time") < end)
@@ -113,7 +128,9 @@ def check_ranges(archive: Archive, points: pl.DataFrame) -> None:
         scanned = archive.scan(start, end)
         assert_frame_equal(scanned.collect().sort("k", "Time"), expected)
         assert_frame_equal(
-            archive.scan(start, end, where=pl.col("v") > 0, columns=["k", "v"]).collect().sort("k", "v"),
+            archive.scan(start, end, where=pl.col("v") > 0, columns=["k", "v"])
+            .collect()
+            .sort("k", "v"),
             expected.filter(pl.col("v") > 0).select("k", "v").sort("k", "v"),
         )
         assert scanned.select(pl.len()).collect().item() == expected.height
@@ -129,7 +146,9 @@ def check_ranges(archive: Archive, points: pl.DataFrame) -> None:
 def check_intervals(archive: Archive, points: pl.DataFrame, start, end) -> None:
     found = archive.intervals(start, end)
     expected = []
-    for key, rows in points.filter(pl.lit(value=True) if end is None else pl.col("Time") < end).group_by("k"):
+    for key, rows in points.filter(
+        pl.lit(value=True) if end is None else pl.col("Time") < end
+    ).group_by("k"):
         times = rows.sort("Time").to_dicts()
         for row, following in zip(times, [*times[1:], None], strict=True):
             until = following and following["Time"]
@@ -137,8 +156,12 @@ def check_intervals(archive: Archive, points: pl.DataFrame, start, end) -> None:
                 expected.append((key[0], row["v"], row["w"], row["Time"], until))
     assert found["k"].is_sorted()
     got = found.rows()
-    if start is not None:  # what held at the start may be known only since the last full snapshot before it
-        got, expected = ([(*r[:3], max(r[3], start), r[4]) for r in rows] for rows in (got, expected))
+    if (
+        start is not None
+    ):  # what held at the start may be known only since the last full snapshot before it
+        got, expected = (
+            [(*r[:3], max(r[3], start), r[4]) for r in rows] for rows in (got, expected)
+        )
     assert sorted(got, key=str) == sorted(expected, key=str)
 
 
@@ -158,7 +181,10 @@ def check_grid(archive: Archive, points: pl.DataFrame, start: datetime, end: dat
 def check_diff(archive: Archive, t1: datetime, t2: datetime) -> None:
     old, new = as_dict(archive.state(t1)), as_dict(archive.state(t2))
     found = {row["k"]: row for row in archive.diff(t1, t2).to_dicts()}
-    kinds = {k: "added" if k not in old else "removed" if k not in new else "changed" for k in {*old, *new}}
+    kinds = {
+        k: "added" if k not in old else "removed" if k not in new else "changed"
+        for k in {*old, *new}
+    }
     assert {k: row["change"] for k, row in found.items()} == {
         k: kind for k, kind in kinds.items() if old.get(k) != new.get(k)
     }
@@ -170,7 +196,13 @@ def check_diff(archive: Archive, t1: datetime, t2: datetime) -> None:
 def check_coverage(history: History) -> None:
     found = dict(history.archive.coverage(SLOTS[0] - TICK, SLOTS[-1] + TICK).rows())
     for time in SLOTS:
-        expected = "observed" if time in history.snapshots else "changes" if time in history.uploads else "missing"
+        expected = (
+            "observed"
+            if time in history.snapshots
+            else "changes"
+            if time in history.uploads
+            else "missing"
+        )
         assert found[time] == expected
 
 
@@ -220,7 +252,9 @@ def test_the_same_in_a_folder(tmp_path_factory, events):
 @given(ONLY_CHANGES)
 @FEW
 def test_other_engines_find_the_change_points_in_the_files_they_are_told(tmp_path_factory, events):
-    archive = History(Archive(LocalStore(tmp_path_factory.mktemp("archive")), PROVIDER), events).archive
+    archive = History(
+        Archive(LocalStore(tmp_path_factory.mktemp("archive")), PROVIDER), events
+    ).archive
     for start, end in ((None, None), (SLOTS[1], SLOTS[8])):
         frames = [pl.DataFrame(schema=dict(PROVIDER.schema_dtypes))]
         for row in archive.files(start, end).to_dicts():

@@ -1,4 +1,5 @@
-"""A schema change in the middle of any history: what version 1 stored and what version 2 adds answer every question together."""
+"""A schema change in the middle of any history: what version 1 stored and what version 2 adds
+answer every question together."""
 
 from __future__ import annotations
 
@@ -10,7 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracle import last_state
 from polars.testing import assert_frame_equal
-from schema_versions import V1, V2, as_second, first, first_changes, replayed_second, second, second_changes
+from schema_versions import (
+    V1,
+    V2,
+    as_second,
+    first,
+    first_changes,
+    replayed_second,
+    second,
+    second_changes,
+)
 
 from titans import Archive
 from titans.errors import InputError
@@ -20,13 +30,23 @@ from titans.store.memory import MemoryStore
 TICK = timedelta(minutes=10)
 STARTS = [datetime(2026, 1, 31, 23, 20, tzinfo=UTC), datetime(2026, 2, 28, 23, 40, tzinfo=UTC)]
 SLOTS = [start + n * TICK for start in STARTS for n in range(6)]
-TIMES = sorted({t + late for t in SLOTS for late in (timedelta(minutes=-1), timedelta(0), timedelta(minutes=5))})
+TIMES = sorted(
+    {
+        t + late
+        for t in SLOTS
+        for late in (timedelta(minutes=-1), timedelta(0), timedelta(minutes=5))
+    }
+)
 MONTHS = ["2026-01", "2026-02", "2026-03"]
 
 NUMBERS = st.tuples(st.integers(0, 2), st.sampled_from([0.5, 1.5]))
 SLOT = st.sampled_from(SLOTS)
 INGEST = st.tuples(st.just("ingest"), SLOT, st.dictionaries(st.sampled_from("abc"), NUMBERS))
-UPLOAD = st.tuples(st.just("upload"), SLOT, st.dictionaries(st.sampled_from("abc"), st.none() | NUMBERS, min_size=1))
+UPLOAD = st.tuples(
+    st.just("upload"),
+    SLOT,
+    st.dictionaries(st.sampled_from("abc"), st.none() | NUMBERS, min_size=1),
+)
 UPKEEP = st.one_of(
     st.tuples(st.just("compact"), st.none(), st.none()),
     st.tuples(st.just("seal"), st.sampled_from(MONTHS), st.none()),
@@ -37,7 +57,9 @@ EVENTS = st.lists(st.one_of(INGEST, UPLOAD, UPKEEP), min_size=1, max_size=9)
 ZONES = st.lists(st.sampled_from(["x", "y"]), min_size=9, max_size=9)
 
 SETTINGS = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 
@@ -95,7 +117,12 @@ def check(history: History) -> None:
         expected = points.filter(within)
         assert_frame_equal(archive.changes(start, end), expected)
         assert_frame_equal(archive.history(start, end, k="a"), expected.filter(k="a"))
-        for where in (pl.col("price") > 1, pl.col("n") == 1, pl.col("zone").is_null(), pl.col("zone") == "x"):
+        for where in (
+            pl.col("price") > 1,
+            pl.col("n") == 1,
+            pl.col("zone").is_null(),
+            pl.col("zone") == "x",
+        ):
             found = archive.scan(start, end, where=where).collect().sort("k", "Time")
             assert_frame_equal(found, expected.filter(where))
 
@@ -135,7 +162,8 @@ def test_the_same_in_a_folder(tmp_path_factory, before, after, zones):
 @given(st.lists(NUMBERS, min_size=1, max_size=6), st.lists(NUMBERS, min_size=1, max_size=6))
 @settings(max_examples=30, deadline=None)
 def test_a_column_that_nobody_has_values_for_adds_no_change_point(before, after):
-    """The same market under version 2 with an all-null column has the change points it would have had under version 1."""
+    """The same market under version 2 with an all-null column has the change points it would have
+    had under version 1."""
     mixed, alone = MemoryStore(), MemoryStore()
     for n, values in enumerate([*before, *after]):
         slot = SLOTS[0] + n * TICK
@@ -143,9 +171,17 @@ def test_a_column_that_nobody_has_values_for_adds_no_change_point(before, after)
         if n < len(before):
             result = Archive(mixed, V1).ingest(first({"a": values, "b": (1, 1.0)}), slot)
         else:
-            result = Archive(mixed, V2).ingest(second({"a": (*values, None), "b": (1, 1.0, None)}), slot)
+            result = Archive(mixed, V2).ingest(
+                second({"a": (*values, None), "b": (1, 1.0, None)}), slot
+            )
         assert (result.status, result.added, result.changed, result.filled, result.ceased) == (
-            plain.status, plain.added, plain.changed, 0, plain.ceased,
-        )  # fmt: skip
+            plain.status,
+            plain.added,
+            plain.changed,
+            0,
+            plain.ceased,
+        )
     expected = Archive(alone, V1).changes().rows()
-    assert Archive(mixed, V2).changes().select("k", "Time", "n", "price", "Ceased").rows() == expected
+    assert (
+        Archive(mixed, V2).changes().select("k", "Time", "n", "price", "Ceased").rows() == expected
+    )

@@ -35,7 +35,9 @@ def test_keys_are_told_apart_sorted_and_read_back_as_their_slots(minutes, one, o
     for slot, time in ((a, one), (b, other)):
         assert slot.start <= time < slot.end
         assert slot.end - slot.start == timedelta(minutes=minutes)
-        assert (slot.start - slot.start.replace(hour=0, minute=0)) % timedelta(minutes=minutes) == timedelta(0)
+        assert (slot.start - slot.start.replace(hour=0, minute=0)) % timedelta(
+            minutes=minutes
+        ) == timedelta(0)
         assert paths.parse_hot_key(paths.hot_key(slot)) == slot
     assert (paths.hot_key(a) < paths.hot_key(b)) == (a < b)
     assert (paths.hot_key(a) == paths.hot_key(b)) == (a.start == b.start)
@@ -50,7 +52,12 @@ def test_the_slots_of_a_month_are_all_of_it_and_numbered_within_five_digits(minu
     assert len(str(count - 1)) <= 5
 
 
-@given(st.integers(-3, 1500) | st.floats() | st.booleans() | st.sampled_from(["60", None, timedelta(hours=1)]))
+@given(
+    st.integers(-3, 1500)
+    | st.floats()
+    | st.booleans()
+    | st.sampled_from(["60", None, timedelta(hours=1)])
+)
 def test_only_divisors_of_a_day_in_whole_minutes_are_lengths(minutes):
     if type(minutes) is int and minutes in LENGTHS:
         assert PathLayout(slot_minutes=minutes).slot_minutes == minutes
@@ -61,7 +68,9 @@ def test_only_divisors_of_a_day_in_whole_minutes_are_lengths(minutes):
 
 VALUES = st.tuples(st.integers(0, 2), st.sampled_from([0.5, 1.5]))
 EVENTS = st.lists(
-    st.tuples(st.integers(-5, 6), st.floats(0, 0.99), st.dictionaries(st.sampled_from("abc"), VALUES)),
+    st.tuples(
+        st.integers(-5, 6), st.floats(0, 0.99), st.dictionaries(st.sampled_from("abc"), VALUES)
+    ),
     min_size=2,
     max_size=10,
     unique_by=lambda event: event[0],
@@ -105,7 +114,14 @@ def test_an_archive_of_any_slot_length_keeps_what_it_saw(minutes, events, anothe
     if another != minutes:
         before = {e.key: store.get(e.key).data for e in store.list()}
         other = Archive(store, of_length(another))
-        for call in (other.latest, lambda: other.ingest(snapshot({}), border, max_ceased=1.0), other.verify):
-            with pytest.raises(ProviderMismatchError, match=f"slots of {minutes} minutes, but .* declares {another};"):
+        for call in (
+            other.latest,
+            lambda: other.ingest(snapshot({}), border, max_ceased=1.0),
+            other.verify,
+        ):
+            with pytest.raises(
+                ProviderMismatchError,
+                match=f"slots of {minutes} minutes, but .* declares {another};",
+            ):
                 call()
         assert {e.key: store.get(e.key).data for e in store.list()} == before

@@ -26,7 +26,8 @@ CHANGES = st.dictionaries(st.sampled_from("abcd"), st.none() | VALUES, min_size=
 
 
 class ArchiveMachine(RuleBasedStateMachine):
-    """Two archives objects on one store, as two collectors have them; a dict of what was acknowledged."""
+    """Two archives objects on one store, as two collectors have them; a dict of what was
+    acknowledged."""
 
     def make_store(self) -> ObjectStore:
         return MemoryStore()
@@ -47,7 +48,9 @@ class ArchiveMachine(RuleBasedStateMachine):
     def ingest(self, who: int, slot: int, late: float, rows: dict) -> None:
         result = self.archives[who].ingest(snapshot(rows), at(slot, late), max_ceased=1.0)
         if self.holds(slot):
-            assert result.status == ("already" if self.snapshots.get(at(slot, late)) == rows else "skipped")
+            assert result.status == (
+                "already" if self.snapshots.get(at(slot, late)) == rows else "skipped"
+            )
         else:
             assert result.status in ("ingested", "unchanged")
             self.snapshots[at(slot, late)] = rows
@@ -99,7 +102,10 @@ class ArchiveMachine(RuleBasedStateMachine):
         for time, rows in self.uploads.items():
             for key, values in rows.items():
                 found = by_time[key, time]
-                assert (found["v"], found["w"], found["Ceased"]) == (*(values or (None, None)), values is None)
+                assert (found["v"], found["w"], found["Ceased"]) == (
+                    *(values or (None, None)),
+                    values is None,
+                )
 
     def teardown(self) -> None:
         self.archives[0].compact()

@@ -1,4 +1,5 @@
-"""What users do with an archive, as real callers do it: a failed call is made a few times again, then given up."""
+"""What users do with an archive, as real callers do it: a failed call is made a few times again,
+then given up."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ class Job(Protocol):
     """One call of the archive, and what it means for the oracle."""
 
     def __call__(self, archive: Archive, book: Book) -> str:
-        """What came of it, in a word or two. Raises `TitansError` where the caller may try again."""
+        """What came of it, in a word or two. Raises `TitansError` where the caller may try
+        again."""
 
 
 def attempt(job: Job, archive: Archive, book: Book, say: Callable[[str], None]) -> str:
@@ -95,12 +97,19 @@ class Compact:
 
     def __call__(self, archive: Archive, book: Book) -> str:
         try:
-            done = archive.compact(None if self.slot is None else archive.paths.hot_key(Slot.of(self.slot)))
+            done = archive.compact(
+                None if self.slot is None else archive.paths.hot_key(Slot.of(self.slot))
+            )
         except NotFound:
             if self.slot is None:
                 raise
             return "no such slot"
-        words = {"adopted": done.adopted, "merged": done.merged, "keyframes": done.keyframes, "removed": done.removed}
+        words = {
+            "adopted": done.adopted,
+            "merged": done.merged,
+            "keyframes": done.keyframes,
+            "removed": done.removed,
+        }
         return ", ".join(word for word, number in words.items() if number) or "nothing to do"
 
     def __str__(self) -> str:
@@ -132,7 +141,10 @@ class Vacuum:
 
     def __call__(self, archive: Archive, book: Book) -> str:
         done = archive.vacuum(self.grace)
-        return ", ".join(word for word in ("removed", "listed") if getattr(done, word)) or "nothing to do"
+        return (
+            ", ".join(word for word in ("removed", "listed") if getattr(done, word))
+            or "nothing to do"
+        )
 
     def __str__(self) -> str:
         return f"vacuum {self.grace}"

@@ -45,13 +45,18 @@ class Book:
         self.snapshots.setdefault(time, []).append(state)
 
     def trying_upload(self, time: datetime, rows: Mapping[str, tuple | None]) -> frozenset[Row]:
-        points = frozenset((key, time, *(values or (None, None)), values is None) for key, values in rows.items())
+        points = frozenset(
+            (key, time, *(values or (None, None)), values is None) for key, values in rows.items()
+        )
         self.uploads.setdefault(_start(time), []).append(points)
         return points
 
     def acknowledge_snapshot(self, time: datetime, state: State) -> None:
         if self.acknowledged.setdefault(time, state) != state:
-            raise Violation(f"two different snapshots were acknowledged for {time}: {self.acknowledged[time]}, {state}")
+            raise Violation(
+                f"two different snapshots were acknowledged for {time}: {self.acknowledged[time]}, "
+                f"{state}"
+            )
         others = [t for t in self.acknowledged if _start(t) == _start(time) and t != time]
         if others or _start(time) in self.kept:
             raise Violation(f"two observations were acknowledged for the slot {_start(time)}")
@@ -60,24 +65,40 @@ class Book:
         if self.kept.setdefault(_start(time), rows) != rows:
             raise Violation(f"two different uploads were acknowledged for the slot {_start(time)}")
         if any(_start(t) == _start(time) for t in self.acknowledged):
-            raise Violation(f"an upload and a snapshot were acknowledged for the slot {_start(time)}")
+            raise Violation(
+                f"an upload and a snapshot were acknowledged for the slot {_start(time)}"
+            )
 
     def copy(self) -> Book:
         """As it is now: what a reader that starts now must see."""
         return Book(self.snapshots, self.uploads, dict(self.acknowledged), dict(self.kept))
 
-    # --- what a reader got --------------------------------------------------------------------------------------------
+    # --- what a reader got ------------------------------------------------------------------------
 
     def check_state(self, at: datetime, got: pl.DataFrame) -> None:
-        """The state at the time of an acknowledged snapshot is that snapshot; elsewhere, values come from somebody."""
+        """The state at the time of an acknowledged snapshot is that snapshot; elsewhere, values
+        come from somebody."""
         state = as_dict(got)
         if len(state) != got.height:
             raise Violation(f"state({_t(at)}) has a key twice: {got.rows()}")
         if at in self.acknowledged and state != self.acknowledged[at]:
-            raise Violation(f"state({_t(at)}) is {state}, the acknowledged snapshot is {self.acknowledged[at]}")
+            raise Violation(
+                f"state({_t(at)}) is {state}, the acknowledged snapshot is {self.acknowledged[at]}"
+            )
         for key, values in state.items():
-            seen = (tried.get(key) for time, all in self.snapshots.items() if time <= at for tried in all)
-            told = ((r[2], r[3]) for time, all in self.uploads.items() if time <= at for rows in all for r in rows)
+            seen = (
+                tried.get(key)
+                for time, all in self.snapshots.items()
+                if time <= at
+                for tried in all
+            )
+            told = (
+                (r[2], r[3])
+                for time, all in self.uploads.items()
+                if time <= at
+                for rows in all
+                for r in rows
+            )
             if values not in seen and values not in told:
                 raise Violation(f"state({_t(at)}) has {key}={values}, which nobody ever stored")
 
@@ -90,7 +111,8 @@ class Book:
         key: str | None = None,
         lagging: bool = False,
     ) -> None:
-        """Every upload once, nothing twice, nothing invented; and, over the whole range, every snapshot replayed.
+        """Every upload once, nothing twice, nothing invented; and, over the whole range, every
+        snapshot replayed.
 
         `lagging`: lists may not have shown what others have uploaded and nobody has adopted.
         """
@@ -104,27 +126,38 @@ class Book:
 
         def cut(wanted: Iterable[Row]) -> set[Row]:
             return {
-                row for row in wanted
-                if (start is None or row[1] >= start) and (end is None or row[1] < end) and key in (None, row[0])
-            }  # fmt: skip
+                row
+                for row in wanted
+                if (start is None or row[1] >= start)
+                and (end is None or row[1] < end)
+                and key in (None, row[0])
+            }
 
         for slot, wanted in self.kept.items():
             found = by_slot.get(slot, set())
             if found != cut(wanted) and not (lagging and not found):
                 raise Violation(
-                    f"changes() has {_rows(found)} in the slot {_t(slot)}, uploaded was {_rows(cut(wanted))}"
+                    f"changes() has {_rows(found)} in the slot {_t(slot)}, uploaded was "
+                    f"{_rows(cut(wanted))}"
                 )
         snapshot_slots = {_start(time) for time in self.snapshots}
         for slot, found in by_slot.items():
-            if slot not in snapshot_slots and found not in [cut(tried) for tried in self.uploads.get(slot, ())]:
-                raise Violation(f"changes() has {_rows(found)} in the slot {_t(slot)}: no upload was like that")
+            if slot not in snapshot_slots and found not in [
+                cut(tried) for tried in self.uploads.get(slot, ())
+            ]:
+                raise Violation(
+                    f"changes() has {_rows(found)} in the slot {_t(slot)}: no upload was like that"
+                )
         if start is None and end is None and key is None:
             shown = {Month.of(row[1]) for row in rows}
             for time, state in self.acknowledged.items():
                 if lagging and Month.of(time) not in shown:
                     continue  # the month has just begun, and no list shows anything of it
                 if (got := replayed(points, time)) != state:
-                    raise Violation(f"changes() up to {_t(time)} lead to {got}, the acknowledged snapshot is {state}")
+                    raise Violation(
+                        f"changes() up to {_t(time)} lead to {got}, the acknowledged snapshot is "
+                        f"{state}"
+                    )
 
     def check_everything(self, archive: Archive, times: Iterable[datetime]) -> None:
         """With an archive that meets no faults: `changes`, and `state` at some of the times."""
@@ -179,7 +212,8 @@ class Structure:
         for key in set(self._written) - set(there):
             if key in self._left and now - self._left[key] < self.grace:
                 raise Violation(
-                    f"{key} was removed {now - self._left[key]} after it had left the archive: no time for readers"
+                    f"{key} was removed {now - self._left[key]} after it had left the archive: no "
+                    "time for readers"
                 )
         for key, etag in there.items():
             if self._written.get(key, etag) != etag and key in live:
@@ -194,7 +228,9 @@ class Structure:
             for entries in manifest["levels"].values()
             for entry in entries
         } | {
-            key.replace(self.paths.warm_prefix, self.paths.state_prefix).replace("manifest.json", keyframe["file"])
+            key.replace(self.paths.warm_prefix, self.paths.state_prefix).replace(
+                "manifest.json", keyframe["file"]
+            )
             for key, (_, manifest) in self._manifests.items()
             for keyframe in manifest["keyframes"]
         }
@@ -202,7 +238,9 @@ class Structure:
     def _newer(self, key: str, manifest: dict) -> None:
         entries = [entry for level in manifest["levels"].values() for entry in level]
         names = [entry["file"] for entry in (*entries, *manifest["keyframes"])]
-        slots = Counter(slot for entry in entries for slot in SlotSet.from_intervals(entry["slots"]))
+        slots = Counter(
+            slot for entry in entries for slot in SlotSet.from_intervals(entry["slots"])
+        )
         adopted = set(SlotSet.from_intervals(manifest["adopted"]))
         pending = {name for one in manifest["pending_deletions"] for name in one["files"]}
         if len(set(names)) < len(names):
@@ -210,7 +248,9 @@ class Structure:
         if twice := [slot for slot, n in slots.items() if n > 1]:
             raise Violation(f"{key}: slot {twice[0]} is in two live files")
         if set(slots) != adopted:
-            raise Violation(f"{key}: adopted are {sorted(adopted)}, in live files are {sorted(slots)}")
+            raise Violation(
+                f"{key}: adopted are {sorted(adopted)}, in live files are {sorted(slots)}"
+            )
         if pending & set(names):
             raise Violation(f"{key}: {sorted(pending & set(names))} are live and to be removed")
         if key in self._manifests:
@@ -223,14 +263,21 @@ class Structure:
     def _acknowledged(self, there: Mapping[str, str]) -> None:
         for time in self.book.acknowledged:
             if not self._adopted(time):
-                raise Violation(f"the snapshot of {_t(time)} was acknowledged, but its slot is not adopted")
+                raise Violation(
+                    f"the snapshot of {_t(time)} was acknowledged, but its slot is not adopted"
+                )
         for time in self.book.kept:
             if self.paths.hot_key(Slot.of(time)) not in there and not self._adopted(time):
-                raise Violation(f"the upload of {_t(time)} was acknowledged, but it is neither adopted nor waiting")
+                raise Violation(
+                    f"the upload of {_t(time)} was acknowledged, but it is neither adopted nor "
+                    "waiting"
+                )
 
     def _adopted(self, time: datetime) -> bool:
         slot = Slot.of(time)
-        _, manifest = self._manifests.get(self.paths.manifest_key(slot.month), ("", {"adopted": []}))
+        _, manifest = self._manifests.get(
+            self.paths.manifest_key(slot.month), ("", {"adopted": []})
+        )
         return slot.index in SlotSet.from_intervals(manifest["adopted"])
 
 

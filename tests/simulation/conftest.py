@@ -1,4 +1,5 @@
-"""What tests recorded as a `table`, a title and lines, is shown at the end, whichever worker ran them."""
+"""What tests recorded as a `table`, a title and lines, is shown at the end, whichever worker ran
+them."""
 
 from __future__ import annotations
 

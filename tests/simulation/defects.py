@@ -1,4 +1,5 @@
-"""Defects on purpose, planted in memory: each is a mistake that archives of this kind have really had, or that a mend invites.
+"""Defects on purpose, planted in memory: each is a mistake that archives of this kind have really
+had, or that a mend invites.
 
 A defect is a context manager; while it is open, the archive has the mistake.
 """
@@ -14,7 +15,18 @@ from unittest.mock import patch
 import polars as pl
 from attrs import evolve, frozen
 
-from simulation.world import AGAIN, BUSY, CHANGES, LATE, READ, SWEPT, UNCLEAR, UPGRADE, Profile, simulate
+from simulation.world import (
+    AGAIN,
+    BUSY,
+    CHANGES,
+    LATE,
+    READ,
+    SWEPT,
+    UNCLEAR,
+    UPGRADE,
+    Profile,
+    simulate,
+)
 from titans import Archive
 from titans.changes.state import last_rows
 from titans.errors import AlreadyExists, OutcomeUnknown
@@ -55,7 +67,8 @@ class Defect:
 
 
 def noticed(defect: Defect) -> tuple[int, str] | None:
-    """The first seed that notices the defect, and how; `None` if none of the first `within` does."""
+    """The first seed that notices the defect, and how; `None` if none of the first `within`
+    does."""
     with defect.plant():
         for seed in range(defect.within):
             failure = simulate(seed, defect.profile).failure
@@ -73,12 +86,14 @@ def defect(within: int, profile: Profile = _ANY) -> Callable[[Callable[[], Itera
     """Adds the decorated generator to `DEFECTS`; its docstring is the defect's name."""
 
     def add(function: Callable[[], Iterator[None]]) -> None:
-        DEFECTS.append(Defect((function.__doc__ or "").strip(), contextmanager(function), within, profile))
+        DEFECTS.append(
+            Defect((function.__doc__ or "").strip(), contextmanager(function), within, profile)
+        )
 
     return add
 
 
-# --- commits ----------------------------------------------------------------------------------------------------------
+# --- commits --------------------------------------------------------------------------------------
 
 
 @defect(within=60, profile=BUSY)
@@ -101,7 +116,8 @@ def _no_rebase() -> Iterator[None]:
 
 @defect(within=300, profile=UNCLEAR)
 def _no_commit_id() -> Iterator[None]:
-    """no commit ids: a merge takes its own success for a defeat, and rolls back what others build on"""
+    """no commit ids: a merge takes its own success for a defeat, and rolls back what others build
+    on"""
 
     def committed(self, commit_id):
         return evolve(self, version=self.version + 1)
@@ -168,7 +184,7 @@ def _unclear_is_undone() -> Iterator[None]:
         yield
 
 
-# --- adoption ---------------------------------------------------------------------------------------------------------
+# --- adoption -------------------------------------------------------------------------------------
 
 
 @defect(within=20)
@@ -186,7 +202,10 @@ def _watermark() -> Iterator[None]:
     def unadopted(store, paths, provider, month, keys, manifest):
         return real_unadopted(store, paths, provider, month, later(keys, manifest), manifest)
 
-    with patch("titans.tiers.compaction.adopt", adopt), patch("titans.read.reader.unadopted", unadopted):
+    with (
+        patch("titans.tiers.compaction.adopt", adopt),
+        patch("titans.read.reader.unadopted", unadopted),
+    ):
         yield
 
 
@@ -200,7 +219,9 @@ def _adopted_is_live() -> Iterator[None]:
 @defect(within=300, profile=AGAIN)
 def _adopted_again() -> Iterator[None]:
     """a hot file that comes again after its slot was merged and removed is adopted once more"""
-    with _forgetting(lambda head: SlotSet.of(slot for pending in head.manifest.pending for slot in pending.slots)):
+    with _forgetting(
+        lambda head: SlotSet.of(slot for pending in head.manifest.pending for slot in pending.slots)
+    ):
         yield
 
 
@@ -217,13 +238,16 @@ def _no_restoring() -> Iterator[None]:
 @defect(within=60, profile=LATE)
 def _no_correcting() -> Iterator[None]:
     """no correcting rows: a late slot changes the snapshots after it"""
-    with patch("titans.tiers.view.corrected", lambda after, between, held, at, provider: between.clear()):
+    with patch(
+        "titans.tiers.view.corrected", lambda after, between, held, at, provider: between.clear()
+    ):
         yield
 
 
 @defect(within=60, profile=LATE)
 def _unadopted_base() -> Iterator[None]:
-    """the diff is taken against whatever a reader sees, not against the adopted snapshot it names as its base"""
+    """the diff is taken against whatever a reader sees, not against the adopted snapshot it names
+    as its base"""
     real = Archive._state_at
 
     def state_at(self, slot, base):
@@ -270,7 +294,7 @@ def _any_file_is_mine() -> Iterator[None]:
         yield
 
 
-# --- merging ----------------------------------------------------------------------------------------------------------
+# --- merging --------------------------------------------------------------------------------------
 
 
 @defect(within=20, profile=BUSY)
@@ -289,7 +313,9 @@ def _overwriting() -> Iterator[None]:
 
     with (
         patch("titans.tiers.merge._write", write),
-        patch.object(Paths, "merged_name", lambda level, *others: f"L{level}_0001_00000-00000.parquet"),
+        patch.object(
+            Paths, "merged_name", lambda level, *others: f"L{level}_0001_00000-00000.parquet"
+        ),
         patch("titans.tiers.merge.listed", _listed),
     ):
         yield
@@ -300,7 +326,10 @@ def _tombstones_dropped() -> Iterator[None]:
     """a merge leaves out tombstones"""
     from titans.tiers.ranges import resolve
 
-    with patch("titans.tiers.ranges.resolve", lambda *arguments: resolve(*arguments).filter(~pl.col("Ceased"))):
+    with patch(
+        "titans.tiers.ranges.resolve",
+        lambda *arguments: resolve(*arguments).filter(~pl.col("Ceased")),
+    ):
         yield
 
 
@@ -315,13 +344,15 @@ def _both_dropped() -> Iterator[None]:
         yield
 
 
-# --- deletion ---------------------------------------------------------------------------------------------------------
+# --- deletion -------------------------------------------------------------------------------------
 
 
 @defect(within=20)
 def _no_grace() -> Iterator[None]:
     """compaction removes what was replaced without any grace period"""
-    with patch("titans.tiers.compaction.due", lambda head, seen: real_due(head, seen, timedelta(0))):
+    with patch(
+        "titans.tiers.compaction.due", lambda head, seen: real_due(head, seen, timedelta(0))
+    ):
         yield
 
 
@@ -356,7 +387,7 @@ def _swept_output() -> Iterator[None]:
         yield
 
 
-# --- keyframes --------------------------------------------------------------------------------------------------------
+# --- keyframes ------------------------------------------------------------------------------------
 
 
 @defect(within=100, profile=LATE)
@@ -421,7 +452,7 @@ def _waiting_before() -> Iterator[None]:
         yield
 
 
-# --- reading ----------------------------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------
 
 
 @defect(within=300, profile=READ)
@@ -434,7 +465,9 @@ def _list_after_manifest() -> Iterator[None]:
             manifest = read_head(self.store, self.paths, self.provider, month).manifest
             keys, _ = list_hot(self.store, self.paths, month)
             found = MonthView.of(manifest, self.store, self.paths, self.provider)
-            for _, (info, load) in real_unadopted(self.store, self.paths, self.provider, month, keys, manifest):
+            for _, (info, load) in real_unadopted(
+                self.store, self.paths, self.provider, month, keys, manifest
+            ):
                 found, _ = found.adopt(info, load)
             self._views[month] = found
         return self._views[month]
@@ -450,7 +483,7 @@ def _adopted_only() -> Iterator[None]:
         yield
 
 
-# --- tools ------------------------------------------------------------------------------------------------------------
+# --- tools ----------------------------------------------------------------------------------------
 
 
 class _Unclear(Exception):

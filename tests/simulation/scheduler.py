@@ -1,4 +1,5 @@
-"""Processes that take turns: each is a thread, but only the one that holds the baton runs, until it hands it back."""
+"""Processes that take turns: each is a thread, but only the one that holds the baton runs, until it
+hands it back."""
 
 from __future__ import annotations
 
@@ -10,11 +11,13 @@ from random import Random
 __all__ = ["Crash", "Process", "Scheduler", "Stuck"]
 
 PATIENCE = 120.0
-"""Real seconds that a process may hold the baton: a guard against a hang, never reached by code that works."""
+"""Real seconds that a process may hold the baton: a guard against a hang, never reached by code
+that works."""
 
 
 class Crash(BaseException):
-    """The process dies here. Not an `Exception`, so that no error handling goes on in a dead process."""
+    """The process dies here. Not an `Exception`, so that no error handling goes on in a dead
+    process."""
 
 
 class Stuck(Exception):
@@ -30,7 +33,10 @@ class Process:
         self.error: BaseException | None = None
         self._work = work
         self._killed = self._started = self._ended = False
-        self._go, self._back = threading.Lock(), threading.Lock()  # each is open for whoever is to run next
+        self._go, self._back = (
+            threading.Lock(),
+            threading.Lock(),
+        )  # each is open for whoever is to run next
         self._go.acquire()
         self._back.acquire()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -44,7 +50,8 @@ class Process:
             raise Crash
 
     def turn(self) -> bool:
-        """The scheduler lets the process run until its next step; `False` if it has ended instead."""
+        """The scheduler lets the process run until its next step; `False` if it has ended
+        instead."""
         if not self._started:
             self._started = True
             self._thread.start()
@@ -91,11 +98,13 @@ class Scheduler:
         self.trace.append(f"{self.steps:5d}  {self.now:%d %H:%M:%S}  {who:14s}{what}")
 
     def start(self, name: str, work: Callable[[Process], None], *, after: int = 0) -> None:
-        """A new process, which gets its first turn after so many steps, or when nobody else is there."""
+        """A new process, which gets its first turn after so many steps, or when nobody else is
+        there."""
         self._waiting.append((self.steps + after, Process(name, work)))
 
     def run(self, after_step: Callable[[], None], after_end: Callable[[Process], None]) -> None:
-        """Until no process is left. Raises what a process raised; no thread survives it, whatever happens."""
+        """Until no process is left. Raises what a process raised; no thread survives it, whatever
+        happens."""
         try:
             while self._running or self._waiting:
                 self._admit()

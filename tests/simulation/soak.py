@@ -1,4 +1,5 @@
-"""Runs of the simulation, one seed after the other: `soak.py --seconds 600`, or `--seed 17` to see one step by step."""
+"""Runs of the simulation, one seed after the other: `soak.py --seconds 600`, or `--seed 17` to see
+one step by step."""
 
 from __future__ import annotations
 
@@ -10,7 +11,9 @@ from collections import Counter
 from itertools import count
 from pathlib import Path
 
-os.environ.setdefault("POLARS_MAX_THREADS", "1")  # frames of three rows: half of the time went into waking threads
+os.environ.setdefault(
+    "POLARS_MAX_THREADS", "1"
+)  # frames of three rows: half of the time went into waking threads
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # tests/, as pytest has it
 
 from simulation.store import FAULTS
@@ -36,12 +39,18 @@ def main() -> int:
             print(outcome)
             print(f"rerun it with: python {sys.argv[0]} --seed {seed}")
             return 1
-        fired, done, runs, steps = fired + outcome.fired, done + outcome.done, runs + 1, steps + outcome.steps
+        fired, done, runs, steps = (
+            fired + outcome.fired,
+            done + outcome.done,
+            runs + 1,
+            steps + outcome.steps,
+        )
         if time.monotonic() - began > given.seconds:
             break
     spent = time.monotonic() - began
     print(
-        f"{runs} runs, seeds {given.start} to {seed}, {steps:,} steps, {runs / spent:.1f} runs a second: nothing found"
+        f"{runs} runs, seeds {given.start} to {seed}, {steps:,} steps, {runs / spent:.1f} runs a "
+        "second: nothing found"
     )
     for title, counts in (("faults", fired), ("jobs", done)):
         print(f"\n{title}")

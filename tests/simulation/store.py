@@ -1,4 +1,5 @@
-"""An object store as it is on a bad day. Every call is a step, and may go wrong in every way the protocol allows."""
+"""An object store as it is on a bad day. Every call is a step, and may go wrong in every way the
+protocol allows."""
 
 from __future__ import annotations
 
@@ -11,7 +12,14 @@ from typing import TypeVar
 from attrs import define, field, frozen
 
 from simulation.scheduler import Crash, Process, Scheduler, Stuck
-from titans.errors import AlreadyExists, NotFound, OutcomeUnknown, PreconditionFailed, StoreError, Unavailable
+from titans.errors import (
+    AlreadyExists,
+    NotFound,
+    OutcomeUnknown,
+    PreconditionFailed,
+    StoreError,
+    Unavailable,
+)
 from titans.store import Blob, Entry
 from titans.store.memory import MemoryStore
 
@@ -36,7 +44,15 @@ FAULTS = {
 """What can go wrong, apart from races, which need no help."""
 
 _READ = ("crash before", "throttled", "slow")
-_DELETE = (*_READ, "crash in flight", "crash after", "lost answer", "late landing", "never landed", "repeated")
+_DELETE = (
+    *_READ,
+    "crash in flight",
+    "crash after",
+    "lost answer",
+    "late landing",
+    "never landed",
+    "repeated",
+)
 _WRITE = (*_DELETE, "own conflict", "conflict 409")
 _PAGE = 3
 _PATIENCE = 5_000
@@ -45,7 +61,8 @@ _RECENT = 80
 
 
 class Objects(MemoryStore):
-    """Everything that is stored, with a limit to how often it may be asked, so that every run ends."""
+    """Everything that is stored, with a limit to how often it may be asked, so that every run
+    ends."""
 
     asked = 0
 
@@ -145,7 +162,7 @@ class SimulatedStore:
     def local_path(self, key: str) -> Path | None:
         return None
 
-    # --- inside -------------------------------------------------------------------------------------------------------
+    # --- inside -----------------------------------------------------------------------------------
 
     def _read(self, verb: str, key: str, read: Callable[[], T]) -> T:
         self._process.step()
@@ -221,7 +238,11 @@ class SimulatedStore:
 
     def _unclear(self, verb: str) -> type[StoreError]:
         """Deletes may be repeated, so a store need not tell whether one has happened."""
-        return self._random.choice([OutcomeUnknown, Unavailable]) if verb == "delete" else OutcomeUnknown
+        return (
+            self._random.choice([OutcomeUnknown, Unavailable])
+            if verb == "delete"
+            else OutcomeUnknown
+        )
 
     def _crash(self, what: str, how: str) -> None:
         self._say(self._process.name, f"{what} → {how}")
@@ -248,5 +269,7 @@ class SimulatedStore:
 
 def _short(key: str) -> str:
     return (
-        key.replace("parquet_cp_hot/small/", "hot/").replace("parquet_warm/small/m8/", "warm/").replace(".parquet", "")
+        key.replace("parquet_cp_hot/small/", "hot/")
+        .replace("parquet_warm/small/m8/", "warm/")
+        .replace(".parquet", "")
     )

@@ -1,4 +1,5 @@
-"""Mistakes planted on purpose: the simulation notices every one of them, or it would notice nothing."""
+"""Mistakes planted on purpose: the simulation notices every one of them, or it would notice
+nothing."""
 
 from __future__ import annotations
 

@@ -17,19 +17,31 @@ from simulation.world import UPGRADE, Profile, simulate
 
 BATCHES, RUNS = 24, 10
 ONCE_FAILED = (3507, 22267)
-"""Seeds that a soak has found. A merge by an old manifest met a file that had taken the name of a removed one; a removal that
-failed now and then kept all compaction from getting anywhere."""
+"""Seeds that a soak has found. A merge by an old manifest met a file that had taken the name of a
+removed one; a removal that failed now and then kept all compaction from getting anywhere."""
 
 SITUATIONS = (
-    "lost race (AlreadyExists)", "lost race (PreconditionFailed)",
+    "lost race (AlreadyExists)",
+    "lost race (PreconditionFailed)",
     "process: crashed",
-    "ingest: ingested", "ingest: ingested with corrections", "ingest: unchanged", "ingest: already", "ingest: skipped",
-    "upload: uploaded", "upload: slot taken",
-    "compact: adopted", "compact: merged", "compact: adopted, merged", "compact: removed",
-    "compact: keyframes", "seal: merged", "seal: keyframes",
-    "vacuum: removed", "vacuum: removed, listed",
+    "ingest: ingested",
+    "ingest: ingested with corrections",
+    "ingest: unchanged",
+    "ingest: already",
+    "ingest: skipped",
+    "upload: uploaded",
+    "upload: slot taken",
+    "compact: adopted",
+    "compact: merged",
+    "compact: adopted, merged",
+    "compact: removed",
+    "compact: keyframes",
+    "seal: merged",
+    "seal: keyframes",
+    "vacuum: removed",
+    "vacuum: removed, listed",
     "look: right",
-)  # fmt: skip
+)
 """What must come about in some of the runs, or they test less than they seem to."""
 
 
@@ -37,7 +49,9 @@ SITUATIONS = (
 def test_all_promises_are_kept_whatever_goes_wrong(batch):
     for seed in range(batch * RUNS, (batch + 1) * RUNS):
         outcome = simulate(seed)
-        assert outcome.failure is None, f"{outcome}\nrerun it with: python tests/simulation/soak.py --seed {seed}"
+        assert outcome.failure is None, (
+            f"{outcome}\nrerun it with: python tests/simulation/soak.py --seed {seed}"
+        )
 
 
 @pytest.mark.parametrize("batch", range(4))
@@ -70,7 +84,10 @@ def test_every_kind_of_fault_happens(record_property):
         seen += outcome.fired + outcome.done
         if expected <= set(seen):
             break
-    rows = [f"{seen[name]:6,}  {name}: {FAULTS.get(name, '')}".rstrip(": ") for name in (*FAULTS, *SITUATIONS)]
+    rows = [
+        f"{seen[name]:6,}  {name}: {FAULTS.get(name, '')}".rstrip(": ")
+        for name in (*FAULTS, *SITUATIONS)
+    ]
     record_property("table", (f"Faults and situations in {seed + 1} runs of the simulation", rows))
     assert sorted(expected - set(seen)) == []
 
@@ -83,7 +100,11 @@ def test_a_seed_decides_everything():
     soak = Path(__file__).with_name("soak.py")
     environment = {**os.environ, "PYTHONHASHSEED": "17"}
     alone = subprocess.run(
-        [sys.executable, soak, "--seed", "17"], capture_output=True, text=True, env=environment, check=True
+        [sys.executable, soak, "--seed", "17"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=True,
     )
     assert alone.stdout == f"{once}\n"
 

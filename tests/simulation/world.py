@@ -1,4 +1,5 @@
-"""A run: from a seed, a world of collectors, compactors, vacuums and readers over one store, and what became of it."""
+"""A run: from a seed, a world of collectors, compactors, vacuums and readers over one store, and
+what became of it."""
 
 from __future__ import annotations
 
@@ -74,28 +75,62 @@ class Profile:
     vacuums: Sequence[int] = (0, 1, 2)
     grace: Sequence[str] = ("1h", "1h", "20m", "0s")
     readers: Sequence[int] = (0, 1, 2)
-    questions: Sequence[str] = ("state", "state", "changes", "changes", "range", "history", "verify", "agree")
+    questions: Sequence[str] = (
+        "state",
+        "state",
+        "changes",
+        "changes",
+        "range",
+        "history",
+        "verify",
+        "agree",
+    )
     upgrades: Sequence[int] = ()
-    """Steps after which processes begin to work with the next schema version of the provider; none: never."""
+    """Steps after which processes begin to work with the next schema version of the provider; none:
+    never."""
 
 
 BUSY = Profile(compactors=(2, 3), fanout=(2,), uploads=0.4)
 UNCLEAR = evolve(
-    BUSY, faults=("own conflict", "lost answer"), share=1.0, rates=(0.1, 0.2), compactors=(3,), slots=(7, 8)
+    BUSY,
+    faults=("own conflict", "lost answer"),
+    share=1.0,
+    rates=(0.1, 0.2),
+    compactors=(3,),
+    slots=(7, 8),
 )
 LATE = Profile(late=0.9, uploads=0.4, readers=(0,))
 SWEPT = Profile(
-    faults=("slow",), share=1.0, rates=(0.1, 0.2), compactors=(3,), vacuums=(3,), grace=("0s",), fanout=(2,), uploads=0.5
-)  # fmt: skip
-AGAIN = evolve(SWEPT, uploads=0.8, again=1.0, faults=("lost answer", "late landing", "slow", "crash after", "repeated"))
+    faults=("slow",),
+    share=1.0,
+    rates=(0.1, 0.2),
+    compactors=(3,),
+    vacuums=(3,),
+    grace=("0s",),
+    fanout=(2,),
+    uploads=0.5,
+)
+AGAIN = evolve(
+    SWEPT,
+    uploads=0.8,
+    again=1.0,
+    faults=("lost answer", "late landing", "slow", "crash after", "repeated"),
+)
 READ = evolve(SWEPT, readers=(4,), questions=("changes",), rates=(0.1, 0.2), jumps=(0.0,))
 CHANGES = Profile(
-    uploads=1.0, twice=0.0, late=0.6, sealers=(1, 2), slots=(6, 7, 8), readers=(2, 3), questions=("agree",)
+    uploads=1.0,
+    twice=0.0,
+    late=0.6,
+    sealers=(1, 2),
+    slots=(6, 7, 8),
+    readers=(2, 3),
+    questions=("agree",),
 )
 """No snapshot at all: a month builds on the one before."""
 PROFILES = (Profile(), Profile(), Profile(), BUSY, UNCLEAR, LATE, SWEPT, AGAIN, READ, CHANGES)
 UPGRADE = Profile(upgrades=(0, 50, 100, 200, 300), compactors=(2,), sealers=(1,), vacuums=(1,))
-"""Both versions are at work for a while: the old one is refused where the new one has begun, and nothing is lost."""
+"""Both versions are at work for a while: the old one is refused where the new one has begun, and
+nothing is lost."""
 
 
 @define
@@ -128,7 +163,9 @@ def simulate(seed: int, profile: Profile | None = None) -> Outcome:
         except Exception as error:  # noqa: BLE001 - whatever the archive raises here, it should not have
             where = "".join(traceback.format_exception(error)[-6:])
             failure = f"{type(error).__name__}: {error}\n{where}"
-    return Outcome(seed, failure, run.scheduler.trace, run.disk.fired, run.done, run.scheduler.steps)
+    return Outcome(
+        seed, failure, run.scheduler.trace, run.disk.fired, run.done, run.scheduler.steps
+    )
 
 
 @define
@@ -151,7 +188,12 @@ class _Run:
     def __attrs_post_init__(self) -> None:
         provider = PROVIDER if self.upgrade is None else UPGRADED
         self.plain = Archive(self.disk.objects, provider, wait=lambda attempt: None)
-        graces = [parse_duration(job.grace) for jobs in self.work.values() for job in jobs if isinstance(job, Vacuum)]
+        graces = [
+            parse_duration(job.grace)
+            for jobs in self.work.values()
+            for job in jobs
+            if isinstance(job, Vacuum)
+        ]
         self.structure = Structure(self.disk, self.book, self.plain.paths, min([GRACE, *graces]))
 
     @classmethod
@@ -176,12 +218,16 @@ class _Run:
         scheduler.say("", f"seed {seed}, merges of {run.fanout}, faults {rates}")
         return run
 
-    # --- the busy part ------------------------------------------------------------------------------------------------
+    # --- the busy part ----------------------------------------------------------------------------
 
     def live(self) -> None:
         """Everybody works, at once, until all jobs are done or given up."""
         for name, jobs in self.work.items():
-            self._start(name, jobs, self.random.randrange(0, 300 if name.startswith(("vacuum", "reader")) else 120))
+            self._start(
+                name,
+                jobs,
+                self.random.randrange(0, 300 if name.startswith(("vacuum", "reader")) else 120),
+            )
         self.scheduler.run(self._after_step, self._after_end)
 
     def _start(self, name: str, jobs: list[Job], after: int) -> None:
@@ -193,7 +239,11 @@ class _Run:
         archive = Archive(store, PROVIDER, wait=partial(self._pause, process))
         while jobs:
             self._pause(process)
-            if upgrade is not None and self.scheduler.steps > upgrade and archive.provider is PROVIDER:
+            if (
+                upgrade is not None
+                and self.scheduler.steps > upgrade
+                and archive.provider is PROVIDER
+            ):
                 archive = Archive(store, UPGRADED, wait=partial(self._pause, process))
                 self.scheduler.say(process.name, "is upgraded")
             result = attempt(jobs[0], archive, self.book, partial(self.scheduler.say, process.name))
@@ -219,12 +269,15 @@ class _Run:
                 jobs.pop(0)  # what it was at is never tried again
             self.scheduler.say(process.name, "is dead")
         if jobs:
-            self._start(name + "'" * (process.name.count("'") + 1), jobs, self.random.choice([1, 10, 100]))
+            self._start(
+                name + "'" * (process.name.count("'") + 1), jobs, self.random.choice([1, 10, 100])
+            )
 
-    # --- the end ------------------------------------------------------------------------------------------------------
+    # --- the end ----------------------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Calm again: everything is right, before and after all is adopted, merged, and what nobody needs is gone."""
+        """Calm again: everything is right, before and after all is adopted, merged, and what nobody
+        needs is gone."""
         self.scheduler.say("(end)", "everybody has left")
         self.disk.land(all=True)
         self._look()
@@ -275,7 +328,9 @@ def _work(random: Random, profile: Profile, *, lagging: bool) -> dict[str, list[
         job = Ingest(at(slot, random.choice([0, 0, 3.5])), state)
         work[random.choice(["collector-1", "collector-2"])].append(job)
         if random.random() < profile.twice:
-            other = random.choice([job, job, evolve(job, state=_next(random, state)), Ingest(at(slot, 7), state)])
+            other = random.choice(
+                [job, job, evolve(job, state=_next(random, state)), Ingest(at(slot, 7), state)]
+            )
             work[random.choice(["collector-1", "collector-2"])].append(other)
     for jobs in work.values():
         if jobs and random.random() < profile.again:
@@ -285,11 +340,17 @@ def _work(random: Random, profile: Profile, *, lagging: bool) -> dict[str, list[
             jobs.insert(random.randrange(len(jobs) + 1), job)
     for n in range(random.choice(profile.compactors)):
         somewhere = [None, None, at(random.randrange(first, first + count))]
-        work[f"compactor-{n + 1}"] = [Compact(random.choice(somewhere)) for _ in range(random.randrange(2, 5))]
+        work[f"compactor-{n + 1}"] = [
+            Compact(random.choice(somewhere)) for _ in range(random.randrange(2, 5))
+        ]
     for n in range(random.choice(profile.sealers)):
-        work[f"sealer-{n + 1}"] = [Seal(random.choice(["2026-01", "2026-02"])) for _ in range(random.randrange(1, 4))]
+        work[f"sealer-{n + 1}"] = [
+            Seal(random.choice(["2026-01", "2026-02"])) for _ in range(random.randrange(1, 4))
+        ]
     for n in range(random.choice(profile.vacuums)):
-        work[f"vacuum-{n + 1}"] = [Vacuum(random.choice(profile.grace)) for _ in range(random.randrange(1, 4))]
+        work[f"vacuum-{n + 1}"] = [
+            Vacuum(random.choice(profile.grace)) for _ in range(random.randrange(1, 4))
+        ]
     for n in range(random.choice(profile.readers)):
         questions = [random.choice(profile.questions) for _ in range(random.randrange(2, 5))]
         work[f"reader-{n + 1}"] = [Look(question, lagging, random) for question in questions]
@@ -307,7 +368,8 @@ def _next(random: Random, state: dict[str, tuple]) -> dict[str, tuple]:
 
 @contextmanager
 def _reproducible(seed: int, fanout: int) -> Iterator[None]:
-    """Names from the seed, few files to a merge, no log; and the same bytes are parsed only once, which saves most of the time."""
+    """Names from the seed, few files to a merge, no log; and the same bytes are parsed only once,
+    which saves most of the time."""
     names = Random(~seed)
     parsed: dict[tuple, pl.DataFrame] = {}
     described: dict[bytes, object] = {}
@@ -333,7 +395,9 @@ def _reproducible(seed: int, fanout: int) -> Iterator[None]:
         enter(patch("titans.tiers.merge.TOP", 2))
         enter(patch("titans.tiers.keyframes.SPACING", 2))
         memory = Random(f"memory {seed}")
-        fit = memory.choice([10**6, memory.randint(1, 40)])  # half of the worlds merge range by range
+        fit = memory.choice(
+            [10**6, memory.randint(1, 40)]
+        )  # half of the worlds merge range by range
         enter(patch("titans.tiers.ranges.rows_within", lambda memory, provider: fit))
         enter(patch.object(files, "decode", decode_once))
         enter(patch("titans.tiers.output.decode", decode_once))

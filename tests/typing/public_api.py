@@ -1,4 +1,5 @@
-"""The public interface as type checkers see it. Never run: mypy and pyright check it, strictly (`make lint`).
+"""The public interface as type checkers see it. Never run: mypy and pyright check it, strictly
+(`make lint`).
 
 A line that must be wrong says so for both checkers; both are told to complain where it is not.
 """
@@ -25,11 +26,13 @@ from titans.store import Blob, Entry, ObjectStore, open_store
 NOW = datetime(2026, 1, 23, 9, tzinfo=UTC)
 
 
-# --- a collector ------------------------------------------------------------------------------------------------------
+# --- a collector ----------------------------------------------------------------------------------
 
 
 def collect(changed: pl.DataFrame, removed: pl.DataFrame) -> None:
-    rows = titans.prepare_for_upload(changed, removed, value_columns=["Price"], pk_columns=("Type",))
+    rows = titans.prepare_for_upload(
+        changed, removed, value_columns=["Price"], pk_columns=("Type",)
+    )
     key = titans.upload_hot_tier(rows, NOW, provider="aws", store="folder")
     assert_type(key, str)
     try:
@@ -55,7 +58,7 @@ def collect_wrongly(changed: pl.DataFrame) -> None:
     assert_type(titans.__version__, str)
 
 
-# --- an archive -------------------------------------------------------------------------------------------------------
+# --- an archive -----------------------------------------------------------------------------------
 
 
 def write(snapshot: pl.DataFrame) -> None:
@@ -66,7 +69,9 @@ def write(snapshot: pl.DataFrame) -> None:
     result = archive.ingest(snapshot, NOW, max_ceased=1.0)
     assert_type(result, IngestResult)
     assert_type((result.status, result.key, result.timestamp), tuple[str, str, datetime])
-    assert_type((result.rows, result.added, result.changed, result.ceased), tuple[int, int, int, int])
+    assert_type(
+        (result.rows, result.added, result.changed, result.ceased), tuple[int, int, int, int]
+    )
     assert_type(result.change_points, int)
     assert_type(archive.upload(snapshot, NOW, on_conflict="error"), str)
     assert_type(archive.compact(), Compaction)
@@ -116,7 +121,7 @@ def fail(error: TitansError) -> bool:
     return isinstance(error, RetryableError)
 
 
-# --- stores -----------------------------------------------------------------------------------------------------------
+# --- stores ---------------------------------------------------------------------------------------
 
 
 class OwnStore:
@@ -162,19 +167,23 @@ class NoStore:
 def keep() -> None:
     store: ObjectStore = OwnStore()
     assert_type(open_store(store), ObjectStore)
-    assert_type(open_store("s3://bucket", put_args={"ServerSideEncryption": "aws:kms"}), ObjectStore)
+    assert_type(
+        open_store("s3://bucket", put_args={"ServerSideEncryption": "aws:kms"}), ObjectStore
+    )
     assert_type(Archive(store, titans.get_config("aws")), Archive)
     titans.open(NoStore(), provider="aws")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
-# --- a provider and an observer ---------------------------------------------------------------------------------------
+# --- a provider and an observer -------------------------------------------------------------------
 
 TITANS_API = 1
 
 
 @hookimpl
 def titans_schema() -> Schema:
-    return Schema({"Price": "Float64", "Free": pl.Int64}, score="Free", unobserved={"Free": -1}, version=1)
+    return Schema(
+        {"Price": "Float64", "Free": pl.Int64}, score="Free", unobserved={"Free": -1}, version=1
+    )
 
 
 @hookimpl
@@ -184,7 +193,9 @@ def titans_pk_columns() -> tuple[str, ...]:
 
 @hookimpl
 def titans_path_layout() -> PathLayout:
-    return PathLayout(hot="hot/{provider}", warm="warm/{provider}", state="state/{provider}", slot_minutes=60)
+    return PathLayout(
+        hot="hot/{provider}", warm="warm/{provider}", state="state/{provider}", slot_minutes=60
+    )
 
 
 @hookimpl
@@ -200,7 +211,9 @@ def titans_example(seed: int, keys: int, slots: int) -> Iterator[pl.DataFrame]:
     there = Presence(random, keys, late=0.1, vanish=0.1, wait=3)
     for _ in range(slots):
         there.step()
-        yield there.there(pl.DataFrame({"Price": [draw(random, [(0, 0.1), (1, 2.0)]) for _ in range(keys)]}))
+        yield there.there(
+            pl.DataFrame({"Price": [draw(random, [(0, 0.1), (1, 2.0)]) for _ in range(keys)]})
+        )
 
 
 class Observer:

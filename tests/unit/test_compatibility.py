@@ -21,9 +21,10 @@ PAGE = ROOT / "docs" / "compatibility.md"
 TYPED = ROOT / "tests" / "typing" / "public_api.py"
 
 HEAD = (
-    "from __future__ import annotations\nfrom datetime import timedelta\nfrom typing import Protocol\n"
+    "from __future__ import annotations\nfrom datetime import timedelta\nfrom typing import "
+    "Protocol\n"
     "from titans.hookspecs import hookspec\n"
-)  # fmt: skip
+)
 
 
 def shown():
@@ -54,16 +55,27 @@ def signatures(owner):
 @pytest.fixture(scope="module")
 def page():
     functions, archive, hooks, deprecated = shown()
-    return {"functions": functions, **archive, "hooks": hooks["ProviderSpec"], "deprecated": deprecated["ProviderSpec"]}
+    return {
+        "functions": functions,
+        **archive,
+        "hooks": hooks["ProviderSpec"],
+        "deprecated": deprecated["ProviderSpec"],
+    }
 
 
 def test_the_functions_are_documented_with_their_signatures(page):
-    exported = {n: getattr(titans, n) for n in titans.__all__ if inspect.isfunction(getattr(titans, n))}
-    assert {n: signature(f) for n, f in page["functions"].items()} == {n: signature(f) for n, f in exported.items()}
+    exported = {
+        n: getattr(titans, n) for n in titans.__all__ if inspect.isfunction(getattr(titans, n))
+    }
+    assert {n: signature(f) for n, f in page["functions"].items()} == {
+        n: signature(f) for n, f in exported.items()
+    }
 
 
 def test_every_other_exported_name_is_mentioned():
-    text = re.sub(r"^```.*?^```$", "", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(
+        r"^```.*?^```$", "", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
     (line,) = re.findall(r"`titans` exports (`.*?)\.\n", text, re.DOTALL)
     names = set(re.findall(r"`(\w+)`", line))
     assert names == {n for n in titans.__all__ if not inspect.isfunction(getattr(titans, n))}
@@ -102,7 +114,7 @@ def test_every_public_name_and_method_is_used_in_the_typed_file():
     assert [name for name in names if not re.search(rf"\b{name}\b", text)] == []
 
 
-# --- deprecation ------------------------------------------------------------------------------------------------------
+# --- deprecation ----------------------------------------------------------------------------------
 
 EXAMPLE = """
 @hookimpl
@@ -121,7 +133,9 @@ def deprecated(page, monkeypatch):
 
 def test_a_plugin_that_names_a_deprecated_argument_is_warned_and_works(site, deprecated):
     site.add(GOOD + EXAMPLE.format(argument="keys"))
-    with pytest.warns(DeprecationWarning, match=r"`keys` goes away in titans-core 0\.3; use `size`") as warned:
+    with pytest.warns(
+        DeprecationWarning, match=r"`keys` goes away in titans-core 0\.3; use `size`"
+    ) as warned:
         provider = plugins.load("acme")
     assert Path(warned[0].filename).is_relative_to(site.folder)
     assert list(provider.hooks.titans_example(seed=1, keys=2, slots=3, size=4)) == [1, 2, 3]

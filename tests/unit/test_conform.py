@@ -14,7 +14,9 @@ from titans.errors import InputError, SchemaError, TimestampError
 from titans.slots import Slot
 
 PROVIDER = Provider(
-    "p", Schema({"n": "Int64", "x": "Float64", "s": "String"}, unobserved={"n": -1, "x": -1}), ("k", "l")
+    "p",
+    Schema({"n": "Int64", "x": "Float64", "s": "String"}, unobserved={"n": -1, "x": -1}),
+    ("k", "l"),
 )
 AT = datetime(2026, 1, 23, 14, 23, tzinfo=UTC)
 SLOT = Slot.of(AT)
@@ -38,17 +40,27 @@ def test_columns_come_in_canonical_order_and_extra_ones_are_dropped_and_logged(c
 
 def test_missing_value_columns_become_typed_nulls():
     frame = conform_snapshot(pl.DataFrame({"k": ["a"], "l": ["b"]}), PROVIDER)[0]
-    assert frame.schema == {"k": pl.String, "l": pl.String, "n": pl.Int64, "x": pl.Float64, "s": pl.String}
+    assert frame.schema == {
+        "k": pl.String,
+        "l": pl.String,
+        "n": pl.Int64,
+        "x": pl.Float64,
+        "s": pl.String,
+    }
     assert frame.row(0) == ("a", "b", None, None, None)
 
 
 def test_a_missing_key_column_is_named():
-    with pytest.raises(SchemaError, match=r"key column\(s\) l missing; the key is k, l, the frame has k, n"):
+    with pytest.raises(
+        SchemaError, match=r"key column\(s\) l missing; the key is k, l, the frame has k, n"
+    ):
         conform_snapshot(pl.DataFrame({"k": ["a"], "n": [1]}), PROVIDER)
 
 
 def test_null_keys_are_counted_and_the_first_rows_shown():
-    with pytest.raises(SchemaError, match=r"'l' is null in 2 of 3 row\(s\); first: \(row=1, k='b', l=None\)"):
+    with pytest.raises(
+        SchemaError, match=r"'l' is null in 2 of 3 row\(s\); first: \(row=1, k='b', l=None\)"
+    ):
         snapshot(k=["a", "b", "c"], l=["x", None, None], n=[1, 2, 3], x=[1.0] * 3, s=["t"] * 3)
 
 
@@ -74,7 +86,16 @@ def test_a_column_of_the_wrong_kind_is_named():
 
 @pytest.mark.parametrize(
     ("given", "stored"),
-    [("7", 7), (7.0, 7), (True, 1), (Decimal("7"), 7), (-1, None), (-1.0, None), ("-1", None), (None, None)],
+    [
+        ("7", 7),
+        (7.0, 7),
+        (True, 1),
+        (Decimal("7"), 7),
+        (-1, None),
+        (-1.0, None),
+        ("-1", None),
+        (None, None),
+    ],
 )
 def test_numbers_are_cast_and_the_sentinel_is_null(given, stored):
     assert snapshot(n=[given])["n"][0] == stored
@@ -91,7 +112,10 @@ def test_a_sentinel_leaves_the_other_values_of_the_row_alone():
 
 def test_of_rows_with_the_same_key_the_last_stays_and_is_counted(caplog):
     frame, lost = conform_snapshot(
-        pl.DataFrame({"k": ["a", "a", "a"], "l": ["b"] * 3, "n": [1, 1, 2], "x": [1.0] * 3, "s": ["t"] * 3}), PROVIDER
+        pl.DataFrame(
+            {"k": ["a", "a", "a"], "l": ["b"] * 3, "n": [1, 1, 2], "x": [1.0] * 3, "s": ["t"] * 3}
+        ),
+        PROVIDER,
     )
     assert (frame["n"].to_list(), lost) == ([2], 2)
     assert "repeat a key with other values" in caplog.text
@@ -99,12 +123,15 @@ def test_of_rows_with_the_same_key_the_last_stays_and_is_counted(caplog):
 
 def test_identical_rows_collapse_silently(caplog):
     frame, lost = conform_snapshot(
-        pl.DataFrame({**ROW, "k": ["a", "a"], "l": ["b", "b"], "n": [1, 1], "x": [0.5] * 2, "s": ["t"] * 2}), PROVIDER
+        pl.DataFrame(
+            {**ROW, "k": ["a", "a"], "l": ["b", "b"], "n": [1, 1], "x": [0.5] * 2, "s": ["t"] * 2}
+        ),
+        PROVIDER,
     )
     assert (frame.height, lost, caplog.text) == (1, 0, "")
 
 
-# --- changes ----------------------------------------------------------------------------------------------------------
+# --- changes --------------------------------------------------------------------------------------
 
 
 def test_a_removed_row_is_gone_at_the_collection_whatever_time_it_had():
@@ -114,7 +141,10 @@ def test_a_removed_row_is_gone_at_the_collection_whatever_time_it_had():
 
 def test_a_changed_row_outside_its_slot_is_refused():
     frame = pl.DataFrame({**ROW, "Time": [AT + timedelta(minutes=10)], "Ceased": [False]})
-    with pytest.raises(TimestampError, match=r"1 changed row\(s\) have a Time outside the slot \[2026-01-23T14:20:00Z"):
+    with pytest.raises(
+        TimestampError,
+        match=r"1 changed row\(s\) have a Time outside the slot \[2026-01-23T14:20:00Z",
+    ):
         changes(frame)
 
 
@@ -156,17 +186,23 @@ def test_a_live_row_beats_a_removed_one_of_the_same_time(caplog):
 
 
 def test_of_two_live_rows_the_last_stays():
-    frame = pl.DataFrame({"k": ["a"] * 3, "l": ["b"] * 3, "n": [5, 7, 6], "Ceased": [False, False, True]})
+    frame = pl.DataFrame(
+        {"k": ["a"] * 3, "l": ["b"] * 3, "n": [5, 7, 6], "Ceased": [False, False, True]}
+    )
     assert changes(frame)["n"].to_list() == [7]
 
 
-# --- what frames may be -----------------------------------------------------------------------------------------------
+# --- what frames may be ---------------------------------------------------------------------------
 
 
 def test_pandas_polars_and_arrow_give_the_same_rows():
     columns = {
-        "k": ["a", "b", "c"], "l": ["x", "y", "z"], "n": [1, -1, 3], "x": [0.5, float("nan"), -1.0], "s": ["t", None, "u"],
-    }  # fmt: skip
+        "k": ["a", "b", "c"],
+        "l": ["x", "y", "z"],
+        "n": [1, -1, 3],
+        "x": [0.5, float("nan"), -1.0],
+        "s": ["t", None, "u"],
+    }
     polars = pl.DataFrame(columns, nan_to_null=True)
     pandas = pd.DataFrame(columns)
     expected = conform_snapshot(polars, PROVIDER)[0]
@@ -193,7 +229,9 @@ def test_pandas_times_of_every_unit_and_zone(unit, zone):
 
 def test_a_pandas_column_of_several_types_is_refused_by_value():
     with pytest.raises(SchemaError, match=r"column 'n'.*'many'"):
-        conform_snapshot(pd.DataFrame({"k": ["a", "b"], "l": ["x", "y"], "n": [1, "many"]}), PROVIDER)
+        conform_snapshot(
+            pd.DataFrame({"k": ["a", "b"], "l": ["x", "y"], "n": [1, "many"]}), PROVIDER
+        )
 
 
 def test_two_columns_of_one_name_are_refused():
@@ -208,5 +246,7 @@ def test_what_is_no_frame_is_refused():
 
 
 def test_a_key_that_is_no_number_is_null():
-    with pytest.raises(SchemaError, match=r"'l' is null in 1 of 2 row\(s\); first: \(row=1, k='b', l=nan\)"):
+    with pytest.raises(
+        SchemaError, match=r"'l' is null in 1 of 2 row\(s\); first: \(row=1, k='b', l=nan\)"
+    ):
         snapshot(k=["a", "b"], l=[1.0, float("nan")], n=[1, 2], x=[1.0] * 2, s=["t"] * 2)

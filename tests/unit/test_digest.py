@@ -23,7 +23,11 @@ rows = st.lists(
 
 
 def frame(values):
-    return pl.DataFrame(values, schema={"s": pl.String, "i": pl.Int64, "f": pl.Float64, "b": pl.Boolean}, orient="row")
+    return pl.DataFrame(
+        values,
+        schema={"s": pl.String, "i": pl.Int64, "f": pl.Float64, "b": pl.Boolean},
+        orient="row",
+    )
 
 
 def by_hand(values):

@@ -1,4 +1,5 @@
-"""`titans plugins doctor`: what an installed plugin is, what it costs, and what is wrong with it."""
+"""`titans plugins doctor`: what an installed plugin is, what it costs, and what is wrong with
+it."""
 
 import json
 import sys
@@ -49,7 +50,7 @@ def cli(capsys):
     return call
 
 
-# --- what it says -----------------------------------------------------------------------------------------------------
+# --- what it says ---------------------------------------------------------------------------------
 
 
 def test_it_tells_what_a_provider_is(site):
@@ -71,19 +72,40 @@ def titans_example(slots, seed):
     )
     found = examined()
     assert (found.kind, found.info.status, found.healthy) == ("provider", "loaded", True)
-    assert (found.info.distribution, found.info.version, found.info.value) == ("acme-titans", "1.0", module)
+    assert (found.info.distribution, found.info.version, found.info.value) == (
+        "acme-titans",
+        "1.0",
+        module,
+    )
     assert found.location == str(site.folder)
     assert found.loaded["api"] == 1
     assert found.loaded["declares"] == {
-        "key": ["Type"], "columns": {"Price": "Float64"}, "score": None, "unobserved": {}, "schema_version": 1,
-        "slot_minutes": 10, "prefixes": ["parquet_cp_hot/{provider}", "parquet_warm/{provider}/m8", "parquet_state/{provider}/m8"],
-    }  # fmt: skip
+        "key": ["Type"],
+        "columns": {"Price": "Float64"},
+        "score": None,
+        "unobserved": {},
+        "schema_version": 1,
+        "slot_minutes": 10,
+        "prefixes": [
+            "parquet_cp_hot/{provider}",
+            "parquet_warm/{provider}/m8",
+            "parquet_state/{provider}/m8",
+        ],
+    }
     hooks = found.loaded["hooks"]
     assert {name: how["how"] for name, how in hooks.items()} == {
-        "titans_schema": "implemented", "titans_pk_columns": "implemented", "titans_path_layout": "wrapper",
-        "titans_normalize": "implemented", "titans_example": "implemented", "titans_event": "default",
-    }  # fmt: skip
-    assert hooks["titans_example"] == {"how": "implemented", "arguments": ["slots", "seed"], "left_out": ["keys"]}
+        "titans_schema": "implemented",
+        "titans_pk_columns": "implemented",
+        "titans_path_layout": "wrapper",
+        "titans_normalize": "implemented",
+        "titans_example": "implemented",
+        "titans_event": "default",
+    }
+    assert hooks["titans_example"] == {
+        "how": "implemented",
+        "arguments": ["slots", "seed"],
+        "left_out": ["keys"],
+    }
     assert found.loaded["modules"] == 1
     assert found.loaded["import_ms"] >= 0
     assert found.loaded["hooks_ms"] >= 0
@@ -100,8 +122,13 @@ def test_it_tells_what_an_observer_is(site):
     site.add(code, name="watcher", distribution="watcher-observer", group=OBSERVERS)
     found = examined("watcher", conformance=True)
     assert (found.kind, found.info.status, found.healthy) == ("observer", "loaded", True)
-    assert found.loaded["hooks"] == {"titans_event": {"how": "implemented", "arguments": [], "left_out": ["event"]}}
-    assert (found.conformance.status, found.conformance.reason) == ("not run", "the kit is for providers")
+    assert found.loaded["hooks"] == {
+        "titans_event": {"how": "implemented", "arguments": [], "left_out": ["event"]}
+    }
+    assert (found.conformance.status, found.conformance.reason) == (
+        "not run",
+        "the kit is for providers",
+    )
 
 
 def test_all_plugins_are_examined_without_a_name(site):
@@ -114,21 +141,34 @@ def test_all_plugins_are_examined_without_a_name(site):
 
 def test_a_name_that_nobody_has_is_refused_with_those_there_are(site):
     site.add()
-    with pytest.raises(UnknownProviderError, match=r"'nimbus' \(providers: acme, .*aws.*; observers: none\)"):
+    with pytest.raises(
+        UnknownProviderError, match=r"'nimbus' \(providers: acme, .*aws.*; observers: none\)"
+    ):
         list(diagnose("nimbus"))
 
 
-# --- what is wrong ----------------------------------------------------------------------------------------------------
+# --- what is wrong --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("code", "says", "api"), [
-    ("raise RuntimeError('out of coffee')", "RuntimeError: out of coffee", None),
-    (GOOD.replace("TITANS_API = 1", "TITANS_API = 2"), "built for plugin API 2", 2),
-    (GOOD.replace("TITANS_API = 1", "TITANS_API = {}"), "must be an integer, got {}", "{}"),
-    (GOOD + "@hookimpl\ndef titans_normalise(frame): return frame", "did you mean titans_normalize?", 1),
-    (HEAD + SCHEMA, "does not implement titans_pk_columns", 1),
-    (GOOD.replace("TITANS_API = 1", "def __getattr__(name): raise RuntimeError(name)"), "looking for its hooks failed", None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("code", "says", "api"),
+    [
+        ("raise RuntimeError('out of coffee')", "RuntimeError: out of coffee", None),
+        (GOOD.replace("TITANS_API = 1", "TITANS_API = 2"), "built for plugin API 2", 2),
+        (GOOD.replace("TITANS_API = 1", "TITANS_API = {}"), "must be an integer, got {}", "{}"),
+        (
+            GOOD + "@hookimpl\ndef titans_normalise(frame): return frame",
+            "did you mean titans_normalize?",
+            1,
+        ),
+        (HEAD + SCHEMA, "does not implement titans_pk_columns", 1),
+        (
+            GOOD.replace("TITANS_API = 1", "def __getattr__(name): raise RuntimeError(name)"),
+            "looking for its hooks failed",
+            None,
+        ),
+    ],
+)
 def test_a_refused_plugin_is_diagnosed_with_its_one_message(site, code, says, api):
     site.add(code)
     found = examined()
@@ -141,12 +181,20 @@ def test_a_refused_plugin_is_diagnosed_with_its_one_message(site, code, says, ap
     assert found.conformance.reason == "the plugin is not loaded"
 
 
-@pytest.mark.parametrize(("code", "says"), [
-    ("import os; os._exit(3)", "ended the process with exit code 3"),
-    ("import os; print('last words', flush=True); os.abort()", r"ended the process with signal 6 (last words)"),
-    ("import time; time.sleep(600)", "did not end within 1 s"),
-])  # fmt: skip
-def test_a_plugin_that_takes_its_process_along_does_not_take_the_doctor(site, monkeypatch, code, says):
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("import os; os._exit(3)", "ended the process with exit code 3"),
+        (
+            "import os; print('last words', flush=True); os.abort()",
+            r"ended the process with signal 6 (last words)",
+        ),
+        ("import time; time.sleep(600)", "did not end within 1 s"),
+    ],
+)
+def test_a_plugin_that_takes_its_process_along_does_not_take_the_doctor(
+    site, monkeypatch, code, says
+):
     if "sleep" in code:
         monkeypatch.setattr(doctor, "LOAD_SECONDS", 1.0)
     site.add(code)
@@ -173,12 +221,13 @@ def test_both_claims_to_a_name_are_diagnosed(site):
     site.add(distribution="other-acme")
     found = list(diagnose("acme"))
     assert [(d.info.distribution, d.info.status, d.healthy) for d in found] == [
-        ("acme-titans", "duplicate", False), ("other-acme", "duplicate", False),
-    ]  # fmt: skip
+        ("acme-titans", "duplicate", False),
+        ("other-acme", "duplicate", False),
+    ]
     assert all("pip uninstall acme-titans | other-acme" in d.advice[0] for d in found)
 
 
-# --- advice -----------------------------------------------------------------------------------------------------------
+# --- advice ---------------------------------------------------------------------------------------
 
 
 def require(site, requirement):
@@ -186,13 +235,16 @@ def require(site, requirement):
     metadata.write_text(metadata.read_text() + f"Requires-Dist: {requirement}\n")
 
 
-@pytest.mark.parametrize(("requirement", "says"), [
-    ("attrs>=25", 'does not require titans-core; add "titans-core>=0.1,<0.2"'),
-    ("titans-core-tools<2", "does not require titans-core"),
-    ("titans-core>=0.1", 'requirement "titans-core>=0.1" has no upper bound'),
-    ("titans_core>=0.1,<0.2", None),
-    ("titans-core~=0.1.0", None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("requirement", "says"),
+    [
+        ("attrs>=25", 'does not require titans-core; add "titans-core>=0.1,<0.2"'),
+        ("titans-core-tools<2", "does not require titans-core"),
+        ("titans-core>=0.1", 'requirement "titans-core>=0.1" has no upper bound'),
+        ("titans_core>=0.1,<0.2", None),
+        ("titans-core~=0.1.0", None),
+    ],
+)
 def test_it_advises_to_bound_the_core(site, requirement, says):
     site.add()
     require(site, requirement)
@@ -205,7 +257,10 @@ def test_it_advises_against_what_loading_imports(site):
     site.add("import csv, heavy_things\n" + GOOD)
     found = examined()
     assert found.loaded["packages"] == ["heavy_things"]
-    assert any("loading it imports heavy_things; import inside the functions" in advice for advice in found.advice)
+    assert any(
+        "loading it imports heavy_things; import inside the functions" in advice
+        for advice in found.advice
+    )
     assert not any("titans_example" in advice for advice in found.advice if "imports" in advice)
 
 
@@ -216,7 +271,7 @@ def test_it_passes_on_what_loading_warns_of_and_misses_example_data(site):
     assert any("no titans_example" in one for one in advice)
 
 
-# --- conformance ------------------------------------------------------------------------------------------------------
+# --- conformance ----------------------------------------------------------------------------------
 
 
 def test_without_the_kit_it_says_what_to_install(site):
@@ -229,8 +284,13 @@ def test_without_the_kit_it_says_what_to_install(site):
 
 def test_without_pytest_it_says_what_to_install(site, kit, monkeypatch):
     site.add()
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "pytest" else object())
-    assert run_conformance("acme", kit).reason == "pytest is missing: pip install 'titans-core[testing]'"
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "pytest" else object()
+    )
+    assert (
+        run_conformance("acme", kit).reason
+        == "pytest is missing: pip install 'titans-core[testing]'"
+    )
 
 
 def test_a_kit_without_all_it_needs_says_what_to_install(site, kit):
@@ -246,24 +306,41 @@ def test_checks_that_pass_are_counted(site, kit, monkeypatch):
     site.add(name="ac-me.2")
     monkeypatch.setenv("PYTEST_ADDOPTS", "--no-such-option")
     found = examined("ac-me.2", conformance=True, kit=kit)
-    assert (found.conformance.status, found.conformance.passed, found.healthy) == ("passed", 2, True)
+    assert (found.conformance.status, found.conformance.passed, found.healthy) == (
+        "passed",
+        2,
+        True,
+    )
 
 
 def test_checks_that_fail_are_named_with_what_they_say(site, kit):
     site.add(HEAD + SCHEMA + KEY.replace("Type", "Flavor"))
     found = examined(conformance=True, kit=kit)
-    assert (found.conformance.status, found.conformance.passed, found.healthy) == ("failed", 1, False)
+    assert (found.conformance.status, found.conformance.passed, found.healthy) == (
+        "failed",
+        1,
+        False,
+    )
     assert list(found.conformance.failed) == ["test_its_key_is_a_type"]
     assert "the key is not a type" in found.conformance.failed["test_its_key_is_a_type"]
     assert any("mend what 1 check(s) found" in advice for advice in found.advice)
 
 
-@pytest.mark.parametrize(("code", "says"), [
-    ("import no_such_package", "No module named 'no_such_package'"),
-    ("class ProviderConformance: pass", "exit code 5"),
-    ("import os; os._exit(7)", "exit code 7"),
-    ("class ProviderConformance:\n    def test_it(self):\n        __import__('time').sleep(600)", "did not end within 2 s"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("import no_such_package", "No module named 'no_such_package'"),
+        ("class ProviderConformance: pass", "exit code 5"),
+        ("import os; os._exit(7)", "exit code 7"),
+        (
+            (
+                "class ProviderConformance:\n    def test_it(self):\n        "
+                "__import__('time').sleep(600)"
+            ),
+            "did not end within 2 s",
+        ),
+    ],
+)
 def test_a_kit_that_cannot_run_is_an_error_with_its_reason(site, kit, monkeypatch, code, says):
     site.add()
     (site.folder / "small_kit.py").write_text(code)
@@ -275,7 +352,7 @@ def test_a_kit_that_cannot_run_is_an_error_with_its_reason(site, kit, monkeypatc
     assert any("could not be run" in advice for advice in found.advice)
 
 
-# --- the command ------------------------------------------------------------------------------------------------------
+# --- the command ----------------------------------------------------------------------------------
 
 
 def test_the_command_reports_and_its_exit_code_tells(site, cli):
@@ -283,9 +360,19 @@ def test_the_command_reports_and_its_exit_code_tells(site, cli):
     site.add("raise RuntimeError('out of coffee')", name="bad", distribution="bad-titans")
     code, out = cli("plugins", "doctor", "acme", "--quick")
     assert code == 0
-    for says in ("acme: provider, loaded", "acme-titans 1.0", f"acme = {module}", "1; this core has 1", "import ",
-                 "Type", "Price Float64", "titans_schema(): implemented", "titans_event: default", "not run: not asked for",
-                 "- its distribution does not require titans-core"):  # fmt: skip
+    for says in (
+        "acme: provider, loaded",
+        "acme-titans 1.0",
+        f"acme = {module}",
+        "1; this core has 1",
+        "import ",
+        "Type",
+        "Price Float64",
+        "titans_schema(): implemented",
+        "titans_event: default",
+        "not run: not asked for",
+        "- its distribution does not require titans-core",
+    ):
         assert says in out, says
     code, out = cli("plugins", "doctor", "bad", "--quick")
     assert code == 1
@@ -297,7 +384,9 @@ def test_the_command_tells_how_the_checks_went(site, kit, cli, monkeypatch):
     monkeypatch.setattr(doctor, "KIT", kit)
     site.add()
     assert "passed, 2 checks" in cli("plugins", "doctor", "acme")[1]
-    site.add(HEAD + SCHEMA + KEY.replace("Type", "Flavor"), name="other", distribution="other-titans")
+    site.add(
+        HEAD + SCHEMA + KEY.replace("Type", "Flavor"), name="other", distribution="other-titans"
+    )
     code, out = cli("plugins", "doctor", "other")
     assert code == 1
     assert "failed, 1 of 2 checks" in out

@@ -55,7 +55,8 @@ def test_every_pair_of_dtypes_is_either_allowed_and_keeps_the_values_or_refused(
     first, second = Schema({"v": old}), Schema({"v": new}, version=2)
     if old != new and new not in WIDER.get(old, ()):
         with pytest.raises(
-            ProviderMismatchError, match=rf"column 'v' is {old} in schema version 1 .* and {new} in version 2"
+            ProviderMismatchError,
+            match=rf"column 'v' is {old} in schema version 1 .* and {new} in version 2",
         ):
             Evolution.between(first, second, "provider 'p'")
         return
@@ -63,7 +64,13 @@ def test_every_pair_of_dtypes_is_either_allowed_and_keeps_the_values_or_refused(
     samples = {pl.Boolean: [True], pl.Date: [0], pl.String: ["x"]}.get(type(dtype), [0, 1])
     frame = pl.DataFrame({"v": pl.Series(samples, strict=False).cast(dtype)})
     if dtype.is_integer() and old not in ("Int64", "UInt64"):
-        frame = pl.concat([frame, frame.select(pl.col("v").lower_bound()), frame.select(pl.col("v").upper_bound())])
+        frame = pl.concat(
+            [
+                frame,
+                frame.select(pl.col("v").lower_bound()),
+                frame.select(pl.col("v").upper_bound()),
+            ]
+        )
     stored = rows(first, *([v] for v in frame["v"]))
     evolved = Evolution.between(first, second, "p").apply(stored, KEY)
     assert evolved.schema["v"] == second.value_dtypes()["v"]
@@ -73,14 +80,17 @@ def test_every_pair_of_dtypes_is_either_allowed_and_keeps_the_values_or_refused(
 
 @given(st.lists(st.none() | st.integers(-(2**63), 2**63 - 1), min_size=1))
 def test_integers_become_floats_exactly_or_not_at_all(values):
-    evolution = Evolution.between(Schema({"v": "Int64"}), Schema({"v": "Float64"}, version=2), "provider 'p'")
+    evolution = Evolution.between(
+        Schema({"v": "Int64"}), Schema({"v": "Float64"}, version=2), "provider 'p'"
+    )
     stored = rows(Schema({"v": "Int64"}), *([v] for v in values))
     if all(v is None or int(float(v)) == v for v in values):
         assert evolution.apply(stored, KEY)["v"].to_list() == values
         assert evolution.apply(stored.lazy(), KEY).collect()["v"].to_list() == values
         return
     with pytest.raises(
-        ProviderMismatchError, match="no exact Float64, which version 2 declares; first: .*; declare Int64"
+        ProviderMismatchError,
+        match="no exact Float64, which version 2 declares; first: .*; declare Int64",
     ):
         evolution.apply(stored, KEY)
     with pytest.raises(ProviderMismatchError, match="no exact Float64"):
@@ -90,20 +100,46 @@ def test_integers_become_floats_exactly_or_not_at_all(values):
 @pytest.mark.parametrize(
     ("new", "parts"),
     [
-        (Schema({"n": "Int64"}), ["declares n (Int64) under the same version", "raise its schema version to 2"]),
+        (
+            Schema({"n": "Int64"}),
+            ["declares n (Int64) under the same version", "raise its schema version to 2"],
+        ),
         (Schema({"price": "Float32", "n": "Int32", "score": "Int64"}), ["under the same version"]),
-        (Schema({"n": "Int16", "price": "Float32", "score": "Int64"}, version=2),
-         ["'n' is Int32 in schema version 1 in x", "Int16 in version 2 of provider 'p'", "declare it as Int32 or Int64 or Float64",
-          "install the release of the provider that has schema version 1"]),
-        (Schema({"n": "String", "price": "Float32", "score": "Int64"}, version=2), ["cannot hold all its values"]),
-        (Schema({"n": "Int32", "price": "Float32"}, version=2),
-         ["column 'score' of schema version 1 in x is missing in version 2", "keep the column", "renamed={2: {'score': '…'}}"]),
-        (Schema({"n": "Int32", "price": "Float32", "rank": "Int32"}, version=2, renamed={2: {"score": "rank"}}),
-         ["column 'score', later 'rank', is Int64", "Int32 in version 2"]),
-        (Schema({"n": "Int32", "price": "Float32"}, version=2, renamed={2: {"score": "n"}}),
-         ["two columns of schema version 1 in x would become 'n'"]),
+        (
+            Schema({"n": "Int16", "price": "Float32", "score": "Int64"}, version=2),
+            [
+                "'n' is Int32 in schema version 1 in x",
+                "Int16 in version 2 of provider 'p'",
+                "declare it as Int32 or Int64 or Float64",
+                "install the release of the provider that has schema version 1",
+            ],
+        ),
+        (
+            Schema({"n": "String", "price": "Float32", "score": "Int64"}, version=2),
+            ["cannot hold all its values"],
+        ),
+        (
+            Schema({"n": "Int32", "price": "Float32"}, version=2),
+            [
+                "column 'score' of schema version 1 in x is missing in version 2",
+                "keep the column",
+                "renamed={2: {'score': '…'}}",
+            ],
+        ),
+        (
+            Schema(
+                {"n": "Int32", "price": "Float32", "rank": "Int32"},
+                version=2,
+                renamed={2: {"score": "rank"}},
+            ),
+            ["column 'score', later 'rank', is Int64", "Int32 in version 2"],
+        ),
+        (
+            Schema({"n": "Int32", "price": "Float32"}, version=2, renamed={2: {"score": "n"}}),
+            ["two columns of schema version 1 in x would become 'n'"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_would_lose_something_is_refused(new, parts):
     with pytest.raises(ProviderMismatchError) as caught:
         Evolution.between(OLD, new, "provider 'p'", "x")
@@ -113,7 +149,8 @@ def test_what_would_lose_something_is_refused(new, parts):
 
 def test_an_older_provider_is_refused():
     with pytest.raises(
-        ProviderMismatchError, match="x has schema version 2, but provider 'p' declares version 1 .*upgrade"
+        ProviderMismatchError,
+        match="x has schema version 2, but provider 'p' declares version 1 .*upgrade",
     ):
         Evolution.between(NEW, OLD, "provider 'p'", "x")
 
@@ -125,14 +162,19 @@ def test_renames_add_up_over_versions_and_an_old_name_may_be_used_again():
     assert third.name_since(1, "a") == third.name_since(2, "b") == "c"
     assert third.name_since(3, "a") == "a"
     evolution = Evolution.between(Schema({"a": "Int64"}), third, "p")
-    assert evolution.apply(rows(Schema({"a": "Int64"}), (5,)), KEY).select("c", "a").row(0) == (5, None)
+    assert evolution.apply(rows(Schema({"a": "Int64"}), (5,)), KEY).select("c", "a").row(0) == (
+        5,
+        None,
+    )
     assert Evolution.between(Schema({"b": "Int64"}, version=2), third, "p").renamed == {"b": "c"}
 
 
 def test_two_columns_may_swap_their_names():
     swapped = Schema({"a": "Int64", "b": "String"}, version=2, renamed={2: {"a": "b", "b": "a"}})
     old = Schema({"a": "String", "b": "Int64"})
-    assert Evolution.between(old, swapped, "p").apply(rows(old, ("x", 1)), KEY).select("a", "b").row(0) == (1, "x")
+    assert Evolution.between(old, swapped, "p").apply(rows(old, ("x", 1)), KEY).select(
+        "a", "b"
+    ).row(0) == (1, "x")
 
 
 @pytest.mark.parametrize(
@@ -147,21 +189,47 @@ def test_two_columns_may_swap_their_names():
         ({"b": "Int64"}, 2, {2: {"a": "b", "c": "b"}}, "two columns the same new name"),
         ({"b": "Int64"}, 2, {"a": "b"}, "renamed maps a schema version to the columns"),
         ({"b": "Int64"}, 3, {2: {"a": "x"}, 3: {"x": "y"}}, "no column 'y'"),
-        ({"PriceEUR": "Float64"}, 2, {2: {"PriceUSD": "PriceEUR"}}, "'PriceEUR', which is another unit of money"),
-        ({"memory_gb": "Float64"}, 2, {2: {"MemoryGiB": "memory_gb"}}, "another unit of size: .* add 'memory_gb' as a new"),
+        (
+            {"PriceEUR": "Float64"},
+            2,
+            {2: {"PriceUSD": "PriceEUR"}},
+            "'PriceEUR', which is another unit of money",
+        ),
+        (
+            {"memory_gb": "Float64"},
+            2,
+            {2: {"MemoryGiB": "memory_gb"}},
+            "another unit of size: .* add 'memory_gb' as a new",
+        ),
         ({"Latency_s": "Float64"}, 2, {2: {"Latency_ms": "Latency_s"}}, "another unit of time"),
-        ({"SavingRatio": "Float64"}, 2, {2: {"SavingPercent": "SavingRatio"}}, "another unit of share"),
-        ({"MonthlyPrice": "Float64"}, 2, {2: {"HourlyPrice": "MonthlyPrice"}}, "another unit of time"),
+        (
+            {"SavingRatio": "Float64"},
+            2,
+            {2: {"SavingPercent": "SavingRatio"}},
+            "another unit of share",
+        ),
+        (
+            {"MonthlyPrice": "Float64"},
+            2,
+            {2: {"HourlyPrice": "MonthlyPrice"}},
+            "another unit of time",
+        ),
     ],
-)  # fmt: skip
+)
 def test_renames_that_cannot_be_are_refused(columns, version, renamed, message):
     with pytest.raises(InputError, match=message):
         Schema(columns, version=version, renamed=renamed)
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [("Price", "PriceUSD"), ("SpotPrice", "Price"), ("usd_per_hour", "HourlyUSD"), ("mem_gib", "MemoryGiB")]
-)  # fmt: skip
+    ("old", "new"),
+    [
+        ("Price", "PriceUSD"),
+        ("SpotPrice", "Price"),
+        ("usd_per_hour", "HourlyUSD"),
+        ("mem_gib", "MemoryGiB"),
+    ],
+)
 def test_renames_that_keep_or_only_name_the_unit_are_fine(old, new):
     assert Schema({new: "Float64"}, version=2, renamed={2: {old: new}}).name_since(1, old) == new
 

@@ -6,14 +6,28 @@ import sys
 import pytest
 from cold_start import import_times
 
-HEAVY = ("pandas", "polars", "boto3", "botocore", "pluggy", "pyarrow", "numpy", "attrs", "attr", "click", "rich")
+HEAVY = (
+    "pandas",
+    "polars",
+    "boto3",
+    "botocore",
+    "pluggy",
+    "pyarrow",
+    "numpy",
+    "attrs",
+    "attr",
+    "click",
+    "rich",
+)
 
 
 def modules_after(code):
     out = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport sys; print(' '.join(sys.modules))"],
-        check=True, capture_output=True, text=True,
-    )  # fmt: skip
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     return set(out.stdout.split())
 
 
@@ -42,7 +56,8 @@ def test_a_local_archive_needs_neither_boto3_nor_pandas(tmp_path):
 
 
 def test_importing_takes_next_to_nothing():
-    """It is a hundredth of `import polars`. The least of several processes, in turn: whatever else runs here delays both."""
+    """It is a hundredth of `import polars`. The least of several processes, in turn: whatever else
+    runs here delays both."""
     least = import_times(runs=3, packages=("polars", "titans", "titans_common"))
     assert least["titans"] <= 0.1 * least["polars"], least
     assert least["titans_common"] <= 0.1 * least["polars"], least

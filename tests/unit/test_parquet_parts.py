@@ -1,4 +1,5 @@
-"""Row groups cut out of Parquet files: whoever wrote them, the small file reads as those rows; what is no footer is said to be none."""
+"""Row groups cut out of Parquet files: whoever wrote them, the small file reads as those rows; what
+is no footer is said to be none."""
 
 import contextlib
 import io
@@ -40,14 +41,20 @@ def by_arrow(frame, **options):
 WRITERS = {
     "polars": by_polars,
     "pyarrow": by_arrow,
-    "pyarrow with indexes": lambda frame: by_arrow(frame, write_page_index=True, bloom_filter_options={"k": True}),
+    "pyarrow with indexes": lambda frame: by_arrow(
+        frame, write_page_index=True, bloom_filter_options={"k": True}
+    ),
     "pyarrow without statistics": lambda frame: by_arrow(frame, write_statistics=False),
-    "pyarrow without dictionaries": lambda frame: by_arrow(frame, use_dictionary=False, compression="none"),
+    "pyarrow without dictionaries": lambda frame: by_arrow(
+        frame, use_dictionary=False, compression="none"
+    ),
 }
 
 
 @pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
-@pytest.mark.parametrize("wanted", [slice(0, 1), slice(3, 6), slice(9, 10), slice(0, 10), slice(0, 0)])
+@pytest.mark.parametrize(
+    "wanted", [slice(0, 1), slice(3, 6), slice(9, 10), slice(0, 10), slice(0, 0)]
+)
 def test_row_groups_are_a_file_of_their_own(write, wanted):
     data = write(ROWS)
     footer = Footer.of(data)
@@ -57,9 +64,9 @@ def test_row_groups_are_a_file_of_their_own(write, wanted):
     assert pl.read_parquet(io.BytesIO(part)).equals(expected)
     assert pq.read_table(io.BytesIO(part)).num_rows == expected.height
     assert len(part) <= len(data)
-    assert pl.scan_parquet(io.BytesIO(part)).filter(pl.col("k") == "key-0350").collect().height == int(
-        wanted in (slice(3, 6), slice(0, 10))
-    )
+    assert pl.scan_parquet(io.BytesIO(part)).filter(
+        pl.col("k") == "key-0350"
+    ).collect().height == int(wanted in (slice(3, 6), slice(0, 10)))
 
 
 def test_what_a_footer_says_is_what_others_read_in_it():
@@ -70,7 +77,9 @@ def test_what_a_footer_says_is_what_others_read_in_it():
         columns = [row_group.column(n) for n in range(known.num_columns)]
         starts = [c.dictionary_page_offset or c.data_page_offset for c in columns]
         assert group.start == min(starts)
-        assert group.end == max(s + c.total_compressed_size for s, c in zip(starts, columns, strict=True))
+        assert group.end == max(
+            s + c.total_compressed_size for s, c in zip(starts, columns, strict=True)
+        )
         statistics = columns[0].statistics
         assert group.bounds["k"] == (statistics.min.encode(), statistics.max.encode())
 
@@ -96,7 +105,10 @@ def test_a_key_is_looked_for_where_it_may_be(key, numbers):
 
 
 def test_without_statistics_a_key_may_be_anywhere():
-    assert len(Footer.of(WRITERS["pyarrow without statistics"](ROWS)).groups_with({"k": "key-0350"})) == 10
+    assert (
+        len(Footer.of(WRITERS["pyarrow without statistics"](ROWS)).groups_with({"k": "key-0350"}))
+        == 10
+    )
 
 
 @pytest.mark.parametrize("cut", [0, 3, 7, 8, 9, 100, 400])

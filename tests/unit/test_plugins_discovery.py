@@ -19,7 +19,12 @@ def infos(name):
 def test_a_distribution_with_an_entry_point_is_listed_without_being_imported(site):
     module = site.add()
     (info,) = infos("acme")
-    assert (info.value, info.distribution, info.version, info.status) == (module, "acme-titans", "1.0", "found")
+    assert (info.value, info.distribution, info.version, info.status) == (
+        module,
+        "acme-titans",
+        "1.0",
+        "found",
+    )
     assert module not in sys.modules
     assert str(info) == f"acme-titans 1.0, entry point acme = {module}"
 
@@ -41,7 +46,8 @@ def test_loading_one_imports_only_that_one(site):
 
 def test_a_fresh_process_that_loads_one_provider_has_neither_polars_nor_another_provider():
     code = (
-        "import sys; from titans import plugins; plugins.installed(); assert 'pluggy' not in sys.modules\n"
+        "import sys; from titans import plugins; plugins.installed(); assert 'pluggy' not in "
+        "sys.modules\n"
         "plugins.load('gcp'); print(*sorted({m.split('.')[0] for m in sys.modules}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -76,7 +82,9 @@ def test_fifty_plugins_are_listed_and_looked_for_once(site, monkeypatch):
     modules = [site.add(name=f"cloud{i}", distribution=f"cloud{i}-titans") for i in range(50)]
     scan = metadata.entry_points
     calls = []
-    monkeypatch.setattr(metadata, "entry_points", lambda **given: calls.append(given) or scan(**given))
+    monkeypatch.setattr(
+        metadata, "entry_points", lambda **given: calls.append(given) or scan(**given)
+    )
     found = plugins.installed(refresh=True)
     assert sum(info.name.startswith("cloud") for info in found) == 50
     assert len(calls) == 1
@@ -89,7 +97,8 @@ def test_fifty_plugins_are_listed_and_looked_for_once(site, monkeypatch):
 def test_an_unknown_provider_is_a_value_error_that_says_what_to_install(site):
     site.add()
     with pytest.raises(
-        ValueError, match=r"^Unknown provider 'nimbus'; installed: acme, .*pip install titans-nimbus$"
+        ValueError,
+        match=r"^Unknown provider 'nimbus'; installed: acme, .*pip install titans-nimbus$",
     ) as caught:
         plugins.load("nimbus")
     assert isinstance(caught.value, UnknownProviderError)
@@ -102,7 +111,7 @@ def test_a_name_no_package_can_have_gets_no_advice_to_install_it(name):
     assert "pip install" not in str(caught.value)
 
 
-# --- environment ------------------------------------------------------------------------------------------------------
+# --- environment ----------------------------------------------------------------------------------
 
 
 def test_only_allowed_providers_can_be_loaded(site, monkeypatch):
@@ -122,7 +131,9 @@ def test_only_allowed_providers_can_be_loaded(site, monkeypatch):
 def test_a_denied_provider_cannot_be_loaded_and_the_message_names_the_variable(site, monkeypatch):
     module = site.add()
     monkeypatch.setenv("TITANS_DISABLE_PLUGINS", "acme")
-    with pytest.raises(PluginError, match=r"TITANS_DISABLE_PLUGINS=acme blocks it; take 'acme' out"):
+    with pytest.raises(
+        PluginError, match=r"TITANS_DISABLE_PLUGINS=acme blocks it; take 'acme' out"
+    ):
         plugins.load("acme")
     assert [info.status for info in infos("acme")] == ["blocked"]
     plugins.installed(load=True)
@@ -150,7 +161,7 @@ def test_an_unknown_provider_names_what_is_blocked(site, monkeypatch):
         plugins.load("nimbus")
 
 
-# --- two distributions, one name --------------------------------------------------------------------------------------
+# --- two distributions, one name ------------------------------------------------------------------
 
 
 def test_a_name_claimed_by_two_distributions_is_refused_with_both_named(site):
@@ -172,9 +183,13 @@ def test_a_name_claimed_by_two_distributions_is_refused_with_both_named(site):
 def test_one_distribution_that_claims_a_name_twice_is_refused(site):
     module = site.add()
     (info,) = site.folder.glob("acme*.dist-info")
-    (info / "entry_points.txt").write_text(f"[titans.providers]\nacme = {module}\nacme = {module}:other\n")
+    (info / "entry_points.txt").write_text(
+        f"[titans.providers]\nacme = {module}\nacme = {module}:other\n"
+    )
     plugins.clear()
-    with pytest.raises(PluginError, match=r"claimed 2 times.*pip install --force-reinstall acme-titans"):
+    with pytest.raises(
+        PluginError, match=r"claimed 2 times.*pip install --force-reinstall acme-titans"
+    ):
         plugins.load("acme")
 
 
@@ -192,14 +207,18 @@ def test_the_same_distribution_with_its_name_written_in_two_ways_is_one(site, mo
         def __init__(self, distribution):
             self.dist = type("Dist", (), {"metadata": {"Name": distribution, "Version": "1.0"}})
 
-    monkeypatch.setattr(metadata, "entry_points", lambda group: [Entry("Acme.Titans"), Entry("acme-titans")])
+    monkeypatch.setattr(
+        metadata, "entry_points", lambda group: [Entry("Acme.Titans"), Entry("acme-titans")]
+    )
     plugins.clear()
     assert [info.status for info in plugins.installed()] == ["found"]
 
 
 def test_a_distribution_with_damaged_metadata_hurts_nobody(site):
     site.add(name="damaged", distribution="damaged-titans")
-    (site.folder / "damaged_titans-1.0.dist-info" / "METADATA").write_text("Summary: neither a name nor a version\n")
+    (site.folder / "damaged_titans-1.0.dist-info" / "METADATA").write_text(
+        "Summary: neither a name nor a version\n"
+    )
     plugins.clear()
     (info,) = infos("damaged")
     assert (info.distribution, info.version) == ("(unnamed distribution)", "(no version)")
@@ -216,7 +235,7 @@ def test_an_entry_point_whose_name_cannot_stand_in_a_path_is_broken(site):
     assert module not in sys.modules
 
 
-# --- trying all -------------------------------------------------------------------------------------------------------
+# --- trying all -----------------------------------------------------------------------------------
 
 
 def test_trying_all_isolates_the_broken_one(site):
@@ -230,7 +249,7 @@ def test_trying_all_isolates_the_broken_one(site):
     assert found["acme"].status == found["aws"].status == "loaded"
 
 
-# --- the mapping ------------------------------------------------------------------------------------------------------
+# --- the mapping ----------------------------------------------------------------------------------
 
 
 def test_the_mapping_loads_only_what_is_taken(site):
@@ -267,21 +286,26 @@ def test_a_missing_name_behaves_as_in_any_mapping():
     assert str(caught.value).startswith("Unknown provider 'nimbus'; installed: ")
 
 
-@pytest.mark.parametrize("change", [
-    lambda view: view.__setitem__("acme", None),
-    lambda view: view.__delitem__("aws"),
-    lambda view: view.update(acme=None),
-    lambda view: view.setdefault("acme", None),
-    lambda view: view.pop("aws"),
-    lambda view: view.clear(),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda view: view.__setitem__("acme", None),
+        lambda view: view.__delitem__("aws"),
+        lambda view: view.update(acme=None),
+        lambda view: view.setdefault("acme", None),
+        lambda view: view.pop("aws"),
+        lambda view: view.clear(),
+    ],
+)
 def test_assigning_a_provider_says_publish_a_package(change):
-    with pytest.raises(TypeError, match=r'publish a package.*"titans\.providers".*titans_schema') as caught:
+    with pytest.raises(
+        TypeError, match=r'publish a package.*"titans\.providers".*titans_schema'
+    ) as caught:
         change(plugins.providers())
     assert isinstance(caught.value, ProviderError)
 
 
-# --- what a plugin may be ---------------------------------------------------------------------------------------------
+# --- what a plugin may be -------------------------------------------------------------------------
 
 AS_CLASS = (
     HEAD
@@ -301,7 +325,9 @@ acme = Acme()
 
 
 @pytest.mark.parametrize("attribute", ["Acme", "acme"])
-def test_a_plugin_may_be_an_object_or_a_class_and_then_its_module_may_state_the_api(site, attribute):
+def test_a_plugin_may_be_an_object_or_a_class_and_then_its_module_may_state_the_api(
+    site, attribute
+):
     site.add(AS_CLASS, attribute=attribute)
     provider = plugins.load("acme")
     assert provider.pk_columns == ["Type"]
@@ -377,7 +403,8 @@ def titans_normalize(frame):
 """
     )
     with pytest.raises(
-        PluginError, match=r"'acme' \(acme-titans 1\.0\): its titans_normalize failed on .* columns Type, Price"
+        PluginError,
+        match=r"'acme' \(acme-titans 1\.0\): its titans_normalize failed on .* columns Type, Price",
     ):
         plugins.load("acme").normalize(pl.DataFrame({"Type": ["a"], "Price": [1.0]}))
 

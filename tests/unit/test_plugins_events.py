@@ -82,13 +82,16 @@ def test_a_provider_whose_hook_raises_is_logged_and_the_observers_hear_the_event
     assert "titans_event of provider acme failed on event slot_conflict" in caplog.text
 
 
-@pytest.mark.parametrize(("code", "reason"), [
-    ("raise RuntimeError('out of coffee')", "out of coffee"),
-    (OBSERVER.replace("TITANS_API = 1", "TITANS_API = 9"), "built for plugin API 9"),
-    (OBSERVER.replace("@hookimpl", ""), "titans_event is not marked"),
-    (OBSERVER.replace("titans_event", "titans_evnet"), "did you mean titans_event?"),
-    ("TITANS_API = 1", "does not implement titans_event"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("raise RuntimeError('out of coffee')", "out of coffee"),
+        (OBSERVER.replace("TITANS_API = 1", "TITANS_API = 9"), "built for plugin API 9"),
+        (OBSERVER.replace("@hookimpl", ""), "titans_event is not marked"),
+        (OBSERVER.replace("titans_event", "titans_evnet"), "did you mean titans_event?"),
+        ("TITANS_API = 1", "does not implement titans_event"),
+    ],
+)
 def test_an_observer_that_cannot_be_loaded_is_logged_once_and_left_out(site, caplog, code, reason):
     observe(site, code, name="bad")
     module = observe(site)
@@ -139,15 +142,17 @@ def test_installed_observers_are_listed_and_only_on_request_loaded(site, monkeyp
     observe(site, name="denied")
     monkeypatch.setenv("TITANS_DISABLE_PLUGINS", "denied")
     assert [(i.name, i.status) for i in installed_observers()] == [
-        ("bad", "found"), ("denied", "blocked"), ("watcher", "found"),
-    ]  # fmt: skip
+        ("bad", "found"),
+        ("denied", "blocked"),
+        ("watcher", "found"),
+    ]
     assert module not in sys.modules
     found = {info.name: info for info in installed_observers(load=True)}
     assert [info.status for info in found.values()] == ["broken", "blocked", "loaded"]
     assert "RuntimeError: out of coffee" in found["bad"].problem
 
 
-# --- slow ones --------------------------------------------------------------------------------------------------------
+# --- slow ones ------------------------------------------------------------------------------------
 
 SLOW = """
 import threading
@@ -169,7 +174,8 @@ def numbered(n):
 
 @pytest.fixture
 def slow(site, monkeypatch):
-    """The module of an observer that does not return before it is let go; nobody has patience with it."""
+    """The module of an observer that does not return before it is let go; nobody has patience with
+    it."""
     monkeypatch.setattr("titans._observer.PATIENCE", 0.01)
     name = observe(site, SLOW, name="slow")
     assert [info.status for info in installed_observers(load=True)] == ["loaded"]
@@ -184,7 +190,9 @@ def caught_up(caplog):
         time.sleep(0.005)
 
 
-def test_an_observer_that_does_not_return_is_not_waited_for_and_hears_everything_later(slow, caplog):
+def test_an_observer_that_does_not_return_is_not_waited_for_and_hears_everything_later(
+    slow, caplog
+):
     for n in range(5):
         emit(numbered(n))
     assert slow.busy.wait(30)
@@ -198,7 +206,9 @@ def test_an_observer_that_does_not_return_is_not_waited_for_and_hears_everything
     emit(numbered(5))  # and is waited for again
 
 
-def test_a_slow_observer_does_not_keep_others_from_hearing_an_event_at_once(slow, site, monkeypatch):
+def test_a_slow_observer_does_not_keep_others_from_hearing_an_event_at_once(
+    slow, site, monkeypatch
+):
     monkeypatch.setattr("titans._observer.PATIENCE", 1.0)
     quick = observe(site, name="watcher")
     for n in range(3):
@@ -221,7 +231,9 @@ def test_a_backlog_is_limited_and_what_is_dropped_is_counted(site, slow, monkeyp
 
 def test_an_observer_that_causes_events_does_not_wait_for_itself(site):
     module = observe(
-        site, OBSERVER + "    if len(heard) < 3:\n        from titans.events import emit\n        emit(event)\n"
+        site,
+        OBSERVER
+        + "    if len(heard) < 3:\n        from titans.events import emit\n        emit(event)\n",
     )
     emit(EVENT)
     settle()
@@ -229,18 +241,27 @@ def test_an_observer_that_causes_events_does_not_wait_for_itself(site):
 
 
 def test_the_context_of_the_caller_is_the_observers(site):
-    module = observe(site, OBSERVER.replace("heard.append(event)", "heard.append(decimal.getcontext().prec)").replace(
-        "from titans", "import decimal\nfrom titans"))  # fmt: skip
+    module = observe(
+        site,
+        OBSERVER.replace("heard.append(event)", "heard.append(decimal.getcontext().prec)").replace(
+            "from titans", "import decimal\nfrom titans"
+        ),
+    )
     with decimal.localcontext(prec=7):
         emit(EVENT)
     assert heard(module) == [7]
 
 
-@pytest.mark.parametrize(("seconds", "patience", "expected"), [
-    (0.3, 30, "heard"),
-    (600, 0.05, "has not heard the last 1 event(s)"),
-])  # fmt: skip
-def test_a_process_ends_with_its_events_told_but_does_not_wait_for_ever(site, seconds, patience, expected):
+@pytest.mark.parametrize(
+    ("seconds", "patience", "expected"),
+    [
+        (0.3, 30, "heard"),
+        (600, 0.05, "has not heard the last 1 event(s)"),
+    ],
+)
+def test_a_process_ends_with_its_events_told_but_does_not_wait_for_ever(
+    site, seconds, patience, expected
+):
     observe(
         site,
         f"""
@@ -260,7 +281,9 @@ def titans_event(event):
         "events.emit(events.Event('slot_conflict', 'acme'))"
     )
     environment = dict(os.environ, PYTHONPATH=str(site.folder))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60
+    )
     assert done.returncode == 0
     assert expected in done.stdout + done.stderr
 

@@ -1,4 +1,5 @@
-"""A plugin that contradicts itself is refused with a message that names it, says what is wrong, and what mends it."""
+"""A plugin that contradicts itself is refused with a message that names it, says what is wrong, and
+what mends it."""
 
 import re
 
@@ -11,19 +12,34 @@ from titans.errors import PluginError
 REFUSALS = {
     "raises at import": (
         "raise RuntimeError('out of coffee')",
-        ["RuntimeError: out of coffee", "pip install --force-reinstall acme-titans", "TITANS_DISABLE_PLUGINS=acme"],
+        [
+            "RuntimeError: out of coffee",
+            "pip install --force-reinstall acme-titans",
+            "TITANS_DISABLE_PLUGINS=acme",
+        ],
     ),
     "does not parse": ("def (", ["SyntaxError", "reinstall"]),
     "leaves the process at import": ("raise SystemExit(3)", ["SystemExit: 3", "reinstall"]),
-    "needs a package that is missing": ("import no_such_package", ["No module named 'no_such_package'", "reinstall"]),
-    "states no API": (GOOD.replace("TITANS_API = 1", ""), ["declares no TITANS_API", "add `TITANS_API = 1`"]),
+    "needs a package that is missing": (
+        "import no_such_package",
+        ["No module named 'no_such_package'", "reinstall"],
+    ),
+    "states no API": (
+        GOOD.replace("TITANS_API = 1", ""),
+        ["declares no TITANS_API", "add `TITANS_API = 1`"],
+    ),
     "states an API that is no integer": (
         GOOD.replace("TITANS_API = 1", "TITANS_API = '1'"),
         ["must be an integer, got '1'", "write `TITANS_API = 1`"],
     ),
     "is for a newer API": (
         GOOD.replace("TITANS_API = 1", "TITANS_API = 2"),
-        ["built for plugin API 2", "has API 1", r"titans-core \d", "pip install --upgrade titans-core"],
+        [
+            "built for plugin API 2",
+            "has API 1",
+            r"titans-core \d",
+            "pip install --upgrade titans-core",
+        ],
     ),
     "is for an older API": (
         GOOD.replace("TITANS_API = 1", "TITANS_API = 0"),
@@ -39,9 +55,16 @@ REFUSALS = {
     ),
     "forgets the marker": (
         HEAD + SCHEMA + "def titans_pk_columns(): return ('Type',)",
-        ["function titans_pk_columns is not marked", "put @titans.hookimpl above it", "does not start with titans_"],
+        [
+            "function titans_pk_columns is not marked",
+            "put @titans.hookimpl above it",
+            "does not start with titans_",
+        ],
     ),
-    "has a helper named like a hook": (GOOD + "def titans_round(): pass", ["function titans_round is not marked"]),
+    "has a helper named like a hook": (
+        GOOD + "def titans_round(): pass",
+        ["function titans_round is not marked"],
+    ),
     "has a value instead of a hook": (
         HEAD + KEY + "titans_schema = Schema({'Price': 'Float64'})",
         ["titans_schema is a Schema", "make it a function marked with @titans.hookimpl"],
@@ -50,9 +73,18 @@ REFUSALS = {
         GOOD + "@hookimpl\ndef titans_normalize(frame, provider): return frame",
         ["titans_normalize", "provider", r"titans\.hookspecs\.ProviderSpec"],
     ),
-    "has no schema": (HEAD + KEY, ["does not implement titans_schema", "needs titans_schema and titans_pk_columns"]),
-    "has no key": (HEAD + SCHEMA, ["does not implement titans_pk_columns", "needs titans_schema and titans_pk_columns"]),
-    "returns no schema": (HEAD + KEY + "@hookimpl\ndef titans_schema(): pass", ["titans_schema must return a Schema, got NoneType"]),
+    "has no schema": (
+        HEAD + KEY,
+        ["does not implement titans_schema", "needs titans_schema and titans_pk_columns"],
+    ),
+    "has no key": (
+        HEAD + SCHEMA,
+        ["does not implement titans_pk_columns", "needs titans_schema and titans_pk_columns"],
+    ),
+    "returns no schema": (
+        HEAD + KEY + "@hookimpl\ndef titans_schema(): pass",
+        ["titans_schema must return a Schema, got NoneType"],
+    ),
     "returns a dict for a schema": (
         HEAD + KEY + "@hookimpl\ndef titans_schema(): return {'Price': 'Float64'}",
         ["titans_schema must return a Schema, got dict {'Price': 'Float64'}"],
@@ -101,7 +133,7 @@ REFUSALS = {
         GOOD.replace("TITANS_API = 1", "def __getattr__(name): raise RuntimeError(name)"),
         ["looking for its hooks failed: RuntimeError: TITANS_API", "Report it"],
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("code", "says"), REFUSALS.values(), ids=REFUSALS)
@@ -140,10 +172,13 @@ def test_a_broken_plugin_is_tried_once(site, tmp_path):
     assert counted.read_text() == "x"
 
 
-@pytest.mark.parametrize(("attribute", "says"), [
-    ("nothing", "AttributeError"),
-    ("Acme", "TypeError.*missing 1 required positional argument"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("attribute", "says"),
+    [
+        ("nothing", "AttributeError"),
+        ("Acme", "TypeError.*missing 1 required positional argument"),
+    ],
+)
 def test_an_entry_point_that_names_nothing_usable_is_refused(site, attribute, says):
     site.add(GOOD + "class Acme:\n    def __init__(self, name): pass\n", attribute=attribute)
     with pytest.raises(PluginError, match=f"cannot be imported: {says}"):
@@ -158,7 +193,9 @@ def test_an_imported_module_whose_name_starts_like_a_hook_is_no_hook(site):
 
 def test_an_imported_marker_of_another_project_is_no_marker(site):
     site.add(
-        HEAD + SCHEMA + "import pluggy\n@pluggy.HookimplMarker('pytest')\ndef titans_pk_columns(): return ('Type',)"
+        HEAD
+        + SCHEMA
+        + "import pluggy\n@pluggy.HookimplMarker('pytest')\ndef titans_pk_columns(): return ('Type',)"
     )
     with pytest.raises(PluginError, match="titans_pk_columns is not marked"):
         plugins.load("acme")

@@ -39,9 +39,11 @@ def test_every_hook_call_is_logged_with_the_plugin_and_the_time(site, lines, cap
     acme.normalize("frame")
     who = "provider acme (acme-titans 1.0)"
     assert lines() == [
-        ("titans_schema", who, None), ("titans_pk_columns", who, None), ("titans_path_layout", who, None),
+        ("titans_schema", who, None),
+        ("titans_pk_columns", who, None),
+        ("titans_path_layout", who, None),
         ("titans_normalize", who, None),
-    ]  # fmt: skip
+    ]
     records = [r for r in caplog.records if r.name == "titans.trace"]
     assert all(r.ms >= 0 for r in records)
     assert records[0].getMessage().startswith("titans_schema of provider acme (acme-titans 1.0): ")
@@ -59,8 +61,10 @@ def test_a_call_that_raises_is_logged_with_what_it_raised(site, lines, caplog):
 def test_observers_are_traced_too(site, lines):
     site.add(
         "from titans import hookimpl\nTITANS_API = 1\n@hookimpl\ndef titans_event(event): pass",
-        name="watcher", distribution="watcher-observer", group=GROUP,
-    )  # fmt: skip
+        name="watcher",
+        distribution="watcher-observer",
+        group=GROUP,
+    )
     emit(Event("slot_conflict", "acme"))
     assert lines() == [("titans_event", "observer watcher (watcher-observer 1.0)", None)]
 
@@ -76,13 +80,18 @@ def test_without_the_variable_nothing_is_logged(site, lines, monkeypatch, value)
 LOADS = "from titans import plugins; plugins.load('acme')"
 
 
-@pytest.mark.parametrize(("code", "stream"), [
-    (LOADS, "stderr"),
-    ("import logging, sys; logging.basicConfig(stream=sys.stdout)\n" + LOADS, "stdout"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("code", "stream"),
+    [
+        (LOADS, "stderr"),
+        ("import logging, sys; logging.basicConfig(stream=sys.stdout)\n" + LOADS, "stdout"),
+    ],
+)
 def test_it_goes_to_standard_error_unless_logging_is_set_up_and_never_to_both(site, code, stream):
     site.add()
     environment = dict(os.environ, PYTHONPATH=str(site.folder), TITANS_TRACE="1")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+    )
     assert getattr(done, stream).count("titans_pk_columns of provider acme") == 1
     assert (done.stdout + done.stderr).count("titans_pk_columns of provider acme") == 1

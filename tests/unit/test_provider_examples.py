@@ -1,4 +1,5 @@
-"""The made-up markets: well formed, and close to the real ones where those are known. The conformance kit has the rest."""
+"""The made-up markets: well formed, and close to the real ones where those are known. The
+conformance kit has the rest."""
 
 import itertools
 import time
@@ -25,7 +26,9 @@ def day(name):
 def changed(before, after, key, columns):
     """Share of the keys in both snapshots of which one of `columns` differs."""
     both = before.join(after, on=key, suffix="_after")
-    differs = pl.any_horizontal(pl.col(column).ne_missing(pl.col(f"{column}_after")) for column in columns)
+    differs = pl.any_horizontal(
+        pl.col(column).ne_missing(pl.col(f"{column}_after")) for column in columns
+    )
     return both.filter(differs).height / both.height
 
 
@@ -95,13 +98,19 @@ def test_keys_appear_vanish_and_return_but_never_many_at_once(name):
 def test_savings_follow_from_the_prices(name):
     for frame in day(name)[::48]:
         assert frame["Savings"].equals(frame.select(Savings=SAVINGS)["Savings"])
-        assert frame.filter((pl.col("SpotPrice") > pl.col("OndemandPrice")) | (pl.col("SpotPrice") <= 0)).is_empty()
+        assert frame.filter(
+            (pl.col("SpotPrice") > pl.col("OndemandPrice")) | (pl.col("SpotPrice") <= 0)
+        ).is_empty()
 
 
 @pytest.mark.parametrize(
     ("name", "low", "middle", "high"),
-    [("aws", (0.12, 0.2), (0.31, 0.41), (0.46, 0.56)), ("azure", (0.18, 0.19), (0.18, 0.19), (0.18, 0.4)), ("gcp", (0.1, 0.2), (0.25, 0.35), (0.38, 0.42))],
-)  # fmt: skip
+    [
+        ("aws", (0.12, 0.2), (0.31, 0.41), (0.46, 0.56)),
+        ("azure", (0.18, 0.19), (0.18, 0.19), (0.18, 0.4)),
+        ("gcp", (0.1, 0.2), (0.25, 0.35), (0.38, 0.42)),
+    ],
+)
 def test_spot_costs_the_share_of_on_demand_that_it_really_does(name, low, middle, high):
     found = [day(name)[0].select(RATIO.quantile(share)).item() for share in (0.1, 0.5, 0.9)]
     for value, (least, most) in zip(found, (low, middle, high), strict=True):
@@ -116,11 +125,18 @@ def test_some_prices_are_missing(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "score", "wanted"), [("aws", "SPS", pl.lit(1)), ("azure", "Score", pl.col("DesiredCount"))]
+    ("name", "score", "wanted"),
+    [("aws", "SPS", pl.lit(1)), ("azure", "Score", pl.col("DesiredCount"))],
 )
 def test_scores_and_their_thresholds_agree(name, score, wanted):
     for frame in day(name)[::48]:
-        expected = pl.when(pl.col("T3") >= wanted).then(3).when(pl.col("T2") >= wanted).then(2).otherwise(1)
+        expected = (
+            pl.when(pl.col("T3") >= wanted)
+            .then(3)
+            .when(pl.col("T2") >= wanted)
+            .then(2)
+            .otherwise(1)
+        )
         assert frame.filter(pl.col(score) != expected).is_empty()
         assert frame.filter(pl.col("T2") < pl.col("T3")).is_empty()
         assert set(frame["IF"]) == {1.0, 1.5, 2.0, 2.5, 3.0}
@@ -129,8 +145,16 @@ def test_scores_and_their_thresholds_agree(name, score, wanted):
 def test_aws_prices_move_a_little_and_often():
     found = shares("aws", ["SpotPrice"])
     assert 0.025 < sum(found) / len(found) < 0.045
-    assert 0.4 < changed(day("aws")[0], day("aws")[22], ["InstanceType", "Region", "AZ"], ["SpotPrice"]) < 0.62
-    assert 0.6 < changed(day("aws")[0], day("aws")[39], ["InstanceType", "Region", "AZ"], ["SpotPrice"]) < 0.85
+    assert (
+        0.4
+        < changed(day("aws")[0], day("aws")[22], ["InstanceType", "Region", "AZ"], ["SpotPrice"])
+        < 0.62
+    )
+    assert (
+        0.6
+        < changed(day("aws")[0], day("aws")[39], ["InstanceType", "Region", "AZ"], ["SpotPrice"])
+        < 0.85
+    )
     moves = pl.concat(
         before.join(after, on=["InstanceType", "Region", "AZ"], suffix="_after")
         .filter(pl.col("SpotPrice") != pl.col("SpotPrice_after"))

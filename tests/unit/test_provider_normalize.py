@@ -15,24 +15,48 @@ NAN = float("nan")
 EXPECTED = {
     "aws": (
         ["InstanceType", "Region", "AZ"],
-        {"SPS": pl.Int64, "T3": pl.Int64, "T2": pl.Int64, "Savings": pl.Int64, "IF": pl.Float64, "OndemandPrice": pl.Float64, "SpotPrice": pl.Float64},
+        {
+            "SPS": pl.Int64,
+            "T3": pl.Int64,
+            "T2": pl.Int64,
+            "Savings": pl.Int64,
+            "IF": pl.Float64,
+            "OndemandPrice": pl.Float64,
+            "SpotPrice": pl.Float64,
+        },
         "SPS",
     ),
     "azure": (
         ["InstanceType", "Region", "AvailabilityZone"],
-        {"DesiredCount": pl.Int64, "Score": pl.Int64, "T3": pl.Int64, "T2": pl.Int64, "Savings": pl.Int64, "IF": pl.Float64, "OndemandPrice": pl.Float64, "SpotPrice": pl.Float64},
+        {
+            "DesiredCount": pl.Int64,
+            "Score": pl.Int64,
+            "T3": pl.Int64,
+            "T2": pl.Int64,
+            "Savings": pl.Int64,
+            "IF": pl.Float64,
+            "OndemandPrice": pl.Float64,
+            "SpotPrice": pl.Float64,
+        },
         "Score",
     ),
     "gcp": (
         ["InstanceType", "Region"],
-        {"Score": pl.Int64, "Savings": pl.Int64, "OndemandPrice": pl.Float64, "SpotPrice": pl.Float64},
+        {
+            "Score": pl.Int64,
+            "Savings": pl.Int64,
+            "OndemandPrice": pl.Float64,
+            "SpotPrice": pl.Float64,
+        },
         "Score",
     ),
-}  # fmt: skip
+}
 
 
 def normalize(name, frame):
-    return plugins.load(name).normalize(frame if isinstance(frame, pl.DataFrame) else pl.DataFrame(frame))
+    return plugins.load(name).normalize(
+        frame if isinstance(frame, pl.DataFrame) else pl.DataFrame(frame)
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -46,24 +70,38 @@ def test_columns_are_those_of_the_table(name):
     assert provider.schema.unobserved == dict.fromkeys(set(values) - {"Savings"}, -1)
 
 
-# --- Savings ----------------------------------------------------------------------------------------------------------
+# --- Savings --------------------------------------------------------------------------------------
 
-PRICES = [(1.0, 0.5, True), (1.0, None, False), (None, 1.0, False), (NAN, 1.0, False), (1.0, NAN, False), (-1, 1.0, False), (1.0, -1, False), (0.0, 0.0, True)]  # fmt: skip
+PRICES = [
+    (1.0, 0.5, True),
+    (1.0, None, False),
+    (None, 1.0, False),
+    (NAN, 1.0, False),
+    (1.0, NAN, False),
+    (-1, 1.0, False),
+    (1.0, -1, False),
+    (0.0, 0.0, True),
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("ondemand", "spot", "stays"), PRICES)
 def test_a_saving_of_minus_one_is_unobserved_only_where_a_price_is(name, ondemand, spot, stays):
     frame = pl.DataFrame(
-        {"Savings": [-1, 7, None], "OndemandPrice": [ondemand] * 3, "SpotPrice": [spot] * 3}, strict=False
+        {"Savings": [-1, 7, None], "OndemandPrice": [ondemand] * 3, "SpotPrice": [spot] * 3},
+        strict=False,
     )
     assert normalize(name, frame)["Savings"].to_list() == [-1 if stays else None, 7, None]
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("absent", [["OndemandPrice"], ["SpotPrice"], ["OndemandPrice", "SpotPrice"]])
+@pytest.mark.parametrize(
+    "absent", [["OndemandPrice"], ["SpotPrice"], ["OndemandPrice", "SpotPrice"]]
+)
 def test_a_price_without_a_column_is_unobserved(name, absent):
-    frame = pl.DataFrame({"Savings": [-1, 7], "OndemandPrice": [1.0, 1.0], "SpotPrice": [1.01, 0.5]}).drop(absent)
+    frame = pl.DataFrame(
+        {"Savings": [-1, 7], "OndemandPrice": [1.0, 1.0], "SpotPrice": [1.01, 0.5]}
+    ).drop(absent)
     normalized = normalize(name, frame)
     assert normalized["Savings"].to_list() == [None, 7]
     assert not set(absent) & set(normalized.columns)
@@ -71,10 +109,22 @@ def test_a_price_without_a_column_is_unobserved(name, absent):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
-    "dtype", [pl.Int8, pl.Int32, pl.Int64, pl.Float32, pl.Float64, pl.Decimal(10, 2), pl.String, pl.Categorical]
+    "dtype",
+    [
+        pl.Int8,
+        pl.Int32,
+        pl.Int64,
+        pl.Float32,
+        pl.Float64,
+        pl.Decimal(10, 2),
+        pl.String,
+        pl.Categorical,
+    ],
 )
 def test_the_rule_holds_for_any_dtype_and_keeps_it(name, dtype):
-    numbers = pl.DataFrame({"Savings": [-1, -1, 7], "OndemandPrice": [1, 1, -1], "SpotPrice": [1, -1, -1]})
+    numbers = pl.DataFrame(
+        {"Savings": [-1, -1, 7], "OndemandPrice": [1, 1, -1], "SpotPrice": [1, -1, -1]}
+    )
     frame = numbers.with_columns(
         pl.all().cast(pl.String).cast(dtype) if dtype == pl.Categorical else pl.all().cast(dtype)
     )
@@ -85,20 +135,28 @@ def test_the_rule_holds_for_any_dtype_and_keeps_it(name, dtype):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_strings_of_numbers_are_read_as_numbers(name):
-    frame = {"Savings": ["-1.0", " -1 ", "x"], "OndemandPrice": ["1.0", "", "1"], "SpotPrice": ["1.01", "1", "-1"]}
+    frame = {
+        "Savings": ["-1.0", " -1 ", "x"],
+        "OndemandPrice": ["1.0", "", "1"],
+        "SpotPrice": ["1.01", "1", "-1"],
+    }
     assert normalize(name, frame)["Savings"].to_list() == ["-1.0", None, "x"]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_other_columns_are_left_alone(name):
-    frame = pl.DataFrame({"SPS": [-1], "Score": [-1.0], "SpotPrice": [-1], "Extra": ["x"], "Time": ["now"]})
+    frame = pl.DataFrame(
+        {"SPS": [-1], "Score": [-1.0], "SpotPrice": [-1], "Extra": ["x"], "Time": ["now"]}
+    )
     assert_frame_equal(normalize(name, frame).select(frame.columns), frame)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_frames_without_rows_or_columns_stay_empty(name):
     assert normalize(name, pl.DataFrame()).is_empty()
-    assert normalize(name, pl.DataFrame(schema={"InstanceType": pl.String, "Savings": pl.Int64})).is_empty()
+    assert normalize(
+        name, pl.DataFrame(schema={"InstanceType": pl.String, "Savings": pl.Int64})
+    ).is_empty()
 
 
 def test_a_column_that_holds_no_numbers_is_left_to_the_core():
@@ -106,7 +164,7 @@ def test_a_column_that_holds_no_numbers_is_left_to_the_core():
     assert drop_sentinel(frame, "Savings", -1, unless=["SpotPrice"]) is frame
 
 
-# --- Azure ------------------------------------------------------------------------------------------------------------
+# --- Azure ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -164,7 +222,10 @@ def test_a_missing_zone_is_single(column, zones, expected):
 
 
 def test_without_a_zone_column_every_zone_is_single():
-    assert normalize("azure", {"InstanceType": ["a", "b"]})["AvailabilityZone"].to_list() == ["Single", "Single"]
+    assert normalize("azure", {"InstanceType": ["a", "b"]})["AvailabilityZone"].to_list() == [
+        "Single",
+        "Single",
+    ]
 
 
 def test_with_both_zone_columns_one_fills_the_gaps_of_the_other():
@@ -174,21 +235,47 @@ def test_with_both_zone_columns_one_fills_the_gaps_of_the_other():
 
 
 def test_categories_are_read_as_text():
-    frame = pl.DataFrame({"InstanceTier": ["Basic"], "InstanceType": ["A0"], "AZ": ["1"]}).cast(pl.Categorical)
-    assert normalize("azure", frame).row(0, named=True) == {"InstanceType": "Basic_A0", "AvailabilityZone": "1"}
+    frame = pl.DataFrame({"InstanceTier": ["Basic"], "InstanceType": ["A0"], "AZ": ["1"]}).cast(
+        pl.Categorical
+    )
+    assert normalize("azure", frame).row(0, named=True) == {
+        "InstanceType": "Basic_A0",
+        "AvailabilityZone": "1",
+    }
 
 
-# --- laws -------------------------------------------------------------------------------------------------------------
+# --- laws -----------------------------------------------------------------------------------------
 
 numbers = st.one_of(st.none(), st.sampled_from([-1, -1.0, 0, 1, NAN]), st.floats(-2, 100))
 texts = st.one_of(
     st.none(),
-    st.sampled_from(["", " ", "A0", "D2s_v3", "Standard_A0", "standard_x", "Basic", "Standard", "1", "-1", "Single"]),
+    st.sampled_from(
+        [
+            "",
+            " ",
+            "A0",
+            "D2s_v3",
+            "Standard_A0",
+            "standard_x",
+            "Basic",
+            "Standard",
+            "1",
+            "-1",
+            "Single",
+        ]
+    ),
 )
 COLUMNS = {
-    "InstanceTier": texts, "InstanceType": texts, "Region": texts, "AZ": texts, "AvailabilityZone": texts,
-    "Savings": numbers, "OndemandPrice": numbers, "SpotPrice": numbers, "Score": numbers,
-}  # fmt: skip
+    "InstanceTier": texts,
+    "InstanceType": texts,
+    "Region": texts,
+    "AZ": texts,
+    "AvailabilityZone": texts,
+    "Savings": numbers,
+    "OndemandPrice": numbers,
+    "SpotPrice": numbers,
+    "Score": numbers,
+}
 
 
 @st.composite

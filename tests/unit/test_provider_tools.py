@@ -68,7 +68,10 @@ def test_made_up_snapshots_fit_any_schema_and_have_every_key_once(keys):
     frames = list(made_up(ALL_DTYPES, key, seed=1, keys=keys, slots=30))
     assert len(frames) == 30
     for frame in frames:
-        assert dict(frame.schema) == {**dict.fromkeys(key, pl.String()), **ALL_DTYPES.value_dtypes()}
+        assert dict(frame.schema) == {
+            **dict.fromkeys(key, pl.String()),
+            **ALL_DTYPES.value_dtypes(),
+        }
         assert keys * 0.9 - 1 <= frame.height <= keys
         assert not frame.select(key).is_duplicated().any()
         assert frame.select(pl.col(key).null_count()).sum_horizontal().item() == 0

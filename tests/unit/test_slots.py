@@ -24,7 +24,9 @@ def test_a_slot_is_found_in_utc_whatever_the_timezone():
     assert Slot.of(datetime(2026, 2, 1, 8, 59, tzinfo=korea)) == Slot(Month(2026, 1), 31 * 144 - 1)
 
 
-@given(st.datetimes(datetime(2000, 1, 1), datetime(2099, 1, 1)), st.sampled_from([1, 5, 10, 60, 1440]))
+@given(
+    st.datetimes(datetime(2000, 1, 1), datetime(2099, 1, 1)), st.sampled_from([1, 5, 10, 60, 1440])
+)
 def test_every_time_lies_in_its_own_slot(naive, minutes):
     time = naive.replace(tzinfo=UTC)
     slot = Slot.of(time, minutes)

@@ -1,4 +1,5 @@
-"""What only a store in a folder can run into: full disks, forbidden folders, and files that are in the way."""
+"""What only a store in a folder can run into: full disks, forbidden folders, and files that are in
+the way."""
 
 from __future__ import annotations
 
@@ -44,7 +45,11 @@ def fail(monkeypatch, name, number, only=lambda *arguments: True):
 
     def failing(*arguments, **named):
         if only(*arguments):
-            raise OSError(number, os.strerror(number), *(str(a) for a in arguments[:1] if not isinstance(a, int)))
+            raise OSError(
+                number,
+                os.strerror(number),
+                *(str(a) for a in arguments[:1] if not isinstance(a, int)),
+            )
         return real(*arguments, **named)
 
     monkeypatch.setattr(os, name, failing)
@@ -134,7 +139,7 @@ def test_a_folder_cannot_become_an_object_nor_an_object_a_folder(local, root):
     assert everything(root) == ["folder", "folder/object"]
 
 
-# --- disks and permissions --------------------------------------------------------------------------------------------
+# --- disks and permissions ------------------------------------------------------------------------
 
 ERRORS = {
     errno.ENOSPC: "disk is full",
@@ -147,7 +152,9 @@ ERRORS = {
 
 @pytest.mark.parametrize("number", ERRORS, ids=errno.errorcode.get)
 @pytest.mark.parametrize("step", ["open", "fsync"])
-def test_a_refused_write_is_one_clear_error_and_changes_nothing(local, root, monkeypatch, step, number):
+def test_a_refused_write_is_one_clear_error_and_changes_nothing(
+    local, root, monkeypatch, step, number
+):
     etag = local.create("there/object", b"1")
     before = everything(root)
     with monkeypatch.context() as patch:
@@ -168,7 +175,9 @@ def test_a_refused_write_is_one_clear_error_and_changes_nothing(local, root, mon
     local.replace("there/object", b"2", etag)
 
 
-@pytest.mark.parametrize("number", [errno.EACCES, errno.ENOSPC, errno.EROFS], ids=errno.errorcode.get)
+@pytest.mark.parametrize(
+    "number", [errno.EACCES, errno.ENOSPC, errno.EROFS], ids=errno.errorcode.get
+)
 def test_folders_that_cannot_be_made_are_one_clear_error(local, root, monkeypatch, number):
     with monkeypatch.context() as patch:
         fail(patch, "mkdir", number)
@@ -183,7 +192,11 @@ def test_a_file_that_may_not_be_read_is_no_missing_object(local, root, monkeypat
     local.create("a/b", b"1")
     fail(monkeypatch, "open", errno.EACCES)
     fail(monkeypatch, "scandir", errno.EACCES)
-    for read in (lambda: local.get("a/b"), lambda: local.head("a/b"), lambda: list(local.list("a/"))):
+    for read in (
+        lambda: local.get("a/b"),
+        lambda: local.head("a/b"),
+        lambda: list(local.list("a/")),
+    ):
         with pytest.raises(StoreError, match="permission denied") as caught:
             read()
         assert not isinstance(caught.value, NotFound)
@@ -252,7 +265,11 @@ for write in (lambda: store.create("b/c", b"x" * 5000), lambda: store.replace("a
 store.create("d", b"x" * 500)
 """
     done = subprocess.run(
-        [sys.executable, "-c", code, str(root)], check=True, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code, str(root)],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     lines = done.stdout.splitlines()
     assert len(lines) == 2
@@ -269,7 +286,9 @@ def tiny_disk(tmp_path):
     if (
         mount is None
         or subprocess.run(
-            [mount, "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], check=False, capture_output=True
+            [mount, "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)],
+            check=False,
+            capture_output=True,
         ).returncode
     ):
         pytest.skip("this user may not mount a small disk")
@@ -286,7 +305,9 @@ def test_a_disk_that_is_full_is_one_clear_error_and_takes_writes_again_later(tin
         lambda: store.create("a/b/c", b"x" * 150_000),
         lambda: store.replace("manifest", b"x" * 150_000, etag),
     ):
-        with pytest.raises(StoreError, match=r"the disk is full; free some space.*ENOSPC") as caught:
+        with pytest.raises(
+            StoreError, match=r"the disk is full; free some space.*ENOSPC"
+        ) as caught:
             write()
         assert str(tiny_disk) in str(caught.value)
     assert [name for name in everything(tiny_disk) if not name.endswith(".lock")] == before
@@ -298,7 +319,8 @@ def test_a_disk_that_is_full_is_one_clear_error_and_takes_writes_again_later(tin
 
 @pytest.fixture
 def folder_of_somebody_else():
-    """A folder in which this user may read, but not write. Root, who may write everywhere, is somebody else for a while."""
+    """A folder in which this user may read, but not write. Root, who may write everywhere, is
+    somebody else for a while."""
     with tempfile.TemporaryDirectory() as name:
         folder, user = Path(name), os.geteuid()
         folder.chmod(0o555)
@@ -317,7 +339,7 @@ def test_a_folder_of_somebody_else_is_one_clear_error(folder_of_somebody_else):
     assert str(folder_of_somebody_else) in str(caught.value)
 
 
-# --- the root ---------------------------------------------------------------------------------------------------------
+# --- the root -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("below", ["", "below"])
@@ -412,7 +434,9 @@ def test_without_hard_links_nothing_changes_but_the_way(local, root, monkeypatch
     with caplog.at_level("INFO", "titans.store"):
         local.create("a/b", b"1")
         local.create("a/c", b"1")
-    assert [record.getMessage() for record in caplog.records if "no hard links" in record.getMessage()] != []
+    assert [
+        record.getMessage() for record in caplog.records if "no hard links" in record.getMessage()
+    ] != []
     with pytest.raises(AlreadyExists):
         local.create("a/b", b"2")
     assert everything(root) == ["a", "a/b", "a/c"]
@@ -491,9 +515,13 @@ def test_a_folder_that_has_just_changed_is_not_remembered(tmp_path):
 def test_an_etag_is_that_of_the_bytes_whatever_was_read_before(local, root):
     etag = local.create("a/manifest", b"one")
     first = local.get("a/manifest")
-    assert local.get("a/manifest").data is first.data  # who keeps things by these bytes need not hash them again
+    assert (
+        local.get("a/manifest").data is first.data
+    )  # who keeps things by these bytes need not hash them again
     assert first.etag == etag == LocalStore(root).get("a/manifest").etag
-    (root / "a/manifest").write_bytes(b"two")  # not by a store, of the same length and perhaps in the same tick
+    (root / "a/manifest").write_bytes(
+        b"two"
+    )  # not by a store, of the same length and perhaps in the same tick
     assert local.get("a/manifest").etag == LocalStore(root).get("a/manifest").etag != etag
     with pytest.raises(PreconditionFailed):
         local.replace("a/manifest", b"three", etag)

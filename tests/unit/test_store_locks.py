@@ -1,4 +1,5 @@
-"""Locks between processes, and steps of which a network file system does not tell whether they happened."""
+"""Locks between processes, and steps of which a network file system does not tell whether they
+happened."""
 
 from __future__ import annotations
 
@@ -43,7 +44,11 @@ os.close(writing)
 os.waitpid(child, 0)
 """
     done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code, tmp_path],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert (done.returncode, done.stdout) == (0, "again\n"), done.stderr
 
@@ -75,7 +80,9 @@ def test_without_fcntl_and_filelock_it_says_what_to_install(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("what", ["create", "replace"])
-def test_a_network_file_system_that_fails_at_the_last_step_leaves_the_outcome_unknown(tmp_path, monkeypatch, what):
+def test_a_network_file_system_that_fails_at_the_last_step_leaves_the_outcome_unknown(
+    tmp_path, monkeypatch, what
+):
     store = LocalStore(tmp_path)
     etag = store.create("a", b"1")
     monkeypatch.setattr(os, "replace", failing(errno.ETIMEDOUT))

@@ -39,7 +39,10 @@ def test_opening_a_folder_does_not_make_it(tmp_path):
 
 
 def test_a_memory_store_is_the_same_for_the_same_name():
-    one, same, other = (open_store(f"memory://{name}") for name in ("test-open/one", "test-open/one", "test-open/two"))
+    one, same, other = (
+        open_store(f"memory://{name}")
+        for name in ("test-open/one", "test-open/one", "test-open/two")
+    )
     assert isinstance(one, MemoryStore)
     assert one is same
     assert one is not other
@@ -91,7 +94,9 @@ def test_what_is_given_beats_the_url(aws_environment):
 
 
 def test_put_arguments_reach_the_store():
-    store = open_store("s3://bucket", s3_client=object(), put_args={"ServerSideEncryption": "AES256"})
+    store = open_store(
+        "s3://bucket", s3_client=object(), put_args={"ServerSideEncryption": "AES256"}
+    )
     assert store._put_args == {"ServerSideEncryption": "AES256"}
 
 
@@ -112,7 +117,9 @@ def test_what_is_no_store_is_an_input_error_that_says_what_to_pass(where):
         open_store(where)
 
 
-@pytest.mark.parametrize("url", ["gs://bucket", "az://container", "http://host/x", "S4://bucket", "ftp://x"])
+@pytest.mark.parametrize(
+    "url", ["gs://bucket", "az://container", "http://host/x", "S4://bucket", "ftp://x"]
+)
 def test_an_unknown_scheme_names_those_that_there_are(url):
     with pytest.raises(UnsupportedStoreError, match=r"file://, s3:// or memory://"):
         open_store(url)
@@ -181,9 +188,16 @@ def loaded_by(code):
     """Of the heavy packages, those that are imported after this code has run."""
     heavy = ("boto3", "botocore", "polars", "pandas", "pyarrow", "moto", "pluggy")
     done = subprocess.run(
-        [sys.executable, "-c", f"{code}\nimport sys; print(*[m for m in {heavy!r} if m in sys.modules])"],
-        check=True, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-c",
+            f"{code}\nimport sys; print(*[m for m in {heavy!r} if m in sys.modules])",
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     return done.stdout.split()
 
 

@@ -18,7 +18,9 @@ def open_acme(url, *, region="r1"):
 
 
 def install(site, code=ACME, **given):
-    return site.add(code, **{"name": "acme", "attribute": "open_acme", "group": "titans.stores", **given})
+    return site.add(
+        code, **{"name": "acme", "attribute": "open_acme", "group": "titans.stores", **given}
+    )
 
 
 def test_a_package_opens_the_urls_of_its_scheme(site):
@@ -70,7 +72,9 @@ def test_the_schemes_of_the_core_cannot_be_taken(site):
 def test_two_packages_for_a_scheme_are_one_clear_error(site):
     install(site, distribution="one")
     install(site, distribution="two", version="2.0")
-    with pytest.raises(UnsupportedStoreError, match=r"claimed 2 times: one 1.0.*two 2.0.*pip uninstall one \| two"):
+    with pytest.raises(
+        UnsupportedStoreError, match=r"claimed 2 times: one 1.0.*two 2.0.*pip uninstall one \| two"
+    ):
         open_store("acme://place")
 
 
@@ -91,7 +95,10 @@ def test_a_blocked_package_is_not_imported(site, monkeypatch):
         ),
         ("import nothing_of_this_name", "ModuleNotFoundError"),
         ("open_acme = 'x'", "names a str; it must name a function"),
-        ("def open_acme(url): return object()", "which is no ObjectStore: it lacks url, parallel, get, "),
+        (
+            "def open_acme(url): return object()",
+            "which is no ObjectStore: it lacks url, parallel, get, ",
+        ),
     ],
 )
 def test_a_broken_package_says_what_is_wrong_with_it(site, code, message):
@@ -102,7 +109,9 @@ def test_a_broken_package_says_what_is_wrong_with_it(site, code, message):
 
 def test_what_a_package_raises_is_a_store_error_that_names_it(site):
     install(site, "def open_acme(url): raise OSError('no route')")
-    with pytest.raises(StoreError, match=r"acme-titans 1.0.*could not open its store: OSError: no route"):
+    with pytest.raises(
+        StoreError, match=r"acme-titans 1.0.*could not open its store: OSError: no route"
+    ):
         open_store("acme://place")
 
 

@@ -1,4 +1,5 @@
-"""How the S3 store probes a server, lists, and what it sends. What the answers mean: `test_store_s3_answers`."""
+"""How the S3 store probes a server, lists, and what it sends. What the answers mean:
+`test_store_s3_answers`."""
 
 from __future__ import annotations
 
@@ -30,7 +31,10 @@ ENDPOINT = "https://s3.example.com"
 
 def refusal(code, status, **details):
     """What boto3 raises when the server answers with an error."""
-    response = {"Error": {"Code": code, "Message": "…"}, "ResponseMetadata": {"HTTPStatusCode": status, **details}}
+    response = {
+        "Error": {"Code": code, "Message": "…"},
+        "ResponseMetadata": {"HTTPStatusCode": status, **details},
+    }
     return ClientError(response, "Anything")
 
 
@@ -97,7 +101,11 @@ class FakeS3:
             if there["ETag"] != arguments["IfMatch"]:
                 raise refusal("PreconditionFailed", 412)
         etag = f'"{hashlib.md5(arguments["Body"]).hexdigest()}"'
-        self.objects[key] = {"Body": arguments["Body"], "ETag": etag, "LastModified": datetime.now(UTC)}
+        self.objects[key] = {
+            "Body": arguments["Body"],
+            "ETag": etag,
+            "LastModified": datetime.now(UTC),
+        }
         return {"ETag": etag}
 
     def delete_object(self, **arguments):
@@ -119,7 +127,11 @@ class FakeS3:
             for key in page
         ]
         more = {"NextContinuationToken": page[-1]} if len(keys) > self.page else {}
-        return {"Contents": contents, "IsTruncated": bool(more), **more} if contents else {"IsTruncated": False}
+        return (
+            {"Contents": contents, "IsTruncated": bool(more), **more}
+            if contents
+            else {"IsTruncated": False}
+        )
 
 
 @pytest.fixture
@@ -134,14 +146,15 @@ def waits():
 
 @pytest.fixture
 def store(fake, waits):
-    """A store whose server is known to honour conditions, so that only the calls of the test are recorded."""
+    """A store whose server is known to honour conditions, so that only the calls of the test are
+    recorded."""
     made = S3Store("bucket", "pre", client=fake, wait=waits.append)
     made.create("there", b"1")
     fake.calls.clear()
     return made
 
 
-# --- answers ----------------------------------------------------------------------------------------------------------
+# --- answers --------------------------------------------------------------------------------------
 
 
 def test_the_waits_between_attempts_are_short_and_there_are_few(store, fake, waits):
@@ -155,7 +168,10 @@ def test_the_waits_between_attempts_are_short_and_there_are_few(store, fake, wai
 CLEAR = {
     "403 without a body": (refusal("403", 403), r"access denied .*credentials.*policy.*owner"),
     "301 without a body": (refusal("301", 301), r"another region.*set region="),
-    "signed for another region": (refusal("AuthorizationHeaderMalformed", 400), r"another region.*set region="),
+    "signed for another region": (
+        refusal("AuthorizationHeaderMalformed", 400),
+        r"another region.*set region=",
+    ),
     "sign-in expired": (boto.UnauthorizedSSOTokenError(), r"AWS credentials"),
 }
 
@@ -181,7 +197,11 @@ def test_an_answer_that_broke_off_among_its_headers_is_no_answer(store, fake, mo
     def cut_short(method):
         whole = getattr(fake, method)
         monkeypatch.setattr(
-            fake, method, lambda **named: {name: value for name, value in whole(**named).items() if name != field}
+            fake,
+            method,
+            lambda **named: {
+                name: value for name, value in whole(**named).items() if name != field
+            },
         )
 
     etag = store.head("there").etag
@@ -191,7 +211,10 @@ def test_an_answer_that_broke_off_among_its_headers_is_no_answer(store, fake, mo
         with pytest.raises(Unavailable, match=f"without {field}"):
             read("there")
     if field == "ETag":
-        for write in (lambda: store.create("new", b"2"), lambda: store.replace("there", b"2", etag)):
+        for write in (
+            lambda: store.create("new", b"2"),
+            lambda: store.replace("there", b"2", etag),
+        ):
             with pytest.raises(OutcomeUnknown, match="without ETag"):
                 write()
 
@@ -207,7 +230,7 @@ def test_a_body_that_breaks_off_is_read_again(store, fake, monkeypatch):
     assert store.get("there").data == b"1"
 
 
-# --- servers that ignore conditions -----------------------------------------------------------------------------------
+# --- servers that ignore conditions ---------------------------------------------------------------
 
 
 def test_a_server_that_refuses_every_condition_is_refused(fake):
@@ -235,7 +258,9 @@ def test_a_bad_key_is_refused_before_the_server_is_probed(fake):
 def test_a_probe_that_fails_is_made_again_by_the_next_write(fake):
     store = S3Store("bucket", client=fake)
     fake.plan("put_object", None, refusal("InternalError", 500))
-    with pytest.raises(Unavailable, match="cannot check") as caught:  # for nothing of the caller's was sent
+    with pytest.raises(
+        Unavailable, match="cannot check"
+    ) as caught:  # for nothing of the caller's was sent
         store.create("a", b"1")
     assert not isinstance(caught.value, OutcomeUnknown)
     assert fake.objects == {}
@@ -269,7 +294,7 @@ def test_two_probes_at_once_are_both_content(fake):
     assert fake.objects["a"]["Body"] == b"1"
 
 
-# --- arguments --------------------------------------------------------------------------------------------------------
+# --- arguments ------------------------------------------------------------------------------------
 
 
 def test_put_arguments_cannot_undo_a_condition(fake):
@@ -284,11 +309,13 @@ def test_put_arguments_may_set_the_content_type(fake):
     S3Store("bucket", "b", client=fake).create("a.parquet", b"")
     types = {put["Key"]: put["ContentType"] for put in fake.called("put_object")}
     assert (types["a.json"], types["b/a.json"], types["b/a.parquet"]) == (
-        "x/y", "application/json", "application/octet-stream",
-    )  # fmt: skip
+        "x/y",
+        "application/json",
+        "application/octet-stream",
+    )
 
 
-# --- listing ----------------------------------------------------------------------------------------------------------
+# --- listing --------------------------------------------------------------------------------------
 
 
 def test_a_listing_follows_every_page(fake):
@@ -307,7 +334,9 @@ def test_a_failure_between_two_pages_is_asked_again(fake, waits):
     store = S3Store("bucket", client=fake, wait=waits.append)
     for number in range(6):
         store.create(f"k{number}", b"1")
-    fake.plan("list_objects_v2", None, refusal("SlowDown", 503), None, refusal("InternalError", 500))
+    fake.plan(
+        "list_objects_v2", None, refusal("SlowDown", 503), None, refusal("InternalError", 500)
+    )
     assert [entry.key for entry in store.list()] == [f"k{number}" for number in range(6)]
     assert len(waits) == 2
 
@@ -315,7 +344,9 @@ def test_a_failure_between_two_pages_is_asked_again(fake, waits):
 def test_a_server_that_repeats_itself_does_not_keep_a_listing_going_for_ever(fake, monkeypatch):
     store = S3Store("bucket", client=fake)
     for token in ({}, {"NextContinuationToken": "same"}):
-        monkeypatch.setattr(fake, "list_objects_v2", lambda token=token, **_: {"IsTruncated": True, **token})
+        monkeypatch.setattr(
+            fake, "list_objects_v2", lambda token=token, **_: {"IsTruncated": True, **token}
+        )
         with pytest.raises(StoreError, match="how its list goes on"):
             list(store.list())
 
@@ -323,7 +354,15 @@ def test_a_server_that_repeats_itself_does_not_keep_a_listing_going_for_ever(fak
 def test_what_others_keep_in_the_bucket_is_not_listed_unless_it_is_a_key(fake):
     store = S3Store("bucket", "pre", client=fake)
     store.create("a/b", b"1")
-    for name in ("pre/", "pre/a/", "pre/a//b", "pre/.hidden", "pre/back\\slash", "prefix", "elsewhere/a"):
+    for name in (
+        "pre/",
+        "pre/a/",
+        "pre/a//b",
+        "pre/.hidden",
+        "pre/back\\slash",
+        "prefix",
+        "elsewhere/a",
+    ):
         fake.objects[name] = {"Body": b"", "ETag": '"e"', "LastModified": datetime.now(UTC)}
     assert [entry.key for entry in store.list()] == ["a/b"]
     assert [entry.key for entry in store.list("a")] == ["a/b"]
@@ -331,7 +370,9 @@ def test_what_others_keep_in_the_bucket_is_not_listed_unless_it_is_a_key(fake):
 
 def test_aws_is_asked_to_start_where_the_listing_starts_and_for_no_more_pages_than_needed(moto_s3):
     calls = []
-    moto_s3.meta.events.register("provide-client-params.s3.ListObjectsV2", lambda params, **_: calls.append(params))
+    moto_s3.meta.events.register(
+        "provide-client-params.s3.ListObjectsV2", lambda params, **_: calls.append(params)
+    )
     store = S3Store("titans-spotlake-data", "pre", client=moto_s3)
     for number in range(3):
         store.create(f"k{number}", b"1")
@@ -359,7 +400,7 @@ def test_pages_are_fetched_when_they_are_needed(moto_s3):
     assert len(calls) == 3
 
 
-# --- the client that the store makes ----------------------------------------------------------------------------------
+# --- the client that the store makes --------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -367,6 +408,8 @@ def test_pages_are_fetched_when_they_are_needed(moto_s3):
     [({"endpoint_url": "no url"}, {}), ({"region": "no region!"}, {})],
     ids=["endpoint", "region"],
 )
-def test_a_client_that_cannot_be_made_is_an_input_error(aws_environment, monkeypatch, options, environment):
+def test_a_client_that_cannot_be_made_is_an_input_error(
+    aws_environment, monkeypatch, options, environment
+):
     with pytest.raises(InputError, match="s3://bucket"):
         open_store("s3://bucket", **options)

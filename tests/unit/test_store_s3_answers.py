@@ -1,4 +1,5 @@
-"""What the S3 store makes of a server's refusals, of silence, and of a server that ignores conditions."""
+"""What the S3 store makes of a server's refusals, of silence, and of a server that ignores
+conditions."""
 
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ def refusal(status, code="", retries=0):
 
 
 class Bucket:
-    """The part of a boto3 client that a store uses, over a dict. `plan` holds errors that calls raise before they work."""
+    """The part of a boto3 client that a store uses, over a dict. `plan` holds errors that calls
+    raise before they work."""
 
     def __init__(self, *plan, honest=True):
         self.plan, self.honest = list(plan), honest
@@ -96,7 +98,8 @@ class Bucket:
 
 
 def prepared(*plan, **options):
-    """A store whose server is known to be good, with the object `a`; the plan begins with the next call."""
+    """A store whose server is known to be good, with the object `a`; the plan begins with the next
+    call."""
     bucket = Bucket()
     store = S3Store("bucket", client=bucket, wait=lambda _: None, **options)
     etag = store.create("a", b"1")
@@ -178,7 +181,9 @@ def test_whoever_does_not_even_answer_the_connection_is_asked_once():
 
 
 @pytest.mark.parametrize(
-    "error", [refusal(412, "PreconditionFailed"), refusal(409, "ConditionalRequestConflict")], ids=str
+    "error",
+    [refusal(412, "PreconditionFailed"), refusal(409, "ConditionalRequestConflict")],
+    ids=str,
 )
 def test_412_and_409_are_a_lost_race(error):
     store, _, etag = prepared(*[error] * 100)
@@ -213,7 +218,10 @@ def test_a_refusal_after_a_retry_inside_botocore_may_be_the_answer_to_its_own_su
         (refusal(301, "PermanentRedirect"), "region"),
         (boto.NoCredentialsError(), "AWS_ACCESS_KEY_ID"),
         (boto.PartialCredentialsError(provider="env", cred_var="x"), "AWS_ACCESS_KEY_ID"),
-        (boto.SSLError(endpoint_url="https://x", error="CERTIFICATE_VERIFY_FAILED"), "AWS_CA_BUNDLE"),
+        (
+            boto.SSLError(endpoint_url="https://x", error="CERTIFICATE_VERIFY_FAILED"),
+            "AWS_CA_BUNDLE",
+        ),
         (boto.ParamValidationError(report="Unknown parameter"), "Unknown parameter"),
     ],
     ids=str,
@@ -223,7 +231,9 @@ def test_what_no_repetition_mends_is_told_at_once(call, error, told):
     store, bucket, etag = prepared(error)
     with pytest.raises(StoreError, match=told) as caught:
         CALLS[call](store, etag)
-    assert not isinstance(caught.value, RetryableError | NotFound | PreconditionFailed | AlreadyExists)
+    assert not isinstance(
+        caught.value, RetryableError | NotFound | PreconditionFailed | AlreadyExists
+    )
     assert "bucket" in str(caught.value)
     assert len(bucket.calls) == 1
 
@@ -245,12 +255,13 @@ def test_head_tells_a_missing_bucket_from_a_missing_object():
             store.head("b")
 
 
-# --- what is sent -----------------------------------------------------------------------------------------------------
+# --- what is sent ---------------------------------------------------------------------------------
 
 
 def test_every_request_names_the_expected_owner_and_writes_carry_the_put_arguments():
     store, bucket, etag = prepared(
-        expected_bucket_owner="123456789012", put_args={"ServerSideEncryption": "AES256", "SSECustomerKey": "key"}
+        expected_bucket_owner="123456789012",
+        put_args={"ServerSideEncryption": "AES256", "SSECustomerKey": "key"},
     )
     for call in CALLS.values():
         call(store, etag)
@@ -285,14 +296,16 @@ def test_what_is_no_key_of_an_archive_is_not_listed():
     assert [entry.key for entry in store.list()] == ["a"]
 
 
-# --- a server that ignores conditions -----------------------------------------------------------------------------------
+# --- a server that ignores conditions -------------------------------------------------------------
 
 
 def test_a_server_that_ignores_conditions_is_refused_before_anything_is_written():
     bucket = Bucket(honest=False)
     store = S3Store("bucket", "prefix", client=bucket)
     for _ in range(2):
-        with pytest.raises(UnsupportedStoreError, match=r"s3://bucket/prefix ignores conditional writes"):
+        with pytest.raises(
+            UnsupportedStoreError, match=r"s3://bucket/prefix ignores conditional writes"
+        ):
             store.create("a", b"1")
         with pytest.raises(UnsupportedStoreError):
             store.replace("a", b"1", '"1"')
@@ -359,7 +372,7 @@ def test_a_check_without_an_answer_says_nothing_about_the_write_itself():
     assert bucket.objects["a"][0] == b"1"
 
 
-# --- the real client ---------------------------------------------------------------------------------------------------
+# --- the real client ------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -371,14 +384,18 @@ def closed_port():
 
 
 def opened(port, **options):
-    return open_store(f"s3://bucket/p?endpoint_url=http://127.0.0.1:{port}&region=us-east-1", **options)
+    return open_store(
+        f"s3://bucket/p?endpoint_url=http://127.0.0.1:{port}&region=us-east-1", **options
+    )
 
 
 def test_an_unreachable_server_gives_one_clear_error(aws_environment, closed_port):
     waits = []
     store = opened(closed_port, wait=waits.append)
     for call in CALLS.values():
-        with pytest.raises(Unavailable, match=rf"not reachable .*127\.0\.0\.1:{closed_port}.*check the endpoint"):
+        with pytest.raises(
+            Unavailable, match=rf"not reachable .*127\.0\.0\.1:{closed_port}.*check the endpoint"
+        ):
             call(store, '"1"')
     assert sum(waits[:5]) < 5
 
@@ -450,11 +467,13 @@ def test_our_own_client_never_sends_a_request_twice(monkeypatch):
     assert made["config"].connect_timeout <= 10
 
 
-# --- real refusals ----------------------------------------------------------------------------------------------------
+# --- real refusals --------------------------------------------------------------------------------
 
 
 @fixtures_stores.SEAWEED
-@pytest.mark.parametrize("wrong", [{"aws_secret_access_key": "wrong"}, {"aws_access_key_id": "nobody"}], ids=str)
+@pytest.mark.parametrize(
+    "wrong", [{"aws_secret_access_key": "wrong"}, {"aws_access_key_id": "nobody"}], ids=str
+)
 def test_a_real_server_refuses_wrong_credentials_and_nothing_is_tried_again(seaweed, wrong):
     waits = []
     with contextlib.closing(seaweed.client(**wrong)) as client:
@@ -469,6 +488,8 @@ def test_a_real_server_refuses_wrong_credentials_and_nothing_is_tried_again(seaw
 def test_a_missing_bucket_is_named_by_every_call(moto_s3):
     store = S3Store("no-such-bucket", client=moto_s3)
     for name, call in CALLS.items():
-        with pytest.raises(StoreError, match="there is no bucket 'no-such-bucket'; create it") as caught:
+        with pytest.raises(
+            StoreError, match="there is no bucket 'no-such-bucket'; create it"
+        ) as caught:
             call(store, '"1"')
         assert not isinstance(caught.value, NotFound), name

@@ -5,7 +5,8 @@ Importing this package imports nothing else; every name below is loaded when it 
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # type checkers take it for True; importing typing would cost more than this whole package
+# type checkers take it for True; importing typing would cost more than this whole package
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from titans.archive import Archive as Archive
     from titans.archive import IngestResult as IngestResult

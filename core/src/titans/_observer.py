@@ -1,8 +1,10 @@
-"""Calling observers where they cannot hold up the work: each in a thread of its own, with a limit to the waiting.
+"""Calling observers where they cannot hold up the work: each in a thread of its own, with a limit
+to the waiting.
 
-`tell` returns when the observer is done with the event, so that what it does is in order and done. One that needs longer
-than `PATIENCE` is not waited for again until it has caught up; its events wait for it in a queue of `BACKLOG`, and those
-for which there is no room are dropped and counted. Nobody waits at the end of the process for longer than `PATIENCE`.
+`tell` returns when the observer is done with the event, so that what it does is in order and done.
+One that needs longer than `PATIENCE` is not waited for again until it has caught up; its events
+wait for it in a queue of `BACKLOG`, and those for which there is no room are dropped and counted.
+Nobody waits at the end of the process for longer than `PATIENCE`.
 """
 
 from __future__ import annotations
@@ -69,8 +71,11 @@ class Observer:
             return
         self._late = True
         log.warning(
-            "%s has not returned from event %s after %.1f s; the work no longer waits for it", self.who, event.name, PATIENCE
-        )  # fmt: skip
+            "%s has not returned from event %s after %.1f s; the work no longer waits for it",
+            self.who,
+            event.name,
+            PATIENCE,
+        )
 
     def settle(self, until: float) -> None:
         """Wait until it has heard everything, or `time.monotonic()` is `until`."""
@@ -78,7 +83,9 @@ class Observer:
             time.sleep(0.01)
         if left := self._jobs.unfinished_tasks:
             log.warning(
-                "%s has not heard the last %d event(s); the process ends without waiting for it", self.who, left
+                "%s has not heard the last %d event(s); the process ends without waiting for it",
+                self.who,
+                left,
             )
 
     def stop(self) -> None:

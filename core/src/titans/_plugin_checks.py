@@ -1,4 +1,6 @@
-"""From an entry point to a hook relay and a validated provider. Every refusal says what is wrong and what mends it."""
+"""From an entry point to a hook relay and a validated provider. Every refusal says what is wrong
+and what mends it.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,15 @@ if TYPE_CHECKING:
 
     from titans.plugins import PluginInfo
 
-__all__ = ["HOOKS", "REQUIRED", "Refused", "build_observer", "build_provider", "declared_api", "imported"]
+__all__ = [
+    "HOOKS",
+    "REQUIRED",
+    "Refused",
+    "build_observer",
+    "build_provider",
+    "declared_api",
+    "imported",
+]
 
 HOOKS = tuple(name for name in vars(ProviderSpec) if name.startswith("titans_"))
 REQUIRED = ("titans_schema", "titans_pk_columns")
@@ -46,21 +56,27 @@ class _Unchanged:
 
 
 def connect(info: PluginInfo, group: str) -> tuple[PluginManager, Any]:
-    """Import what the entry point names and register it, over the core's defaults, with a manager of its own.
+    """Import what the entry point names and register it, over the core's defaults, with a manager
+    of its own.
 
     Returns:
         The manager, and the plugin: the module or object.
 
     Raises:
-        Refused: it cannot be imported, is for another API, or has hooks that the core does not know.
+        Refused: it cannot be imported, is for another API, or has hooks that the core does not
+            know.
     """
     plugin = imported(info, group)
     try:
         manager = _registered(info, plugin)
     except Refused:
         raise
-    except Exception as error:  # looking at the plugin runs its code: a module's __getattr__, an object's __eq__
-        raise Refused(f"looking for its hooks failed: {_said(error)}. Report it to its authors") from error
+    except (
+        Exception
+    ) as error:  # looking at the plugin runs its code: a module's __getattr__, an object's __eq__
+        raise Refused(
+            f"looking for its hooks failed: {_said(error)}. Report it to its authors"
+        ) from error
     kind = group.removeprefix("titans.").removesuffix("s")
     trace(manager, plugin, f"{kind} {info.name} ({info.distribution} {info.version})")
     return manager, plugin
@@ -78,9 +94,12 @@ def _registered(info: PluginInfo, plugin: Any) -> PluginManager:
         manager.register(plugin, name=f"{info.distribution}:{info.name}")
     except PluginValidationError as error:
         reason = " ".join(str(error).split())
-        raise Refused(f"a hook does not fit its specification: {reason}. See titans.hookspecs.ProviderSpec") from error
+        raise Refused(
+            f"a hook does not fit its specification: {reason}. See titans.hookspecs.ProviderSpec"
+        ) from error
     _check_known(manager, plugin)
-    # Without this, a titans_normalize that forgets its return would be answered for by the default, in silence.
+    # Without this, a titans_normalize that forgets its return would be answered for by the default,
+    # in silence.
     if any(
         impl.plugin is plugin and not impl.wrapper and not impl.hookwrapper
         for impl in _impls(manager, "titans_normalize")
@@ -99,7 +118,8 @@ def build_provider(info: PluginInfo, group: str) -> Provider:
     for hook in REQUIRED:
         if not implements(manager, hook, plugin):
             raise Refused(
-                f"it does not implement {hook}; a provider needs {' and '.join(REQUIRED)}, each marked with @titans.hookimpl"
+                f"it does not implement {hook}; a provider needs {' and '.join(REQUIRED)}, each "
+                "marked with @titans.hookimpl"
             )
     schema = _result(manager, "titans_schema", Schema)
     key = _result(manager, "titans_pk_columns", tuple | list)
@@ -154,7 +174,8 @@ def imported(info: PluginInfo, group: str) -> Any:
         return found() if inspect.isclass(found) else found
     except (Exception, SystemExit) as error:
         raise Refused(
-            f"it cannot be imported: {_said(error)}. Mend or reinstall it (pip install --force-reinstall {info.distribution}), "
+            f"it cannot be imported: {_said(error)}. Mend or reinstall it (pip install "
+            f"--force-reinstall {info.distribution}), "
             f"or leave it out with TITANS_DISABLE_PLUGINS={info.name}"
         ) from error
 
@@ -162,19 +183,27 @@ def imported(info: PluginInfo, group: str) -> Any:
 def _check_api(info: PluginInfo, plugin: Any) -> None:
     built_for = declared_api(info, plugin)
     if built_for is None:
-        raise Refused(f"it declares no TITANS_API; add `TITANS_API = {API_VERSION}` to {info.value}")
+        raise Refused(
+            f"it declares no TITANS_API; add `TITANS_API = {API_VERSION}` to {info.value}"
+        )
     if type(built_for) is not int:
-        raise Refused(f"its TITANS_API must be an integer, got {built_for!r}; write `TITANS_API = {API_VERSION}`")
+        raise Refused(
+            f"its TITANS_API must be an integer, got {built_for!r}; write `TITANS_API = "
+            f"{API_VERSION}`"
+        )
     if built_for != API_VERSION:
         upgrade = "titans-core" if built_for > API_VERSION else info.distribution
         raise Refused(
-            f"it was built for plugin API {built_for}, but titans-core {_core_version()} has API {API_VERSION}; "
+            f"it was built for plugin API {built_for}, but titans-core {_core_version()} has API "
+            f"{API_VERSION}; "
             f"pip install --upgrade {upgrade}"
         )
 
 
 def declared_api(info: PluginInfo, plugin: Any = None) -> Any:
-    """The `TITANS_API` of a plugin, or of the (imported) module it comes from; `None` where there is none."""
+    """The `TITANS_API` of a plugin, or of the (imported) module it comes from; `None` where there
+    is none.
+    """
     module = sys.modules.get(info.value.split(":")[0].strip())
     return getattr(plugin, "TITANS_API", getattr(module, "TITANS_API", None))
 
@@ -195,11 +224,15 @@ def _check_marks(manager: PluginManager, plugin: Any, info: PluginInfo) -> None:
             continue
         if inspect.isroutine(value) or isinstance(value, staticmethod | classmethod):
             raise Refused(
-                f"its function {name} is not marked as a hook; put @titans.hookimpl above it in {info.value}, "
+                f"its function {name} is not marked as a hook; put @titans.hookimpl above it in "
+                f"{info.value}, "
                 "or, if it is no hook, give it a name that does not start with titans_"
             )
         if name in HOOKS:
-            raise Refused(f"its {name} is a {type(value).__name__}; make it a function marked with @titans.hookimpl")
+            raise Refused(
+                f"its {name} is a {type(value).__name__}; make it a function marked with "
+                "@titans.hookimpl"
+            )
 
 
 def _check_known(manager: PluginManager, plugin: Any) -> None:
@@ -209,7 +242,9 @@ def _check_known(manager: PluginManager, plugin: Any) -> None:
         unknown = sorted(
             name
             for name, caller in vars(manager.hook).items()
-            if not name.startswith("_") and not caller.has_spec() and implements(manager, name, plugin)
+            if not name.startswith("_")
+            and not caller.has_spec()
+            and implements(manager, name, plugin)
         )
         name = unknown[0] if unknown else "?"
         meant = get_close_matches(name, HOOKS, n=1)

@@ -1,7 +1,8 @@
-"""Loading one plugin in a process of its own, to see what that costs and whether it works. For `titans.doctor`.
+"""Loading one plugin in a process of its own, to see what that costs and whether it works. For
+`titans.doctor`.
 
-A plugin under suspicion may print, exit, crash or never return; and what it imports can be told only where nothing has
-been imported yet.
+A plugin under suspicion may print, exit, crash or never return; and what it imports can be told
+only where nothing has been imported yet.
 """
 
 from __future__ import annotations
@@ -14,7 +15,15 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from titans._plugin_checks import HOOKS, REQUIRED, Refused, build_observer, build_provider, declared_api, imported
+from titans._plugin_checks import (
+    HOOKS,
+    REQUIRED,
+    Refused,
+    build_observer,
+    build_provider,
+    declared_api,
+    imported,
+)
 from titans.plugins import GROUP, PluginInfo
 
 __all__ = ["main"]
@@ -44,7 +53,8 @@ def _probe(info: PluginInfo, group: str) -> dict[str, Any]:
             else:
                 callers = {"titans_event": build_observer(info, group)}
             seen["hooks"] = {
-                hook: _described(hook, caller, f"{info.distribution}:{info.name}") for hook, caller in callers.items()
+                hook: _described(hook, caller, f"{info.distribution}:{info.name}")
+                for hook, caller in callers.items()
             }
         except Refused as refused:
             seen["problem"] = str(refused)
@@ -65,12 +75,15 @@ def _api(info: PluginInfo) -> int | str | None:
     try:
         api = declared_api(info)
         return api if isinstance(api, int | None) else repr(api)
-    except Exception:  # noqa: BLE001 - looking at the plugin runs its code; that it fails was said before
+    # looking at the plugin runs its code; that it fails was said before
+    except Exception:  # noqa: BLE001
         return None
 
 
 def _described(hook: str, caller: Any, registered: str) -> dict[str, Any]:
-    """How the plugin implements a hook: its arguments in order, and those of the specification that it leaves out."""
+    """How the plugin implements a hook: its arguments in order, and those of the specification that
+    it leaves out.
+    """
     known = list(caller.spec.argnames)
     own = [impl for impl in caller.get_hookimpls() if impl.plugin_name == registered]
     if not own:

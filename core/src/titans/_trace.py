@@ -1,8 +1,9 @@
-"""`TITANS_TRACE=1`: every call of a hook is logged, with the plugin it went to and the time it took.
+"""`TITANS_TRACE=1`: every call of a hook is logged, with the plugin it went to and the time it
+took.
 
-The records go to the logger `titans.trace`, one for each call, with `hook`, `plugin`, `ms` and `error` as attributes. An
-application that has set up logging gets them there; otherwise they go to standard error. The variable is read when a
-plugin is loaded.
+The records go to the logger `titans.trace`, one for each call, with `hook`, `plugin`, `ms` and
+`error` as attributes. An application that has set up logging gets them there; otherwise they go to
+standard error. The variable is read when a plugin is loaded.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ def trace(manager: PluginManager, plugin: object, who: str) -> None:
     started: dict[int, float] = {}
 
     def before(_hook: str, _impls: Sequence[Any], arguments: Mapping[str, Any]) -> None:
-        started[id(arguments)] = time.perf_counter()  # the same object until `after`, and no other call's
+        started[id(arguments)] = (
+            time.perf_counter()
+        )  # the same object until `after`, and no other call's
 
     def after(outcome: Any, hook: str, impls: Sequence[Any], arguments: Mapping[str, Any]) -> None:
         ms = (time.perf_counter() - started.pop(id(arguments))) * 1000
@@ -55,9 +58,19 @@ def trace(manager: PluginManager, plugin: object, who: str) -> None:
         said = f" raised {type(error).__name__}: {error}" if error is not None else ""
         default = "" if any(impl.plugin is plugin for impl in impls) else " (the default)"
         log.info(
-            "%s of %s%s: %.3f ms%s", hook, who, default, ms, said,
-            extra={"hook": hook, "plugin": who, "ms": ms, "error": None if error is None else type(error).__name__},
-        )  # fmt: skip
+            "%s of %s%s: %.3f ms%s",
+            hook,
+            who,
+            default,
+            ms,
+            said,
+            extra={
+                "hook": hook,
+                "plugin": who,
+                "ms": ms,
+                "error": None if error is None else type(error).__name__,
+            },
+        )
 
     manager.add_hookcall_monitoring(before, after)
 

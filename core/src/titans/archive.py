@@ -50,7 +50,8 @@ __all__ = ["MAX_CEASED", "Archive", "IngestResult", "open"]
 log = logging.getLogger("titans.archive")
 
 MAX_CEASED = 0.5
-"""Of the living keys, the share that may vanish in one snapshot before it is taken for a truncated download."""
+"""Of the living keys, the share that may vanish in one snapshot before it is taken for a truncated
+download."""
 
 
 def open(
@@ -62,13 +63,13 @@ def open(
     """The archive of `provider` in `store`.
 
     Args:
-        store: a URL (`file:///dir`, `s3://bucket/prefix`, `memory://name`), a folder, or an `ObjectStore`. By default what
-            `TITANS_STORE` names, else the folder `./titans-data`.
+        store: a URL (`file:///dir`, `s3://bucket/prefix`, `memory://name`), a folder, or an
+            `ObjectStore`. By default what `TITANS_STORE` names, else the folder `./titans-data`.
         provider: the name of an installed provider, or one made by hand.
         s3_client: a boto3 client to use for `s3://`.
 
-    The store is not looked at yet: an archive that a provider with another key, slot length or newer schema wrote is refused
-    (`ProviderMismatchError`) at the first question or write.
+    The store is not looked at yet: an archive that a provider with another key, slot length or
+    newer schema wrote is refused (`ProviderMismatchError`) at the first question or write.
 
     Raises:
         UnknownProviderError, PluginError: see `titans.plugins`.
@@ -85,35 +86,48 @@ def open(
 
 @define(eq=False, repr=False)
 class Archive(ReadableArchive):
-    """A provider in a store. Cheap to make; safe to use from several processes and machines at once, not from threads."""
+    """A provider in a store. Cheap to make; safe to use from several processes and machines at
+    once, not from threads.
+    """
 
     wait: Callable[[int], None] = field(default=pause, kw_only=True, repr=False)
     """Called between attempts that lost a race, with the number of the attempt."""
-    _written: HotFile | None = field(default=None, init=False, repr=False)  # uploaded last, not yet adopted
+    _written: HotFile | None = field(
+        default=None, init=False, repr=False
+    )  # uploaded last, not yet adopted
     _tip: tuple[Slot, pl.DataFrame] | None = field(default=None, init=False, repr=False)
-    """The last snapshot slot this object ingested, and the state there, which no later adoption changes."""
+    """The last snapshot slot this object ingested, and the state there, which no later adoption
+    changes."""
 
     def __repr__(self) -> str:
         return f"Archive({self.provider.name!r} in {self.store.url})"
 
-    # --- writing ------------------------------------------------------------------------------------------------------
+    # --- writing ----------------------------------------------------------------------------------
 
-    def ingest(self, snapshot: Any, timestamp: datetime, *, max_ceased: float = MAX_CEASED) -> IngestResult:
-        """Archive a full snapshot: store what changed since the last one, adopt it, and compact its month.
+    def ingest(
+        self, snapshot: Any, timestamp: datetime, *, max_ceased: float = MAX_CEASED
+    ) -> IngestResult:
+        """Archive a full snapshot: store what changed since the last one, adopt it, and compact its
+        month.
 
         Args:
-            snapshot: every key there is, with its values; polars, pandas, or Arrow. A null, or the provider's sentinel, means
-                "not observed": the last known value of a living key is carried.
-            timestamp: when it was collected; timezone-aware. It becomes the `Time` of the change points.
+            snapshot: every key there is, with its values; polars, pandas, or Arrow. A null, or the
+                provider's sentinel, means "not observed": the last known value of a living key is
+                carried.
+            timestamp: when it was collected; timezone-aware. It becomes the `Time` of the change
+                points.
             max_ceased: the share of the living keys that may be missing; 1.0 accepts any snapshot.
 
         Returns:
-            What was stored. `status` is `ingested`, `unchanged` (stored, but nothing had changed), `already` (this
-            snapshot is in) or `skipped` (the slot holds another observation, or the same one of another time; it stays).
+            What was stored. `status` is `ingested`, `unchanged` (stored, but nothing had changed),
+            `already` (this snapshot is in) or `skipped` (the slot holds another observation, or the
+            same one of another time; it stays).
 
         Raises:
-            TimestampError, SchemaError, SuspiciousSnapshotError: the snapshot is not acceptable; nothing changed.
-            ConcurrencyConflictError: stored, but not adopted yet; the next call or compaction of anybody does that.
+            TimestampError, SchemaError, SuspiciousSnapshotError: the snapshot is not acceptable;
+                nothing changed.
+            ConcurrencyConflictError: stored, but not adopted yet; the next call or compaction of
+                anybody does that.
         """
         with self._noticed("ingest"):
             return self._ingest(snapshot, timestamp, max_ceased)
@@ -125,9 +139,16 @@ class Archive(ReadableArchive):
         frame, duplicates = conform_snapshot(snapshot, self.provider)
         content = digest(frame)
         if not 0 <= max_ceased <= 1:
-            raise InputError(f"max_ceased is a share of the living keys between 0 and 1, got {max_ceased!r}")
+            raise InputError(
+                f"max_ceased is a share of the living keys between 0 and 1, got {max_ceased!r}"
+            )
         result = IngestResult(
-            "skipped", self.paths.hot_key(slot), collected, rows=frame.height, duplicates=duplicates, hash=content
+            "skipped",
+            self.paths.hot_key(slot),
+            collected,
+            rows=frame.height,
+            duplicates=duplicates,
+            hash=content,
         )
         manifest = admitted(self.store, self.paths, self.provider, slot.month).manifest
         held = adopted_source(self.store, self.paths, self.provider, manifest, slot)
@@ -162,21 +183,28 @@ class Archive(ReadableArchive):
         else:
             log.warning(
                 "%s: slot %s already holds %s of %s; the snapshot of %s is skipped",
-                self.provider.name, slot, "a snapshot" if held.is_snapshot else "changes", iso(held.time), iso(collected),
+                self.provider.name,
+                slot,
+                "a snapshot" if held.is_snapshot else "changes",
+                iso(held.time),
+                iso(collected),
                 extra={"provider": self.provider.name, "slot": str(slot)},
-            )  # fmt: skip
+            )
         self._ingested(result, started)
         return result
 
     def upload(self, changes: Any, timestamp: datetime, *, on_conflict: str = "keep") -> str:
-        """Store changed and removed rows of one collection in the slot of `timestamp`; returns the key, `""` for no rows.
+        """Store changed and removed rows of one collection in the slot of `timestamp`; returns the
+        key, `""` for no rows.
 
         The file is part of the archive at once (readers apply it); `compact` adopts and merges it.
 
         Args:
-            changes: change points: key, values, optionally `Time` (inside the slot) and `Ceased`; see `prepare_for_upload`.
+            changes: change points: key, values, optionally `Time` (inside the slot) and `Ceased`;
+                see `prepare_for_upload`.
             timestamp: when they were collected; timezone-aware.
-            on_conflict: where the slot holds other content: `"keep"` it, warn and return its key, or raise an `"error"`.
+            on_conflict: where the slot holds other content: `"keep"` it, warn and return its key,
+                or raise an `"error"`.
 
         Raises:
             TimestampError, SchemaError: the rows are not acceptable; nothing changed.
@@ -197,16 +225,22 @@ class Archive(ReadableArchive):
         rows, _ = conform_changes(given, self.provider, collected, slot)
         hot_key = self.paths.hot_key(slot)
         file = HotFile.of(
-            hot_key, slot, rows, self.provider, lambda content: Source(slot.index, "changes", content, collected)
+            hot_key,
+            slot,
+            rows,
+            self.provider,
+            lambda content: Source(slot.index, "changes", content, collected),
         )
         admitted(self.store, self.paths, self.provider, slot.month)
         file, held = create_hot(self.store, self.provider, file, self.wait)
-        # What counts is what was adopted; the file may be a leftover of an attempt that came after that and was cut short.
+        # What counts is what was adopted; the file may be a leftover of an attempt that came after
+        # that and was cut short.
         manifest = read_head(self.store, self.paths, self.provider, slot.month).manifest
         held = settled(self.store, self.paths, self.provider, file, manifest) or held
         if held.is_snapshot or held.hash != file.info.hash:
             message = (
-                f"slot {slot} of provider {self.provider.name!r} already holds {'a snapshot' if held.is_snapshot else 'other rows'}"
+                f"slot {slot} of provider {self.provider.name!r} already holds "
+                f"{'a snapshot' if held.is_snapshot else 'other rows'}"
                 f" ({file.key}); they stay, and these {rows.height} row(s) were not stored"
             )
             self._event("slot_conflict", slot=str(slot), key=file.key, rows=rows.height)
@@ -215,25 +249,37 @@ class Archive(ReadableArchive):
             log.warning("%s", message, extra={"provider": self.provider.name, "slot": str(slot)})
         elif file.created:
             self._written = file
-            about = {"slot": str(slot), "key": file.key, "rows": rows.height, "bytes": file.info.size}
+            about = {
+                "slot": str(slot),
+                "key": file.key,
+                "rows": rows.height,
+                "bytes": file.info.size,
+            }
             self._event("hot_created", **about, ms=_ms(started))
         return file.key
 
     def compact(
-        self, hot_key: str | None = None, *, budget_seconds: float | None = None, memory_limit: int = MEMORY
+        self,
+        hot_key: str | None = None,
+        *,
+        budget_seconds: float | None = None,
+        memory_limit: int = MEMORY,
     ) -> Compaction:
-        """Adopt every hot file there is, merge what is due, and remove what has been replaced for over an hour.
+        """Adopt every hot file there is, merge what is due, and remove what has been replaced for
+        over an hour.
 
         Any number of processes may do this at once, and beside writers and readers.
 
         Args:
             hot_key: only the month of this hot file, and the one before.
-            budget_seconds: start no further merge after that; the result says `unfinished`, and the next run goes on. All is
-                adopted, and one merge made, in any case.
-            memory_limit: bytes for the rows of a merge; more of them are merged range by range, through a temporary file.
+            budget_seconds: start no further merge after that; the result says `unfinished`, and the
+                next run goes on. All is adopted, and one merge made, in any case.
+            memory_limit: bytes for the rows of a merge; more of them are merged range by range,
+                through a temporary file.
 
         Raises:
-            InvalidKeyError: `hot_key` is not one of this provider and environment; nothing was read.
+            InvalidKeyError: `hot_key` is not one of this provider and environment; nothing was
+                read.
             NotFound: there is no such hot file.
             ConcurrencyConflictError: too many lost races; nothing is lost, the next run goes on.
         """
@@ -244,15 +290,23 @@ class Archive(ReadableArchive):
         written, self._written = self._written, None  # the store need not be asked what it is
         with self._noticed("compact"):
             done = compact(
-                self.store, self.paths, self.provider, slot, notify=self._event, wait=self.wait, budget=budget, written=written
-            )  # fmt: skip
+                self.store,
+                self.paths,
+                self.provider,
+                slot,
+                notify=self._event,
+                wait=self.wait,
+                budget=budget,
+                written=written,
+            )
         return evolve(done, seconds=time.monotonic() - started)
 
     def seal(self, month: str) -> Compaction:
-        """Bring a month that is over to its final form: everything adopted and merged, every keyframe written.
+        """Bring a month that is over to its final form: everything adopted and merged, every
+        keyframe written.
 
-        Compaction does this by itself, step by step, once the archive has gone on for a day after the end of the month. What is
-        ingested into a sealed month later opens it again.
+        Compaction does this by itself, step by step, once the archive has gone on for a day after
+        the end of the month. What is ingested into a sealed month later opens it again.
 
         Args:
             month: like `"2026-01"`.
@@ -265,14 +319,22 @@ class Archive(ReadableArchive):
 
         started = time.monotonic()
         with self._noticed("seal"):
-            done = seal(self.store, self.paths, self.provider, Month.parse(month), notify=self._event, wait=self.wait)
+            done = seal(
+                self.store,
+                self.paths,
+                self.provider,
+                Month.parse(month),
+                notify=self._event,
+                wait=self.wait,
+            )
         return evolve(done, seconds=time.monotonic() - started)
 
     def vacuum(self, grace: timedelta | str = GRACE, *, dry_run: bool = False) -> Vacuumed:
-        """Remove what has been out of the archive for `grace`, and list files that no manifest names, to be removed later.
+        """Remove what has been out of the archive for `grace`, and list files that no manifest
+        names, to be removed later.
 
-        Safe beside writers, compactors and readers; with a grace shorter than their longest call they may have to start it
-        again.
+        Safe beside writers, compactors and readers; with a grace shorter than their longest call
+        they may have to start it again.
 
         Args:
             grace: a timedelta, or text such as `"1h"`, `"30m"`, `"0s"`.
@@ -285,21 +347,29 @@ class Archive(ReadableArchive):
 
         period = parse_duration(grace) if isinstance(grace, str) else grace
         with self._noticed("vacuum"):
-            done = vacuum(self.store, self.paths, self.provider, grace=period, dry_run=dry_run, wait=self.wait)
+            done = vacuum(
+                self.store, self.paths, self.provider, grace=period, dry_run=dry_run, wait=self.wait
+            )
         if not dry_run and (done.removed or done.listed):
-            self._event("vacuumed", removed=len(done.removed), listed=len(done.listed), waiting=done.waiting)
+            self._event(
+                "vacuumed", removed=len(done.removed), listed=len(done.listed), waiting=done.waiting
+            )
         return done
 
     def verify(self, *, deep: bool = False) -> Verification:
-        """Check that the store holds what the manifests say, exactly once; with `deep`, down to every row."""
+        """Check that the store holds what the manifests say, exactly once; with `deep`, down to
+        every row.
+        """
         from titans.tiers.verify import verify
 
         return verify(self.store, self.paths, self.provider, deep=deep)
 
     def repair(self, *, dry_run: bool = False) -> tuple[Repair, ...]:
-        """Make lost or damaged manifests again from the files; returns what was (with `dry_run`, would be) done.
+        """Make lost or damaged manifests again from the files; returns what was (with `dry_run`,
+        would be) done.
 
-        Never deletes; a damaged manifest is kept under another name. Afterwards run `compact` and `verify`.
+        Never deletes; a damaged manifest is kept under another name. Afterwards run `compact` and
+        `verify`.
 
         Raises:
             CorruptFileError: the files of a month contradict each other.
@@ -313,7 +383,7 @@ class Archive(ReadableArchive):
                 self._event("repaired", month=str(repair.month), reason=repair.reason)
         return repairs
 
-    # --- inside -------------------------------------------------------------------------------------------------------
+    # --- inside -----------------------------------------------------------------------------------
 
     @contextmanager
     def _noticed(self, operation: str) -> Iterator[None]:
@@ -322,45 +392,66 @@ class Archive(ReadableArchive):
             yield
         except TitansError as error:
             if not isinstance(error, InputError):
-                self._event("failed", operation=operation, error=type(error).__name__, reason=str(error))
+                self._event(
+                    "failed", operation=operation, error=type(error).__name__, reason=str(error)
+                )
             raise
 
     def _event(self, name: str, **fields: Any) -> None:
         """Log a step, and tell the plugin and the observers."""
         said = " ".join(f"{key}={value}" for key, value in fields.items())
-        log.info("%s %s: %s", self.provider.name, name, said, extra={"provider": self.provider.name, **fields})
+        log.info(
+            "%s %s: %s",
+            self.provider.name,
+            name,
+            said,
+            extra={"provider": self.provider.name, **fields},
+        )
         emit(Event(name, self.provider.name, fields), self.provider)
 
     def _ingested(self, result: IngestResult, started: float) -> None:
         self._event(
-            "snapshot_ingested", status=result.status, key=result.key, time=result.timestamp, rows=result.rows,
-            added=result.added, changed=result.changed, filled=result.filled, ceased=result.ceased,
+            "snapshot_ingested",
+            status=result.status,
+            key=result.key,
+            time=result.timestamp,
+            rows=result.rows,
+            added=result.added,
+            changed=result.changed,
+            filled=result.filled,
+            ceased=result.ceased,
             ms=_ms(started),
-        )  # fmt: skip
+        )
 
-    def _refuse_truncated(self, slot: Slot, living: int, ceased: int, rows: int, max_ceased: float) -> None:
+    def _refuse_truncated(
+        self, slot: Slot, living: int, ceased: int, rows: int, max_ceased: float
+    ) -> None:
         """Raise where so many keys are missing that it looks like a broken download."""
         if ceased <= max_ceased * living and (rows or max_ceased == 1):
             return
         self._event("snapshot_refused", slot=str(slot), living=living, ceased=ceased)
         missing = f"{ceased} of {living} living keys are missing, more than max_ceased={max_ceased}"
         raise SuspiciousSnapshotError(
-            f"snapshot of provider {self.provider.name!r} at {slot}: {missing if living else 'it has no rows'}; it looks "
+            f"snapshot of provider {self.provider.name!r} at {slot}: "
+            f"{missing if living else 'it has no rows'}; it looks "
             "truncated and nothing was stored; if it is right, ingest it with max_ceased=1.0"
         )
 
     def _state_at(self, slot: Slot, base: int | None) -> pl.DataFrame:
         """The state a snapshot for `slot` is compared with: that of the adopted snapshot `base`.
 
-        For the first of a month, what is known of the time before it: that tells whether it looks truncated, and what is
-        carried where it observed nothing.
+        For the first of a month, what is known of the time before it: that tells whether it looks
+        truncated, and what is carried where it observed nothing.
         """
         if base is None:
             try:
                 return self._reader().state_before(slot.start)
             except FormatError as error:
                 log.error(
-                    "%s: snapshot at %s is not compared with the time before it: %s", self.provider.name, slot, error
+                    "%s: snapshot at %s is not compared with the time before it: %s",
+                    self.provider.name,
+                    slot,
+                    error,
                 )
                 return self._reader().empty_state()
         if self._tip is not None and self._tip[0] == Slot(slot.month, base, slot.minutes):
@@ -375,24 +466,45 @@ class Archive(ReadableArchive):
         return overlay(old.select(columns), rows, self.provider)
 
     def _adopt_own(self, file: HotFile, held: Source) -> tuple[Adoption, Source]:
-        """Adopt what is there, `file` among it, and tidy up; and what the slot turned out to hold."""
+        """Adopt what is there, `file` among it, and tidy up; and what the slot turned out to
+        hold.
+        """
         from titans.tiers.compaction import compact_month, settle
 
         month = file.slot.month
         keys, seen = list_hot(self.store, self.paths, month)
         keys[file.slot.index] = file.key  # it has been seen there, though the store's list may lag
         done, adoption = compact_month(
-            self.store, self.paths, self.provider, month, keys, seen,
-            notify=self._event, wait=self.wait, own=file if file.created else None, budget=Budget.of(SLOT_SECONDS, MEMORY),
-        )  # fmt: skip
+            self.store,
+            self.paths,
+            self.provider,
+            month,
+            keys,
+            seen,
+            notify=self._event,
+            wait=self.wait,
+            own=file if file.created else None,
+            budget=Budget.of(SLOT_SECONDS, MEMORY),
+        )
         if done.merged:  # one slot in eight also looks after the month before
             try:
-                settle(self.store, self.paths, self.provider, file.slot, notify=self._event, wait=self.wait)
+                settle(
+                    self.store,
+                    self.paths,
+                    self.provider,
+                    file.slot,
+                    notify=self._event,
+                    wait=self.wait,
+                )
             except TitansError as error:
-                self._event("failed", operation="settle", error=type(error).__name__, reason=str(error))
+                self._event(
+                    "failed", operation="settle", error=type(error).__name__, reason=str(error)
+                )
         if file.slot.index in adoption.slots:
             return adoption, held
-        return adoption, settled(self.store, self.paths, self.provider, file, adoption.manifest) or held
+        return adoption, settled(
+            self.store, self.paths, self.provider, file, adoption.manifest
+        ) or held
 
 
 def _ms(started: float) -> int:

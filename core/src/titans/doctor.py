@@ -1,4 +1,6 @@
-"""What an installed plugin is, what loading it costs, whether it works, and what its authors could do better."""
+"""What an installed plugin is, what loading it costs, whether it works, and what its authors could
+do better.
+"""
 
 from __future__ import annotations
 
@@ -53,24 +55,31 @@ class Diagnosis:
     location: str
     """The folder it is installed in."""
     needs: str | None
-    """The requirement on `titans-core` that its distribution states, `None` where it states none."""
+    """The requirement on `titans-core` that its distribution states, `None` where it states
+    none."""
     core: str
     """Version of the installed core."""
     python: str
     loaded: Mapping[str, Any]
-    """What loading it showed, empty if it was not tried: `api`, `import_ms`, `hooks_ms`, `modules` (how many), `packages`
-    (third-party ones), `warnings`, `hooks`, `declares`."""
+    """What loading it showed, empty if it was not tried: `api`, `import_ms`, `hooks_ms`, `modules`
+    (how many), `packages` (third-party ones), `warnings`, `hooks`, `declares`."""
     conformance: Conformance
     advice: tuple[str, ...]
 
     @property
     def healthy(self) -> bool:
         """Nothing about it is known to be wrong."""
-        return self.info.status in ("loaded", "blocked") and self.conformance.status in ("passed", "not run")
+        return self.info.status in ("loaded", "blocked") and self.conformance.status in (
+            "passed",
+            "not run",
+        )
 
 
-def diagnose(name: str | None = None, *, conformance: bool = True, kit: str | None = None) -> Iterator[Diagnosis]:
-    """Examine the plugins of this name, or all, one after the other; each is loaded in a process of its own.
+def diagnose(
+    name: str | None = None, *, conformance: bool = True, kit: str | None = None
+) -> Iterator[Diagnosis]:
+    """Examine the plugins of this name, or all, one after the other; each is loaded in a process of
+    its own.
 
     Args:
         name: of an entry point: a provider or an observer.
@@ -95,11 +104,15 @@ def diagnose(name: str | None = None, *, conformance: bool = True, kit: str | No
 
 def _diagnosed(info: PluginInfo, group: str, conformance: bool, kit: str) -> Diagnosis:
     location, requires = _distribution(info, group)
-    needs = next((r for r in requires if re.match(r"titans[-_.]+core(?![\w.-])", r, re.IGNORECASE)), None)
+    needs = next(
+        (r for r in requires if re.match(r"titans[-_.]+core(?![\w.-])", r, re.IGNORECASE)), None
+    )
     loaded: Mapping[str, Any] = {}
     if info.status in ("found", "loaded"):
         loaded = _load(info, group)
-        info = evolve(info, status="broken" if loaded["problem"] else "loaded", problem=loaded["problem"])
+        info = evolve(
+            info, status="broken" if loaded["problem"] else "loaded", problem=loaded["problem"]
+        )
     if group != plugins.GROUP:
         ran = Conformance("not run", reason="the kit is for providers")
     elif info.status != "loaded":
@@ -131,13 +144,16 @@ def _distribution(info: PluginInfo, group: str) -> tuple[str, list[str]]:
     return "", []
 
 
-# --- in other processes -----------------------------------------------------------------------------------------------
+# --- in other processes ---------------------------------------------------------------------------
 
 
 def _environment() -> dict[str, str]:
     """For a process that imports what this one would."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "COVERAGE", "COV_"))}
-    return {**kept, "PYTHONPATH": os.pathsep.join(str(Path(folder).absolute()) for folder in sys.path)}
+    return {
+        **kept,
+        "PYTHONPATH": os.pathsep.join(str(Path(folder).absolute()) for folder in sys.path),
+    }
 
 
 def _load(info: PluginInfo, group: str) -> Mapping[str, Any]:
@@ -151,9 +167,16 @@ def _load(info: PluginInfo, group: str) -> Mapping[str, Any]:
         command = [sys.executable, "-P", "-c", code, group, *entry, str(out)]
         try:
             with said.open("wb") as sink:
-                done = run(  # noqa: S603 - our own interpreter and code; the arguments are no shell's
-                    command, stdin=DEVNULL, stdout=sink, stderr=STDOUT, env=_environment(), timeout=LOAD_SECONDS, check=False
-                )  # fmt: skip
+                # our own interpreter and code; the arguments are no shell's
+                done = run(  # noqa: S603
+                    command,
+                    stdin=DEVNULL,
+                    stdout=sink,
+                    stderr=STDOUT,
+                    env=_environment(),
+                    timeout=LOAD_SECONDS,
+                    check=False,
+                )
             how = f"ended the process with {_exit(done.returncode)}"
         except TimeoutExpired:
             how = f"did not end within {LOAD_SECONDS:.0f} s"
@@ -186,17 +209,45 @@ def run_conformance(name: str, kit: str) -> Conformance:
             f"class Test{title}(ProviderConformance):\n    provider = {name!r}\n",
             encoding="utf-8",
         )
-        (root / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")  # not that of the folder we were called in
-        options = ["-q", "--tb=short", "-p", "no:cacheprovider", "-c", str(root / "pytest.ini"), "--rootdir", folder]
-        command = [sys.executable, "-P", "-m", "pytest", *options, f"--junitxml={report}", str(test)]
+        (root / "pytest.ini").write_text(
+            "[pytest]\n", encoding="utf-8"
+        )  # not that of the folder we were called in
+        options = [
+            "-q",
+            "--tb=short",
+            "-p",
+            "no:cacheprovider",
+            "-c",
+            str(root / "pytest.ini"),
+            "--rootdir",
+            folder,
+        ]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "pytest",
+            *options,
+            f"--junitxml={report}",
+            str(test),
+        ]
         try:
             with said.open("wb") as sink:
-                done = run(  # noqa: S603 - as above
-                    command, cwd=root, stdin=DEVNULL, stdout=sink, stderr=STDOUT, env=_environment(),
-                    timeout=CONFORMANCE_SECONDS, check=False,
-                )  # fmt: skip
+                # our own interpreter and code; the arguments are no shell's
+                done = run(  # noqa: S603
+                    command,
+                    cwd=root,
+                    stdin=DEVNULL,
+                    stdout=sink,
+                    stderr=STDOUT,
+                    env=_environment(),
+                    timeout=CONFORMANCE_SECONDS,
+                    check=False,
+                )
         except TimeoutExpired:
-            return Conformance("error", reason=f"the checks did not end within {CONFORMANCE_SECONDS:.0f} s")
+            return Conformance(
+                "error", reason=f"the checks did not end within {CONFORMANCE_SECONDS:.0f} s"
+            )
         return _verdict(done.returncode, report, said.read_text(encoding="utf-8", errors="replace"))
 
 
@@ -205,7 +256,8 @@ def _verdict(code: int, report: Path, said: str) -> Conformance:
 
     cases: list[Element] = []
     if report.exists():
-        cases = list(ElementTree.parse(report).getroot().iter("testcase"))  # noqa: S314 - pytest wrote it just now
+        # pytest wrote it just now
+        cases = list(ElementTree.parse(report).getroot().iter("testcase"))  # noqa: S314
     bad = {case.get("name", "?"): _why(case) for case in cases if _why(case)}
     passed = sum(not _why(case) and case.find("skipped") is None for case in cases)
     if code == 0 and passed:
@@ -214,11 +266,17 @@ def _verdict(code: int, report: Path, said: str) -> Conformance:
         return Conformance("failed", passed, bad)
     if INSTALL_KIT in said:  # a part of the extra is missing, and the kit says which
         return Conformance(
-            "not run", reason=next(line for line in said.splitlines() if INSTALL_KIT in line).lstrip("E ")
+            "not run",
+            reason=next(line for line in said.splitlines() if INSTALL_KIT in line).lstrip("E "),
         )
-    errors = [line[1:].strip() for line in said.splitlines() if line.startswith("E  ")] or said.strip().splitlines()
+    errors = [
+        line[1:].strip() for line in said.splitlines() if line.startswith("E  ")
+    ] or said.strip().splitlines()
     return Conformance(
-        "error", passed, bad, f"pytest ended with {_exit(code)}: {errors[-1] if errors else 'no output'}"
+        "error",
+        passed,
+        bad,
+        f"pytest ended with {_exit(code)}: {errors[-1] if errors else 'no output'}",
     )
 
 
@@ -231,10 +289,12 @@ def _why(case: Element) -> str:
     return ""
 
 
-# --- advice -----------------------------------------------------------------------------------------------------------
+# --- advice ---------------------------------------------------------------------------------------
 
 
-def _advice(info: PluginInfo, needs: str | None, loaded: Mapping[str, Any], ran: Conformance) -> Iterator[str]:
+def _advice(
+    info: PluginInfo, needs: str | None, loaded: Mapping[str, Any], ran: Conformance
+) -> Iterator[str]:
     bound = f"titans-core>={_minor(0)},<{_minor(1)}"
     if info.problem:
         yield info.problem
@@ -244,7 +304,8 @@ def _advice(info: PluginInfo, needs: str | None, loaded: Mapping[str, Any], ran:
         yield f'its requirement "{needs}" has no upper bound; hooks may change in a later minor version: "{bound}"'
     if loaded.get("packages") and loaded["declares"]:
         yield (
-            f"loading it imports {', '.join(loaded['packages'])}; import inside the functions that need it, so that choosing "
+            f"loading it imports {', '.join(loaded['packages'])}; import inside the functions that "
+            "need it, so that choosing "
             "a provider costs nothing"
         )
     for warning in dict.fromkeys(loaded.get("warnings", ())):

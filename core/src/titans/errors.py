@@ -47,14 +47,18 @@ class RetryableError(TitansError):
 
 
 class ConcurrencyConflictError(RetryableError):
-    """Other writers won every race for the manifest. What was uploaded stays; the next run adopts it."""
+    """Other writers won every race for the manifest. What was uploaded stays; the next run adopts
+    it.
+    """
 
 
 class SnapshotExpiredError(RetryableError):
-    """Files were removed while they were being read, more often than a read starts again by itself."""
+    """Files were removed while they were being read, more often than a read starts again by
+    itself.
+    """
 
 
-# --- input ------------------------------------------------------------------------------------------------------------
+# --- input ----------------------------------------------------------------------------------------
 
 
 class InputError(TitansError, ValueError):
@@ -66,18 +70,22 @@ class TimestampError(InputError):
 
 
 class SchemaError(InputError):
-    """A frame does not fit the provider's schema: a column is missing, a key is null, a value cannot be cast."""
+    """A frame does not fit the provider's schema: a column is missing, a key is null, a value
+    cannot be cast.
+    """
 
 
 class SlotConflictError(InputError):
-    """The slot already holds a file with other content, and the caller asked for an error in that case."""
+    """The slot already holds a file with other content, and the caller asked for an error in that
+    case.
+    """
 
 
 class SuspiciousSnapshotError(InputError):
     """So many keys vanished at once that the snapshot looks truncated."""
 
 
-# --- store ------------------------------------------------------------------------------------------------------------
+# --- store ----------------------------------------------------------------------------------------
 
 
 class StoreError(TitansError):
@@ -96,11 +104,15 @@ class AlreadyExists(StoreError):
 
 
 class PreconditionFailed(StoreError):
-    """`replace` found another version than the one it was given (or none). The object is untouched."""
+    """`replace` found another version than the one it was given (or none). The object is
+    untouched.
+    """
 
 
 class InvalidKeyError(StoreError, ValueError):
-    """A key is malformed, or lies outside the prefixes it may come from. Nothing was read or deleted."""
+    """A key is malformed, or lies outside the prefixes it may come from. Nothing was read or
+    deleted.
+    """
 
 
 class UnsupportedStoreError(StoreError):
@@ -115,7 +127,7 @@ class OutcomeUnknown(StoreError, RetryableError):
     """A write whose answer got lost: it may have happened, may still happen, or may not."""
 
 
-# --- format -----------------------------------------------------------------------------------------------------------
+# --- format ---------------------------------------------------------------------------------------
 
 
 class FormatError(TitansError):
@@ -134,7 +146,7 @@ class CorruptFileError(FormatError):
     """A data file cannot be read, or its content is not what the manifest says."""
 
 
-# --- providers --------------------------------------------------------------------------------------------------------
+# --- providers ------------------------------------------------------------------------------------
 
 
 class ProviderError(TitansError):
@@ -142,9 +154,11 @@ class ProviderError(TitansError):
 
 
 class ProviderMismatchError(ProviderError):
-    """The archive was written with another primary key, slot length, or a schema that this provider's is no later version of.
+    """The archive was written with another primary key, slot length, or a schema that this
+    provider's is no later version of.
 
-    Nothing was written. It is not damaged: the release of the provider that wrote it, or a newer one, works.
+    Nothing was written. It is not damaged: the release of the provider that wrote it, or a newer
+    one, works.
     """
 
 

@@ -1,10 +1,11 @@
 """Telling plugins and observers what happened.
 
-A distribution offers an observer (alerts, metrics) with an entry point of the group `titans.observers`: a module or an
-object that declares `TITANS_API` and implements `titans_event`. Observers hear the events of every provider; a provider's
-own `titans_event` hears only its own. They are loaded at the first event, and each is called in a thread of its own, so
-that a slow one cannot hold up the work (`titans._observer`). `TITANS_PLUGINS` and `TITANS_DISABLE_PLUGINS`
-choose among them, by the name of the entry point.
+A distribution offers an observer (alerts, metrics) with an entry point of the group
+`titans.observers`: a module or an object that declares `TITANS_API` and implements `titans_event`.
+Observers hear the events of every provider; a provider's own `titans_event` hears only its own.
+They are loaded at the first event, and each is called in a thread of its own, so that a slow one
+cannot hold up the work (`titans._observer`). `TITANS_PLUGINS` and `TITANS_DISABLE_PLUGINS` choose
+among them, by the name of the entry point.
 """
 
 from __future__ import annotations
@@ -53,10 +54,11 @@ class Event:
 
 
 def emit(event: Event, provider: Provider | None = None) -> None:
-    """Tell the provider's own plugin, then every observer. One that raises is logged; the others are told all the same.
+    """Tell the provider's own plugin, then every observer. One that raises is logged; the others
+    are told all the same.
 
-    An observer that is slow holds the work up for two seconds, once. `titans.plugins.clear()` makes the next event look
-    for observers again.
+    An observer that is slow holds the work up for two seconds, once. `titans.plugins.clear()` makes
+    the next event look for observers again.
     """
     hooks = None if provider is None else provider.hooks
     if hooks is not None:
@@ -97,7 +99,12 @@ def _current() -> _Loaded:
             observer.stop()
         refused: list[tuple[PluginInfo, BaseException | None]] = []
         tried = [_tried(info, refused) for info in plugins.discover(GROUP)]
-        _last = _Loaded(key, tuple(info for info, _ in tried), tuple(o for _, o in tried if o is not None), refused)
+        _last = _Loaded(
+            key,
+            tuple(info for info, _ in tried),
+            tuple(o for _, o in tried if o is not None),
+            refused,
+        )
     return _last
 
 
@@ -110,7 +117,8 @@ def _tried(
     from titans._plugin_checks import Refused, build_observer
 
     try:
-        # Each has a manager of its own: with a shared one, the first that raises would silence the rest.
+        # Each has a manager of its own: with a shared one, the first that raises would silence the
+        # rest.
         hook = build_observer(info, GROUP)
         try:
             observer = Observer(f"observer {info.name} ({info})", hook)

@@ -1,8 +1,9 @@
-"""Schema evolution: what a newer version of a provider's schema makes of rows that an earlier one wrote.
+"""Schema evolution: what a newer version of a provider's schema makes of rows that an earlier one
+wrote.
 
-As in Iceberg and Delta, the files stay as they are: they are read as the newer schema means them, and are in its columns and
-dtypes once a merge has written their rows anew. Columns may be added (null in earlier rows), widened, renamed and reordered.
-Whatever would lose something is refused.
+As in Iceberg and Delta, the files stay as they are: they are read as the newer schema means them,
+and are in its columns and dtypes once a merge has written their rows anew. Columns may be added
+(null in earlier rows), widened, renamed and reordered. Whatever would lose something is refused.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ WIDER: Mapping[str, tuple[str, ...]] = {
     "UInt32": ("UInt64", "Int64", "Float64"),
     "UInt64": ("Float64",),
 }
-"""Dtype → what it may become. None of them loses a value, but for integers beyond 2**53 as `Float64`: those are refused when
-they are met."""
+"""Dtype → what it may become. None of them loses a value, but for integers beyond 2**53 as
+`Float64`: those are refused when they are met."""
 
 _MAYBE_INEXACT = ("Int64", "UInt64")
 
@@ -55,22 +56,27 @@ class Evolution:
 
     @classmethod
     def between(cls, old: Schema, new: Schema, whose: str, where: str = "the archive") -> Evolution:
-        """What leads from `old`, which rows in `where` have, to `new`, the schema of the installed provider `whose`.
+        """What leads from `old`, which rows in `where` have, to `new`, the schema of the installed
+        provider `whose`.
 
         Raises:
-            ProviderMismatchError: nothing does; the message names both versions, the column, and what to do.
+            ProviderMismatchError: nothing does; the message names both versions, the column, and
+                what to do.
         """
         if old.version > new.version:
             raise ProviderMismatchError(
-                f"{where} has schema version {old.version}, but {whose} declares version {new.version} and cannot read or "
+                f"{where} has schema version {old.version}, but {whose} declares version "
+                f"{new.version} and cannot read or "
                 f"write it; upgrade the package of the provider"
             )
         versions = f"schema version {old.version} in {where}"
         if old.version == new.version:
             if list(old.columns.items()) != list(new.columns.items()):
                 raise ProviderMismatchError(
-                    f"{versions} has the columns {_listed(old)}, but {whose} declares {_listed(new)} under the same version; "
-                    f"raise its schema version to {old.version + 1}, or install the release that wrote {where}"
+                    f"{versions} has the columns {_listed(old)}, but {whose} declares "
+                    f"{_listed(new)} under the same version; "
+                    f"raise its schema version to {old.version + 1}, or install the release that "
+                    f"wrote {where}"
                 )
             return cls(old, new, {}, {}, {})
         mend = f"or install the release of the provider that has schema version {old.version}"
@@ -80,36 +86,47 @@ class Evolution:
             became = "" if name == column else f", later {name!r},"
             if name not in new.columns:
                 raise ProviderMismatchError(
-                    f"column {column!r}{became} of {versions} is missing in version {new.version} of {whose}, and its values "
-                    f"would be lost; keep the column (it may be null from now on), or name what it became: "
+                    f"column {column!r}{became} of {versions} is missing in version {new.version} "
+                    f"of {whose}, and its values "
+                    "would be lost; keep the column (it may be null from now on), or name what it "
+                    "became: "
                     f"renamed={{{new.version}: {{{name!r}: '…'}}}}; {mend}"
                 )
             if name in names.values():
                 raise ProviderMismatchError(
-                    f"two columns of {versions} would become {name!r} in version {new.version} of {whose}; "
+                    f"two columns of {versions} would become {name!r} in version {new.version} of "
+                    f"{whose}; "
                     f"give one of them another name; {mend}"
                 )
             now = new.columns[name]
             if now != dtype and now not in WIDER.get(dtype, ()):
                 may = " or ".join((dtype, *WIDER.get(dtype, ())))
                 raise ProviderMismatchError(
-                    f"column {column!r}{became} is {dtype} in {versions} and {now} in version {new.version} of {whose}, which "
-                    f"cannot hold all its values; declare it as {may}, or put the new values in a column of another name; {mend}"
+                    f"column {column!r}{became} is {dtype} in {versions} and {now} in version "
+                    f"{new.version} of {whose}, which "
+                    f"cannot hold all its values; declare it as {may}, or put the new values in a "
+                    f"column of another name; {mend}"
                 )
             names[column] = name
         return cls(
             old,
             new,
             {column: name for column, name in names.items() if name != column},
-            {n: (old.columns[c], new.columns[n]) for c, n in names.items() if old.columns[c] != new.columns[n]},
+            {
+                n: (old.columns[c], new.columns[n])
+                for c, n in names.items()
+                if old.columns[c] != new.columns[n]
+            },
             {name: dtype for name, dtype in new.columns.items() if name not in names.values()},
         )
 
     def apply(self, frame: Frame, key: tuple[str, ...]) -> Frame:
-        """Rows in the canonical columns of the old schema in those of the new one; added columns are null.
+        """Rows in the canonical columns of the old schema in those of the new one; added columns
+        are null.
 
         Raises:
-            ProviderMismatchError: an integer beyond 2**53 that a `Float64` cannot hold; a LazyFrame raises when it is collected.
+            ProviderMismatchError: an integer beyond 2**53 that a `Float64` cannot hold; a LazyFrame
+                raises when it is collected.
         """
         import polars as pl
 
@@ -120,16 +137,22 @@ class Evolution:
             column, target = was.get(name, name), dtypes[name]
             if dtype in _MAYBE_INEXACT and target.is_float():
                 check = partial(self._exactly, name)
-                stored[column] = pl.col(column).map_batches(check, return_dtype=target, is_elementwise=True)
+                stored[column] = pl.col(column).map_batches(
+                    check, return_dtype=target, is_elementwise=True
+                )
             else:
                 stored[column] = pl.col(column).cast(target)
-        # Cast first, then named: polars carries a predicate on to the file through a cast of integers and through a new name,
-        # but not through both in one.
+        # Cast first, then named: polars carries a predicate on to the file through a cast of
+        # integers and through a new name, but not through both in one.
         columns = [
-            pl.lit(None, dtype=dtype).alias(name) if name in self.added else pl.col(was.get(name, name)).alias(name)
+            pl.lit(None, dtype=dtype).alias(name)
+            if name in self.added
+            else pl.col(was.get(name, name)).alias(name)
             for name, dtype in dtypes.items()
         ]
-        return frame.select(*key, TIME, *stored.values(), CEASED).select(*key, TIME, *columns, CEASED)
+        return frame.select(*key, TIME, *stored.values(), CEASED).select(
+            *key, TIME, *columns, CEASED
+        )
 
     def _exactly(self, name: str, column: pl.Series) -> pl.Series:
         import polars as pl
@@ -138,8 +161,10 @@ class Evolution:
         bad = column.filter(wide.cast(column.dtype, strict=False).ne_missing(column))
         if len(bad):
             raise ProviderMismatchError(
-                f"{len(bad)} value(s) of column {name!r}, {column.dtype} in schema version {self.old.version}, are no exact "
-                f"Float64, which version {self.new.version} declares; first: {bad[0]}; declare {column.dtype}"
+                f"{len(bad)} value(s) of column {name!r}, {column.dtype} in schema version "
+                f"{self.old.version}, are no exact "
+                f"Float64, which version {self.new.version} declares; first: {bad[0]}; declare "
+                f"{column.dtype}"
             )
         return wide
 

@@ -24,7 +24,8 @@ def get_config(provider: str) -> Provider:
     """The installed provider of this name.
 
     Raises:
-        UnknownProviderError: none; the message names the installed ones and the package to install. A `ValueError`.
+        UnknownProviderError: none; the message names the installed ones and the package to install.
+            A `ValueError`.
         PluginError: its package is broken; the message says how.
     """
     from titans.plugins import load
@@ -38,11 +39,14 @@ def prepare_for_upload(
     value_columns: Sequence[str] | None = None,
     pk_columns: Sequence[str] | None = None,
 ) -> Any:
-    """Changed rows and removed rows as one frame, with `Ceased` false and true; columns aligned, rows in their order.
+    """Changed rows and removed rows as one frame, with `Ceased` false and true; columns aligned,
+    rows in their order.
 
     Args:
-        changed_df, removed_df: pandas or polars frames (or `None`); the result is of the same library.
-        value_columns: in these, -1 becomes null, and a changed row left with nothing observed is dropped and counted.
+        changed_df, removed_df: pandas or polars frames (or `None`); the result is of the same
+            library.
+        value_columns: in these, -1 becomes null, and a changed row left with nothing observed is
+            dropped and counted.
         pk_columns: with these, a changed row beats a removed one of the same key and `Time`.
     """
     from titans.changes.prepare import prepare
@@ -58,22 +62,26 @@ def upload_hot_tier(
     *,
     store: ObjectStore | str | Path | None = None,
 ) -> str:
-    """Store the change points of one collection as the hot file of its slot; returns the key, `""` for an empty frame.
+    """Store the change points of one collection as the hot file of its slot; returns the key, `""`
+    for an empty frame.
 
     Args:
         changed_df: what `prepare_for_upload` returns; pandas, polars or Arrow.
-        timestamp: when they were collected; timezone-aware. 14:23 → `…/14-20.parquet`, with slots of 10 minutes.
+        timestamp: when they were collected; timezone-aware. 14:23 → `…/14-20.parquet`, with slots
+            of 10 minutes.
         provider: name of an installed provider.
         s3_client: a boto3 client; the bucket is `TITANS_BUCKET`, by default `titans-spotlake-data`.
         store: where else: a URL, a folder, or an `ObjectStore`.
 
-    Uploading the same rows again is a success. Other rows for the same slot are not stored: the first file stays, its key is
-    returned, and a warning is logged.
+    Uploading the same rows again is a success. Other rows for the same slot are not stored: the
+    first file stays, its key is returned, and a warning is logged.
 
     Raises:
-        TimestampError: `timestamp` is naive, or a changed row's `Time` lies outside its slot. A `ValueError`.
+        TimestampError: `timestamp` is naive, or a changed row's `Time` lies outside its slot. A
+            `ValueError`.
         SchemaError: a key column is missing or null, or a value cannot be cast. A `ValueError`.
-        ProviderMismatchError: the archive has another key or slot length, or a newer schema than the installed provider.
+        ProviderMismatchError: the archive has another key or slot length, or a newer schema than
+            the installed provider.
     """
     return _upload(changed_df, timestamp, provider, s3_client, store, default_bucket=False)
 
@@ -87,9 +95,11 @@ def run_compaction(
     *,
     store: ObjectStore | str | Path | None = None,
 ) -> None:
-    """Adopt every hot file of the month of `hot_s3_key` (and what is left of the one before), and merge what is due.
+    """Adopt every hot file of the month of `hot_s3_key` (and what is left of the one before), and
+    merge what is due.
 
-    No call pays for all that may be due: after a second no further merge is started, the next call goes on.
+    No call pays for all that may be due: after a second no further merge is started, the next call
+    goes on.
 
     Args:
         hot_s3_key: what `upload_hot_tier` returned.
@@ -99,20 +109,40 @@ def run_compaction(
 
     Raises:
         InvalidKeyError: the key is not a hot key of this provider. A `ValueError`.
-        ConcurrencyConflictError: other writers won every race. Nothing is lost: the next run adopts what was uploaded.
+        ConcurrencyConflictError: other writers won every race. Nothing is lost: the next run adopts
+            what was uploaded.
     """
-    _compact(hot_s3_key, timestamp, provider, timeout_seconds, s3_client, store, default_bucket=False)
+    _compact(
+        hot_s3_key, timestamp, provider, timeout_seconds, s3_client, store, default_bucket=False
+    )
 
 
-def _upload(frame: Any, timestamp: datetime, provider: str, s3_client: Any, store: Any, *, default_bucket: bool) -> str:
+def _upload(
+    frame: Any,
+    timestamp: datetime,
+    provider: str,
+    s3_client: Any,
+    store: Any,
+    *,
+    default_bucket: bool,
+) -> str:
     collected = to_utc(timestamp)
     if not len(frame):
         return ""
-    return _archive(provider, s3_client, store, default_bucket=default_bucket).upload(frame, collected)
+    return _archive(provider, s3_client, store, default_bucket=default_bucket).upload(
+        frame, collected
+    )
 
 
 def _compact(
-    key: str, timestamp: datetime, provider: str, timeout: float, s3_client: Any, store: Any, *, default_bucket: bool
+    key: str,
+    timestamp: datetime,
+    provider: str,
+    timeout: float,
+    s3_client: Any,
+    store: Any,
+    *,
+    default_bucket: bool,
 ) -> None:
     to_utc(timestamp)
     from titans.tiers.budget import SLOT_SECONDS
@@ -121,9 +151,12 @@ def _compact(
     done = archive.compact(key, budget_seconds=SLOT_SECONDS)
     if done.seconds > timeout:
         log.warning(
-            "compaction of provider %s took %.1f s, more than %.1f s", provider, done.seconds, timeout,
+            "compaction of provider %s took %.1f s, more than %.1f s",
+            provider,
+            done.seconds,
+            timeout,
             extra={"provider": provider, "key": key, "ms": round(done.seconds * 1000)},
-        )  # fmt: skip
+        )
 
 
 def _archive(provider: str, s3_client: Any, store: Any, *, default_bucket: bool) -> Archive:

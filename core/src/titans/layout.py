@@ -5,8 +5,8 @@
     [test/]parquet_warm/aws/m8/2026/01/L1_0001_00000-00007.parquet  merged files (warm tier)
     [test/]parquet_state/aws/m8/2026/01/K_00256_1f0c….parquet     keyframes: whole states at the start of a slot
 
-Every function that builds a key has an inverse that refuses what it could not have built: keys found in a manifest, in a
-listing or in a call are data, not trust.
+Every function that builds a key has an inverse that refuses what it could not have built: keys
+found in a manifest, in a listing or in a call are data, not trust.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ FANOUT = 8
 _SEGMENT = r"[A-Za-z0-9][A-Za-z0-9._=-]*"
 _NAME = re.compile(_SEGMENT)
 _PREFIX = re.compile(rf"{_SEGMENT}(/{_SEGMENT})*")
-_WARM = re.compile(r"(?:L(?P<level>[1-9]\d*)_(?P<id>\d{4,})_(?P<first>\d{5})-(?P<last>\d{5})"
-                   r"|C_(?P<slot>\d{5})_(?P<cid>[0-9a-f]{8,32}))\.parquet")  # fmt: skip
+_WARM = re.compile(
+    r"(?:L(?P<level>[1-9]\d*)_(?P<id>\d{4,})_(?P<first>\d{5})-(?P<last>\d{5})"
+    r"|C_(?P<slot>\d{5})_(?P<cid>[0-9a-f]{8,32}))\.parquet"
+)
 _HOT = re.compile(r"/(\d{4})/(\d\d)/(\d\d)/(\d\d)-(\d\d)\.parquet")
 _KEYFRAME = re.compile(r"K_(?P<slot>\d{5})_[0-9a-f]{8,32}\.parquet")
 
@@ -41,9 +43,10 @@ class PathLayout:
     """Path prefixes of a provider, without environment; `{provider}` stands for its name.
 
     Args:
-        hot, warm, state: prefixes of the hot tier, the warm tier and the keyframes. They must differ, and none may lie
-            inside another.
-        slot_minutes: length of a slot in minutes; a divisor of a day. An archive keeps the length it began with.
+        hot, warm, state: prefixes of the hot tier, the warm tier and the keyframes. They must
+            differ, and none may lie inside another.
+        slot_minutes: length of a slot in minutes; a divisor of a day. An archive keeps the length
+            it began with.
     """
 
     hot: str = "parquet_cp_hot/{provider}"
@@ -54,24 +57,37 @@ class PathLayout:
     def __attrs_post_init__(self) -> None:
         prefixes = (self.hot, self.warm, self.state)
         for prefix in prefixes:
-            if not _PREFIX.fullmatch(prefix.replace("{provider}", "x")) or prefix.split("/")[0] == "test":
+            if (
+                not _PREFIX.fullmatch(prefix.replace("{provider}", "x"))
+                or prefix.split("/")[0] == "test"
+            ):
                 raise InputError(
-                    f"not a path prefix: {prefix!r}; use names of letters, digits and . _ = - joined by '/', "
+                    f"not a path prefix: {prefix!r}; use names of letters, digits and . _ = - "
+                    "joined by '/', "
                     "none of them starting with a dot, the first not 'test'"
                 )
         for a, b in permutations(prefixes, 2):
             if (a + "/").startswith(b + "/"):
-                raise InputError(f"the prefixes {a!r} and {b!r} overlap; give each tier a prefix of its own")
-        if type(self.slot_minutes) is not int or self.slot_minutes < 1 or DAY_MINUTES % self.slot_minutes:
+                raise InputError(
+                    f"the prefixes {a!r} and {b!r} overlap; give each tier a prefix of its own"
+                )
+        if (
+            type(self.slot_minutes) is not int
+            or self.slot_minutes < 1
+            or DAY_MINUTES % self.slot_minutes
+        ):
             raise InputError(
-                f"slot_minutes must be a whole number of minutes that divides a day (1440), such as 5, 10, 15 or 60, "
+                "slot_minutes must be a whole number of minutes that divides a day (1440), such "
+                "as 5, 10, 15 or 60, "
                 f"got {self.slot_minutes!r}"
             )
 
 
 @frozen
 class WarmName:
-    """A file beside a manifest: `L{level}_{id}_{first}-{last}.parquet`, or the corrections `C_{slot}_{id}.parquet`."""
+    """A file beside a manifest: `L{level}_{id}_{first}-{last}.parquet`, or the corrections
+    `C_{slot}_{id}.parquet`.
+    """
 
     level: int
     first: int
@@ -134,7 +150,7 @@ class Paths:
     def minutes(self) -> int:
         return self.layout.slot_minutes
 
-    # --- hot tier -----------------------------------------------------------------------------------------------------
+    # --- hot tier ---------------------------------------------------------------------------------
 
     def hot_key(self, slot: Slot) -> str:
         """`parquet_cp_hot/aws/2026/01/23/14-20.parquet`"""
@@ -159,15 +175,18 @@ class Paths:
             return slot
         raise InvalidKeyError(
             f"not a hot key of provider {self.provider!r}: {key!r}; "
-            f"expected {self.hot_prefix}/YYYY/MM/DD/HH-MM.parquet, at the start of a slot of {self.minutes} minutes, as "
+            f"expected {self.hot_prefix}/YYYY/MM/DD/HH-MM.parquet, at the start of a slot of "
+            f"{self.minutes} minutes, as "
             "upload_hot_tier returns it"
         )
 
     def as_any_hot_key(self, key: str) -> Slot | None:
-        """As `parse_hot_key`, for slots of whatever length: the minute of the key. `None` where it is no hot key at all."""
+        """As `parse_hot_key`, for slots of whatever length: the minute of the key. `None` where it
+        is no hot key at all.
+        """
         return _hot_slot(self.hot_prefix, 1, key)
 
-    # --- warm tier ----------------------------------------------------------------------------------------------------
+    # --- warm tier --------------------------------------------------------------------------------
 
     def warm_month(self, month: Month) -> str:
         """The prefix of the warm files of a month."""
@@ -195,7 +214,7 @@ class Paths:
     def correction_name(slot: int, id: str) -> str:
         return f"C_{slot:05d}_{id}.parquet"
 
-    # --- keyframes ----------------------------------------------------------------------------------------------------
+    # --- keyframes --------------------------------------------------------------------------------
 
     def state_month(self, month: Month) -> str:
         """The prefix of the keyframes of a month."""
@@ -208,14 +227,20 @@ class Paths:
     def parse_keyframe_key(self, key: str) -> tuple[Month, str] | None:
         """Month and name of a keyframe's key, `None` where `key` is none."""
         match = re.fullmatch(rf"{re.escape(self.state_prefix)}/(\d{{4}})/(\d\d)/([^/]+)", key)
-        if match and 1 <= int(match[2]) <= 12 and 1 <= int(match[1]) <= 9998 and KeyframeName.parse(match[3]):
+        if (
+            match
+            and 1 <= int(match[2]) <= 12
+            and 1 <= int(match[1]) <= 9998
+            and KeyframeName.parse(match[3])
+        ):
             return Month(int(match[1]), int(match[2])), match[3]
         return None
 
-    # --- any file of a manifest ---------------------------------------------------------------------------------------
+    # --- any file of a manifest -------------------------------------------------------------------
 
     def file_key(self, month: Month, file: str) -> str:
-        """The key of a file as a manifest names it: warm files and keyframes by bare name, a hot file by its full key.
+        """The key of a file as a manifest names it: warm files and keyframes by bare name, a hot
+        file by its full key.
 
         Raises:
             InvalidKeyError: it names something that cannot belong to this provider and month.
@@ -227,7 +252,8 @@ class Paths:
         if "/" in file and self.parse_hot_key(file).month == month:
             return file
         raise InvalidKeyError(
-            f"{file!r} is not a file of provider {self.provider!r}, month {month}: neither the name of a warm file "
+            f"{file!r} is not a file of provider {self.provider!r}, month {month}: neither the "
+            "name of a warm file "
             f"or keyframe nor a hot key under {self.hot_month(month)}"
         )
 
@@ -245,7 +271,13 @@ def _hot_slot(prefix: str, minutes: int, key: str) -> Slot | None:
     if match:
         year, month, day, hour, minute = map(int, match.groups())
         of_day = hour * 60 + minute
-        if 1 <= month <= 12 and 1 <= year <= 9998 and minute < 60 and of_day < DAY_MINUTES and day >= 1:
+        if (
+            1 <= month <= 12
+            and 1 <= year <= 9998
+            and minute < 60
+            and of_day < DAY_MINUTES
+            and day >= 1
+        ):
             found = _month(year, month)
             index, rest = divmod((day - 1) * DAY_MINUTES + of_day, minutes)
             if rest == 0 and index < found.slots(minutes):
@@ -257,6 +289,7 @@ def check_name(name: str) -> str:
     """`name`, if it can stand for a provider in a path."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InputError(
-            f"a provider is named with letters, digits and . _ = -, starting with a letter or digit: {name!r}"
+            "a provider is named with letters, digits and . _ = -, starting with a letter or "
+            f"digit: {name!r}"
         )
     return name

@@ -1,8 +1,9 @@
 """Finding providers among the installed distributions, without importing any that nobody asked for.
 
-A distribution offers a provider with an entry point of the group `titans.providers`; the entry point's name is the
-provider's. `TITANS_PLUGINS=aws,newcloud` allows only these names, `TITANS_DISABLE_PLUGINS=aws` denies some; both are
-applied before anything is imported, and to observers (`titans.events`) too.
+A distribution offers a provider with an entry point of the group `titans.providers`; the entry
+point's name is the provider's. `TITANS_PLUGINS=aws,newcloud` allows only these names,
+`TITANS_DISABLE_PLUGINS=aws` denies some; both are applied before anything is imported, and to
+observers (`titans.events`) too.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class PluginInfo:
     distribution: str
     version: str
     status: Status = "found"
-    """`found` (not tried yet), `loaded`, `broken`, `duplicate` (another distribution claims the name), or `blocked`."""
+    """`found` (not tried yet), `loaded`, `broken`, `duplicate` (another distribution claims the
+    name), or `blocked`."""
     problem: str = ""
     """What is wrong and what mends it, for the last three."""
 
@@ -70,8 +72,8 @@ def installed(refresh: bool = False, load: bool = False) -> tuple[PluginInfo, ..
 
     Args:
         refresh: look at the installed distributions again, forgetting what was loaded.
-        load: import every plugin that is not blocked, so that `status` says which of them work. A broken one disturbs
-            no other.
+        load: import every plugin that is not blocked, so that `status` says which of them work. A
+            broken one disturbs no other.
     """
     if refresh:
         clear()
@@ -109,13 +111,16 @@ def load(name: str) -> Provider:
 def providers() -> Mapping[str, Provider]:
     """A read-only view of the installed providers, always current.
 
-    Taking one by name loads that one. Iterating loads all, and leaves out those that do not work, with a logged warning.
+    Taking one by name loads that one. Iterating loads all, and leaves out those that do not work,
+    with a logged warning.
     """
     return _Providers()
 
 
 def clear() -> None:
-    """Forget what was found and loaded; the next call looks again. Imported modules stay imported."""
+    """Forget what was found and loaded; the next call looks again. Imported modules stay
+    imported.
+    """
     global _last, _generation
     _last = None
     _generation += 1
@@ -123,11 +128,14 @@ def clear() -> None:
 
 
 def discover(group: str) -> tuple[PluginInfo, ...]:
-    """The entry points of a group, sorted by name; `blocked` where the environment says so. Nothing is imported."""
+    """The entry points of a group, sorted by name; `blocked` where the environment says so. Nothing
+    is imported.
+    """
     found: dict[tuple[str, str, str, str], PluginInfo] = {}
     for entry in metadata.entry_points(group=group):
         distribution, version = _origin(entry)
-        # An editable install beside a wheel of the same version is one distribution that is listed twice.
+        # An editable install beside a wheel of the same version is one distribution that is listed
+        # twice.
         identity = (entry.name, entry.value, re.sub(r"[-_.]+", "-", distribution).lower(), version)
         found.setdefault(identity, PluginInfo(entry.name, entry.value, distribution, version))
     return tuple(_blocked(found[identity]) for identity in sorted(found))
@@ -175,7 +183,9 @@ def _blocked(info: PluginInfo) -> PluginInfo:
 
 
 def _claims(infos: tuple[PluginInfo, ...]) -> tuple[PluginInfo, ...]:
-    """With the names that no provider can have, and those that more than one entry point claims, marked."""
+    """With the names that no provider can have, and those that more than one entry point claims,
+    marked.
+    """
     checked = []
     for info in infos:
         rivals = [other for other in infos if other.name == info.name and other is not info]
@@ -197,7 +207,8 @@ def _rivalry(info: PluginInfo, rivals: list[PluginInfo]) -> str:
         else f"reinstall it (pip install --force-reinstall {distributions[0]}) or report it to its authors"
     )
     return (
-        f"the name is claimed {len(claims)} times: {'; '.join(map(str, claims))}. TITANS does not choose between them: {mend}, "
+        f"the name is claimed {len(claims)} times: {'; '.join(map(str, claims))}. TITANS does not "
+        f"choose between them: {mend}, "
         f"or leave the name out with {DENY}={info.name}"
     )
 
@@ -206,7 +217,9 @@ def _with_valid_name(info: PluginInfo) -> PluginInfo:
     try:
         check_name(info.name)
     except InputError as error:
-        return evolve(info, status="broken", problem=f"{error}. Its authors must rename the entry point")
+        return evolve(
+            info, status="broken", problem=f"{error}. Its authors must rename the entry point"
+        )
     return info
 
 
@@ -220,7 +233,12 @@ def _try(scan: _Scan, info: PluginInfo) -> None:
         scan.loaded[info.name] = build_provider(info, GROUP)
     except Refused as refused:
         scan.failed[info.name] = (str(refused), refused.__cause__ or refused)
-    log.debug("tried provider %s (%s): %s", info.name, info, "failed" if info.name in scan.failed else "loaded")
+    log.debug(
+        "tried provider %s (%s): %s",
+        info.name,
+        info,
+        "failed" if info.name in scan.failed else "loaded",
+    )
 
 
 def _with_outcome(scan: _Scan, info: PluginInfo) -> PluginInfo:
@@ -245,11 +263,13 @@ def _unknown(name: object, scan: _Scan) -> str:
     return f"{message}. A provider is a package: pip install {package}"
 
 
-# --- the mapping ------------------------------------------------------------------------------------------------------
+# --- the mapping ----------------------------------------------------------------------------------
 
 
 class _NoSuchProviderError(UnknownProviderError, KeyError):
-    """What `Mapping.get` and `in` expect of a missing key, with the message of `UnknownProviderError`."""
+    """What `Mapping.get` and `in` expect of a missing key, with the message of
+    `UnknownProviderError`.
+    """
 
     __str__ = Exception.__str__
 
@@ -280,13 +300,18 @@ class _Providers(Mapping[str, Provider]):
         return sum(info.status == "loaded" for info in installed(load=True))
 
     def __repr__(self) -> str:
-        return f"<installed providers: {', '.join(dict.fromkeys(info.name for info in installed()))}>"
+        return (
+            f"<installed providers: {', '.join(dict.fromkeys(info.name for info in installed()))}>"
+        )
 
     def _refuse(self, *_args: Any, **_kwargs: Any) -> NoReturn:
         raise _ReadOnlyError(
-            "Providers are not assigned or removed here: publish a package. A provider is any installed distribution with "
-            f'an entry point in the group "{GROUP}" whose module declares TITANS_API and implements titans_schema and '
-            "titans_pk_columns (see titans.hookspecs); pip install adds it, pip uninstall removes it"
+            "Providers are not assigned or removed here: publish a package. A provider is any "
+            "installed distribution with "
+            f'an entry point in the group "{GROUP}" whose module declares TITANS_API and '
+            "implements titans_schema and "
+            "titans_pk_columns (see titans.hookspecs); pip install adds it, pip uninstall removes "
+            "it"
         )
 
     __setitem__ = __delitem__ = update = setdefault = pop = popitem = clear = _refuse

@@ -26,9 +26,10 @@ DEFAULT_BUCKET = "titans-spotlake-data"
 class Provider:
     """A validated provider. Get one with `titans.get_config(name)`.
 
-    Also what drop-in code knows as `ProviderConfig`: `name`, `pk_columns`, `value_columns`, `time_column`, `score_column`,
-    `titans_bucket`, `hot_prefix`, `warm_prefix`, `schema_dtypes`, `canonical_columns`. Prefixes and bucket follow the
-    environment (`TITANS_ENV`, `TITANS_BUCKET`) at the moment they are asked for.
+    Also what drop-in code knows as `ProviderConfig`: `name`, `pk_columns`, `value_columns`,
+    `time_column`, `score_column`, `titans_bucket`, `hot_prefix`, `warm_prefix`, `schema_dtypes`,
+    `canonical_columns`. Prefixes and bucket follow the environment (`TITANS_ENV`, `TITANS_BUCKET`)
+    at the moment they are asked for.
     """
 
     name: str = field(validator=lambda _, __, value: check_name(value))
@@ -44,18 +45,30 @@ class Provider:
 
     def __attrs_post_init__(self) -> None:
         if not self.key:
-            raise InputError(f"provider {self.name!r} has an empty primary key; name at least one column")
+            raise InputError(
+                f"provider {self.name!r} has an empty primary key; name at least one column"
+            )
         for column in self.key:
             if not isinstance(column, str) or not column:
-                raise InputError(f"provider {self.name!r}: a key column must be a non-empty string, got {column!r}")
+                raise InputError(
+                    f"provider {self.name!r}: a key column must be a non-empty string, got "
+                    f"{column!r}"
+                )
             if column in RESERVED:
-                raise InputError(f"provider {self.name!r}: key column {column!r} is reserved; choose another name")
+                raise InputError(
+                    f"provider {self.name!r}: key column {column!r} is reserved; choose another "
+                    "name"
+                )
             if column in self.schema.columns:
-                raise InputError(f"provider {self.name!r}: {column!r} is both a key and a value column; keep one")
+                raise InputError(
+                    f"provider {self.name!r}: {column!r} is both a key and a value column; keep one"
+                )
         if len(set(self.key)) != len(self.key):
-            raise InputError(f"provider {self.name!r} names a key column twice: {', '.join(self.key)}")
+            raise InputError(
+                f"provider {self.name!r} names a key column twice: {', '.join(self.key)}"
+            )
 
-    # --- what the plugin does -----------------------------------------------------------------------------------------
+    # --- what the plugin does ---------------------------------------------------------------------
 
     def normalize(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The plugin's own renaming, folding and unit fixes; the frame itself where it has none.
@@ -71,7 +84,8 @@ class Provider:
             raise
         except Exception as error:
             raise PluginError(
-                f"provider {self.name!r} ({self.distribution} {self.version}): its titans_normalize failed on a frame with "
+                f"provider {self.name!r} ({self.distribution} {self.version}): its "
+                "titans_normalize failed on a frame with "
                 f"the columns {', '.join(frame.columns)}: {type(error).__name__}: {error}"
             ) from error
         return normalized
@@ -87,11 +101,12 @@ class Provider:
             found = self.hooks.titans_example(seed=seed, keys=keys, slots=slots)
         if found is None:
             raise InputError(
-                f"provider {self.name!r} has no example data: its plugin does not implement titans_example"
+                f"provider {self.name!r} has no example data: its plugin does not implement "
+                "titans_example"
             )
         return iter(found)
 
-    # --- earlier versions of its schema -------------------------------------------------------------------------------
+    # --- earlier versions of its schema -----------------------------------------------------------
 
     def __str__(self) -> str:
         shipped = f" ({self.distribution} {self.version})" if self.distribution else ""
@@ -109,7 +124,7 @@ class Provider:
         """This provider with an earlier schema; `None` stands for today's."""
         return self if schema is None else evolve(self, schema=schema)
 
-    # --- where things are ---------------------------------------------------------------------------------------------
+    # --- where things are -------------------------------------------------------------------------
 
     def paths(self) -> Paths:
         """The layout in the environment that `TITANS_ENV` names now."""
@@ -127,7 +142,7 @@ class Provider:
     def titans_bucket(self) -> str:
         return os.environ.get("TITANS_BUCKET") or DEFAULT_BUCKET
 
-    # --- columns ------------------------------------------------------------------------------------------------------
+    # --- columns ----------------------------------------------------------------------------------
 
     @property
     def pk_columns(self) -> list[str]:

@@ -1,7 +1,8 @@
-"""For authors of provider packages: a rule that several markets share, and the parts example data is made of.
+"""For authors of provider packages: a rule that several markets share, and the parts example data
+is made of.
 
-`drop_sentinel` is for `titans_normalize`; `made_up`, `draw`, `chosen` and `Presence` are for `titans_example`. Nothing that
-reads or writes an archive uses them.
+`drop_sentinel` is for `titans_normalize`; `made_up`, `draw`, `chosen` and `Presence` are for
+`titans_example`. Nothing that reads or writes an archive uses them.
 """
 
 from __future__ import annotations
@@ -22,12 +23,16 @@ if TYPE_CHECKING:
 __all__ = ["Presence", "chosen", "draw", "drop_sentinel", "made_up"]
 
 
-def drop_sentinel(frame: pl.DataFrame, column: str, sentinel: float, unless: Sequence[str]) -> pl.DataFrame:
-    """`frame` with `sentinel` in `column` made null, except in rows where every column of `unless` was observed.
+def drop_sentinel(
+    frame: pl.DataFrame, column: str, sentinel: float, unless: Sequence[str]
+) -> pl.DataFrame:
+    """`frame` with `sentinel` in `column` made null, except in rows where every column of `unless`
+    was observed.
 
-    For a number that can be an honest value: a spot price 1 % above on-demand is a saving of -1, and -1 is also what a
-    collector writes where it saw no price. Not observed is: the column is absent, null, NaN, or the sentinel itself.
-    Numbers may come as strings. A frame without `column` is returned as it is, and so is a column that cannot hold numbers.
+    For a number that can be an honest value: a spot price 1 % above on-demand is a saving of -1,
+    and -1 is also what a collector writes where it saw no price. Not observed is: the column is
+    absent, null, NaN, or the sentinel itself. Numbers may come as strings. A frame without `column`
+    is returned as it is, and so is a column that cannot hold numbers.
     """
     import polars as pl
 
@@ -47,9 +52,16 @@ def drop_sentinel(frame: pl.DataFrame, column: str, sentinel: float, unless: Seq
     observed = pl.lit(True)
     for name in unless:
         value = number(name)
-        observed &= pl.lit(False) if value is None else (value.is_not_nan() & (value != sentinel)).fill_null(False)
+        observed &= (
+            pl.lit(False)
+            if value is None
+            else (value.is_not_nan() & (value != sentinel)).fill_null(False)
+        )
     return frame.with_columns(
-        pl.when((suspect == sentinel).fill_null(False) & ~observed).then(None).otherwise(pl.col(column)).alias(column)
+        pl.when((suspect == sentinel).fill_null(False) & ~observed)
+        .then(None)
+        .otherwise(pl.col(column))
+        .alias(column)
     )
 
 
@@ -67,7 +79,9 @@ def draw(random: Random, quantiles: Sequence[tuple[float, float]]) -> float:
 
 
 def chosen(random: Random, count: int, share: float) -> Iterator[int]:
-    """Rising indexes below `count`, each with probability `share`. The cost follows the chosen ones, not `count`."""
+    """Rising indexes below `count`, each with probability `share`. The cost follows the chosen
+    ones, not `count`.
+    """
     if share <= 0:
         return
     if share >= 1:
@@ -98,7 +112,14 @@ class Presence:
     """
 
     def __init__(
-        self, random: Random, count: int, *, late: float, vanish: float, wait: float, gone: float = 0.05
+        self,
+        random: Random,
+        count: int,
+        *,
+        late: float,
+        vanish: float,
+        wait: float,
+        gone: float = 0.05,
     ) -> None:
         self._random, self._count = random, count
         self._vanish, self._wait, self._gone = vanish, wait, gone
@@ -116,7 +137,9 @@ class Presence:
 
     def step(self) -> None:
         """One slot later."""
-        self._away = {i: None if left is None else left - 1 for i, left in self._away.items() if left != 1}
+        self._away = {
+            i: None if left is None else left - 1 for i, left in self._away.items() if left != 1
+        }
         for index in chosen(self._random, self._count, self._vanish):
             self._leave(index, None if self._random.random() < self._gone else self._pause())
 
@@ -127,11 +150,15 @@ class Presence:
         return frame[[i for i in range(self._count) if i not in self._away]]
 
 
-def made_up(schema: Schema, key: Sequence[str], seed: int, keys: int, slots: int) -> Iterator[pl.DataFrame]:
-    """Full snapshots that fit a schema and a key, and look like no market: something for `titans_example` to begin with.
+def made_up(
+    schema: Schema, key: Sequence[str], seed: int, keys: int, slots: int
+) -> Iterator[pl.DataFrame]:
+    """Full snapshots that fit a schema and a key, and look like no market: something for
+    `titans_example` to begin with.
 
-    From slot to slot about one key in 20 changes, some keys vanish and return, and one value in 50 is not observed (the
-    column's sentinel, where it has one). The other arguments are those of `titans_example`.
+    From slot to slot about one key in 20 changes, some keys vanish and return, and one value in 50
+    is not observed (the column's sentinel, where it has one). The other arguments are those of
+    `titans_example`.
     """
     import polars as pl
 
@@ -151,7 +178,9 @@ def made_up(schema: Schema, key: Sequence[str], seed: int, keys: int, slots: int
 
 
 def _key(number: int, key: Sequence[str]) -> tuple[str, ...]:
-    """The `number`-th key: the last columns have three values each, the first one has as many as are needed."""
+    """The `number`-th key: the last columns have three values each, the first one has as many as
+    are needed.
+    """
     rest, parts = number, []
     for column in reversed(key[1:]):
         rest, choice = divmod(rest, 3)

@@ -20,8 +20,8 @@ class IngestResult:
     """What became of a snapshot."""
 
     status: str
-    """`ingested`, `unchanged` (stored, nothing had changed), `already` (this snapshot is in), `skipped` (the slot holds
-    another observation, which stays)."""
+    """`ingested`, `unchanged` (stored, nothing had changed), `already` (this snapshot is in),
+    `skipped` (the slot holds another observation, which stays)."""
     key: str
     """Of the slot's hot file."""
     timestamp: datetime
@@ -33,14 +33,15 @@ class IngestResult:
     changed: int = 0
     """Keys with other values."""
     filled: int = 0
-    """Keys of which nothing else is new than values where none had been observed before: in a column that a newer version of
-    the schema added, for example."""
+    """Keys of which nothing else is new than values where none had been observed before: in a
+    column that a newer version of the schema added, for example."""
     ceased: int = 0
     """Keys that are gone."""
     duplicates: int = 0
     """Rows of the snapshot that repeated a key with other values, and were dropped."""
     corrections: int = 0
-    """Rows written to keep the states of neighbouring snapshots what they were (late or concurrent slots only)."""
+    """Rows written to keep the states of neighbouring snapshots what they were (late or concurrent
+    slots only)."""
     hash: str = ""
     """Content hash of the snapshot."""
 

@@ -1,4 +1,6 @@
-"""What the rows of a provider look like. Importing this module does not import polars; asking for dtypes does."""
+"""What the rows of a provider look like. Importing this module does not import polars; asking for
+dtypes does.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ _WORD = re.compile(r"[KMGT]i?B(?![a-z])|[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
 def _units(name: str) -> dict[str, set[int]]:
-    """Kind of unit → the units that the words of a column's name say: `SpotPriceUSD`, `memory_gb`."""
+    """Kind of unit → the units that the words of a column's name say: `SpotPriceUSD`,
+    `memory_gb`.
+    """
     found: dict[str, set[int]] = {}
     for word in _WORD.findall(name):
         if (unit := _UNIT_OF.get(word.lower())) is not None:
@@ -78,11 +82,16 @@ def _read_only(given: Mapping[str, float]) -> Mapping[str, float]:
 
 
 def _renames(given: Mapping[int, Mapping[str, str]]) -> Mapping[int, Mapping[str, str]]:
-    if not isinstance(given, Mapping) or not all(isinstance(names, Mapping) for names in given.values()):
+    if not isinstance(given, Mapping) or not all(
+        isinstance(names, Mapping) for names in given.values()
+    ):
         raise InputError(
-            f"renamed maps a schema version to the columns it renamed, like {{2: {{'old': 'new'}}}}, got {given!r}"
+            f"renamed maps a schema version to the columns it renamed, like {{2: {{'old': "
+            f"'new'}}}}, got {given!r}"
         )
-    return MappingProxyType({version: MappingProxyType(dict(names)) for version, names in given.items()})
+    return MappingProxyType(
+        {version: MappingProxyType(dict(names)) for version, names in given.items()}
+    )
 
 
 @frozen
@@ -90,19 +99,21 @@ class Schema:
     """The value columns of a provider.
 
     Args:
-        columns: value column → dtype, in the order they are stored. A dtype is a name from `titans.schema.DTYPES` or
-            the polars dtype of that name. Key columns are always `String` and are not listed here.
+        columns: value column → dtype, in the order they are stored. A dtype is a name from
+            `titans.schema.DTYPES` or the polars dtype of that name. Key columns are always `String`
+            and are not listed here.
         score: the column that ranks a key (a placement score), if there is one.
-        unobserved: value column → the number that means "not observed" there. It becomes null, column by column;
-            `ingest` then carries the last known value of a living key.
-        version: of this schema; raise it when columns change. A newer version may add columns, widen dtypes
-            (`titans.evolution.WIDER`), rename columns and order them differently; it may not drop or narrow one.
-        renamed: version → {old name: new name} for every version that renamed columns, `{2: {"Score": "Placement"}}`.
-            A history: entries are added, never changed.
+        unobserved: value column → the number that means "not observed" there. It becomes null,
+            column by column; `ingest` then carries the last known value of a living key.
+        version: of this schema; raise it when columns change. A newer version may add columns,
+            widen dtypes (`titans.evolution.WIDER`), rename columns and order them differently; it
+            may not drop or narrow one.
+        renamed: version → {old name: new name} for every version that renamed columns, `{2:
+            {"Score": "Placement"}}`. A history: entries are added, never changed.
 
     Raises:
-        InputError: an unknown dtype, a reserved or empty name, a score, sentinel or new name for a column that is not there,
-            a new name that says another unit.
+        InputError: an unknown dtype, a reserved or empty name, a score, sentinel or new name for a
+            column that is not there, a new name that says another unit.
     """
 
     columns: Mapping[str, str] = field(converter=_columns, hash=False)
@@ -118,18 +129,29 @@ class Schema:
             if not isinstance(name, str) or not name:
                 raise InputError(f"a column name must be a non-empty string, got {name!r}")
             if name in RESERVED:
-                raise InputError(f"column {name!r} is reserved: TITANS writes it itself; choose another name")
+                raise InputError(
+                    f"column {name!r} is reserved: TITANS writes it itself; choose another name"
+                )
             if dtype not in DTYPES:
-                raise InputError(f"column {name!r} has dtype {dtype!r}; choose one of {', '.join(DTYPES)}")
+                raise InputError(
+                    f"column {name!r} has dtype {dtype!r}; choose one of {', '.join(DTYPES)}"
+                )
         if self.score is not None and self.score not in self.columns:
-            raise InputError(f"score column {self.score!r} is not among the columns {', '.join(self.columns)}")
+            raise InputError(
+                f"score column {self.score!r} is not among the columns {', '.join(self.columns)}"
+            )
         for name, sentinel in self.unobserved.items():
             if name not in self.columns:
-                raise InputError(f"sentinel for {name!r}, which is not among the columns {', '.join(self.columns)}")
+                raise InputError(
+                    f"sentinel for {name!r}, which is not among the columns "
+                    f"{', '.join(self.columns)}"
+                )
             if isinstance(sentinel, bool) or not isinstance(sentinel, int | float):
                 raise InputError(f"the sentinel of {name!r} must be a number, got {sentinel!r}")
             if not self.columns[name].startswith(("Int", "UInt", "Float")):
-                raise InputError(f"the sentinel of {name!r} needs a numeric column, not {self.columns[name]}")
+                raise InputError(
+                    f"the sentinel of {name!r} needs a numeric column, not {self.columns[name]}"
+                )
         if type(self.version) is not int or self.version < 1:
             raise InputError(f"a schema version is an integer from 1, got {self.version!r}")
         for version, names in self.renamed.items():
@@ -138,24 +160,32 @@ class Schema:
     def _check_renames(self, version: int, names: Mapping[str, str]) -> None:
         if type(version) is not int or not 2 <= version <= self.version:
             raise InputError(
-                f"renamed names the schema version {version!r}; this is {self.version}, and the first is 1"
+                f"renamed names the schema version {version!r}; this is {self.version}, and the "
+                "first is 1"
             )
         for old, new in names.items():
             if not (isinstance(old, str) and isinstance(new, str) and old and new) or old == new:
-                raise InputError(f"renamed[{version}] maps an old column name to a new one, got {old!r}: {new!r}")
+                raise InputError(
+                    f"renamed[{version}] maps an old column name to a new one, got {old!r}: {new!r}"
+                )
             if (now := self.name_since(version, new)) not in self.columns:
                 raise InputError(
-                    f"renamed[{version}] says {old!r} became {new!r}, but there is no column {now!r}; "
+                    f"renamed[{version}] says {old!r} became {new!r}, but there is no column "
+                    f"{now!r}; "
                     f"there are {', '.join(self.columns)}"
                 )
             was, says = _units(old), _units(new)
             if changed := [kind for kind in was if kind in says and was[kind] != says[kind]]:
                 raise InputError(
-                    f"renamed[{version}] says {old!r} became {new!r}, which is another unit of {changed[0]}: a rename keeps the "
+                    f"renamed[{version}] says {old!r} became {new!r}, which is another unit of "
+                    f"{changed[0]}: a rename keeps the "
                     f"stored numbers as they are; keep {old!r} and add {new!r} as a new column"
                 )
         if len(set(names.values())) != len(names):
-            raise InputError(f"renamed[{version}] gives two columns the same new name: {', '.join(names.values())}")
+            raise InputError(
+                f"renamed[{version}] gives two columns the same new name: "
+                f"{', '.join(names.values())}"
+            )
 
     def name_since(self, version: int, column: str) -> str:
         """What a column that was called `column` in `version` is called in this one."""

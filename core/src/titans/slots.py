@@ -1,7 +1,8 @@
 """Time as the archive counts it: months, slots, and exact sets of slots.
 
-A slot is a bucket of `minutes` minutes (10 unless the provider says otherwise), in UTC: 14:23 lies in the slot 14:20.
-Slots are numbered within their month, from 0: `((day - 1) * 1440 + hour * 60 + minute) // minutes`.
+A slot is a bucket of `minutes` minutes (10 unless the provider says otherwise), in UTC: 14:23 lies
+in the slot 14:20. Slots are numbered within their month, from 0: `((day - 1) * 1440 + hour * 60 +
+minute) // minutes`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ def to_utc(timestamp: datetime, what: str = "timestamp") -> datetime:
         TimestampError: it is not a datetime, or has no timezone. A `ValueError`.
     """
     if not isinstance(timestamp, datetime):
-        raise TimestampError(f"{what} must be a timezone-aware datetime, got {type(timestamp).__name__} {timestamp!r}")
+        raise TimestampError(
+            f"{what} must be a timezone-aware datetime, got {type(timestamp).__name__} "
+            f"{timestamp!r}"
+        )
     if timestamp.utcoffset() is None:
         raise TimestampError(
             f"{what} must be timezone-aware, got naive {timestamp.isoformat()}; "
@@ -43,7 +47,9 @@ def iso(timestamp: datetime) -> str:
 
 
 def parse_iso(text: str) -> datetime:
-    """The inverse of `iso`. Raises `ValueError` where the text is not a timezone-aware ISO 8601 time."""
+    """The inverse of `iso`. Raises `ValueError` where the text is not a timezone-aware ISO 8601
+    time.
+    """
     return to_utc(datetime.fromisoformat(text), f"time {text!r}")
 
 
@@ -138,7 +144,9 @@ class Slot:
 
 @frozen
 class SlotSet:
-    """An exact, immutable set of slot indexes of one month, kept as sorted disjoint intervals (both ends included)."""
+    """An exact, immutable set of slot indexes of one month, kept as sorted disjoint intervals (both
+    ends included).
+    """
 
     intervals: tuple[tuple[int, int], ...] = ()
 
@@ -155,7 +163,11 @@ class SlotSet:
         """
         merged: list[tuple[int, int]] = []
         for pair in sorted(tuple(p) for p in intervals):
-            if len(pair) != 2 or not all(type(i) is int for i in pair) or not 0 <= pair[0] <= pair[1]:
+            if (
+                len(pair) != 2
+                or not all(type(i) is int for i in pair)
+                or not 0 <= pair[0] <= pair[1]
+            ):
                 raise ValueError(f"not a slot interval: {list(pair)}")
             first, last = pair
             if merged and first <= merged[-1][1] + 1:

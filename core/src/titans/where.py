@@ -19,14 +19,21 @@ _told = False
 
 
 def resolve_store(
-    store: ObjectStore | str | Path | None = None, *, s3_client: Any = None, default_bucket: bool = False
+    store: ObjectStore | str | Path | None = None,
+    *,
+    s3_client: Any = None,
+    default_bucket: bool = False,
 ) -> ObjectStore:
-    """The store that is meant: `store`, else the bucket behind `s3_client`, else what `TITANS_STORE` names.
+    """The store that is meant: `store`, else the bucket behind `s3_client`, else what
+    `TITANS_STORE` names.
 
-    With none of them: the bucket with `default_bucket`, otherwise the folder `./titans-data`, which is logged once.
+    With none of them: the bucket with `default_bucket`, otherwise the folder `./titans-data`, which
+    is logged once.
     """
     if store is not None:
-        return open_store(store, s3_client=s3_client) if s3_client is not None else open_store(store)
+        return (
+            open_store(store, s3_client=s3_client) if s3_client is not None else open_store(store)
+        )
     if s3_client is not None:
         return bucket_store(s3_client)
     if url := os.environ.get("TITANS_STORE"):
@@ -37,7 +44,8 @@ def resolve_store(
     if not _told:
         _told = True
         log.warning(
-            "no store given: using the folder %s; pass store=, or set TITANS_STORE to a folder, file:// or s3:// URL",
+            "no store given: using the folder %s; pass store=, or set TITANS_STORE to a folder, "
+            "file:// or s3:// URL",
             Path(LOCAL_DEFAULT).absolute(),
         )
     return open_store(Path(LOCAL_DEFAULT))

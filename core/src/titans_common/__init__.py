@@ -1,4 +1,5 @@
-"""Drop-in names for collectors written against the original `titans_common`. New code imports from `titans`.
+"""Drop-in names for collectors written against the original `titans_common`. New code imports from
+`titans`.
 
 The one difference to `titans`: where no store is named, these use S3 and the bucket `TITANS_BUCKET`
 (default `titans-spotlake-data`).
@@ -22,7 +23,13 @@ _HOME = {
     "upload_hot_tier": "upload_titans",
 }
 
-__all__ = ["ConcurrencyConflictError", "get_config", "prepare_for_upload", "run_compaction", "upload_hot_tier"]
+__all__ = [
+    "ConcurrencyConflictError",
+    "get_config",
+    "prepare_for_upload",
+    "run_compaction",
+    "upload_hot_tier",
+]
 
 
 if not TYPE_CHECKING:  # for them, a name that is not imported above does not exist

@@ -12,7 +12,8 @@ from titans.provider import Provider as ProviderConfig
 __all__ = ["PROVIDER_CONFIGS", "ProviderConfig", "get_config", "is_test_env"]
 
 PROVIDER_CONFIGS: Mapping[str, ProviderConfig] = providers()
-"""The installed providers, loaded when they are asked for. Read-only: a provider is added by publishing a package."""
+"""The installed providers, loaded when they are asked for. Read-only: a provider is added by
+publishing a package."""
 
 
 def is_test_env() -> bool:

@@ -20,5 +20,7 @@ def upload_hot_tier(
     *,
     store: ObjectStore | str | Path | None = None,
 ) -> str:
-    """As `titans.upload_hot_tier`; without a store, a client or `TITANS_STORE` it uses S3 and `TITANS_BUCKET`."""
+    """As `titans.upload_hot_tier`; without a store, a client or `TITANS_STORE` it uses S3 and
+    `TITANS_BUCKET`.
+    """
     return _upload(changed_df, timestamp, provider, s3_client, store, default_bucket=True)

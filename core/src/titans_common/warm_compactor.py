@@ -23,5 +23,9 @@ def run_compaction(
     *,
     store: ObjectStore | str | Path | None = None,
 ) -> None:
-    """As `titans.run_compaction`; without a store, a client or `TITANS_STORE` it uses S3 and `TITANS_BUCKET`."""
-    _compact(hot_s3_key, timestamp, provider, timeout_seconds, s3_client, store, default_bucket=True)
+    """As `titans.run_compaction`; without a store, a client or `TITANS_STORE` it uses S3 and
+    `TITANS_BUCKET`.
+    """
+    _compact(
+        hot_s3_key, timestamp, provider, timeout_seconds, s3_client, store, default_bucket=True
+    )

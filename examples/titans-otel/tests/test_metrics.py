@@ -68,7 +68,9 @@ def test_an_archive_is_measured(installed_reader, monkeypatch):
     archive.ingest(snapshot(3), at(2))
     with pytest.raises(SuspiciousSnapshotError):
         archive.ingest(snapshot(1), at(3))
-    monkeypatch.setattr(archive.store, "list", lambda *_, **__: (_ for _ in ()).throw(StoreError("no")))
+    monkeypatch.setattr(
+        archive.store, "list", lambda *_, **__: (_ for _ in ()).throw(StoreError("no"))
+    )
     with pytest.raises(StoreError):
         archive.compact()
     found = recorded(installed_reader)
@@ -76,7 +78,9 @@ def test_an_archive_is_measured(installed_reader, monkeypatch):
     assert found["titans.snapshots", "acme", "unchanged"] == 1
     assert found["titans.snapshots", "acme", "refused"] == 1
     assert found["titans.snapshot.rows", "acme"] == 3
-    assert [found["titans.change_points", "acme", change] for change in ("added", "changed", "ceased")] == [4, 0, 1]
+    assert [
+        found["titans.change_points", "acme", change] for change in ("added", "changed", "ceased")
+    ] == [4, 0, 1]
     assert found["titans.failures", "acme", "compact", "StoreError"] == 1
     assert (
         found["titans.events", "acme", "snapshot_ingested"]
@@ -86,7 +90,9 @@ def test_an_archive_is_measured(installed_reader, monkeypatch):
 
 
 def test_bytes_and_seconds_are_recorded_in_their_units(observer, reader):
-    observer.titans_event(Event("files_merged", "aws", {"month": "2026-01", "rows": 8, "bytes": 4096, "ms": 250}))
+    observer.titans_event(
+        Event("files_merged", "aws", {"month": "2026-01", "rows": 8, "bytes": 4096, "ms": 250})
+    )
     found = recorded(reader)
     assert found["titans.written", "aws", "files_merged"] == 4096
     (duration,) = [

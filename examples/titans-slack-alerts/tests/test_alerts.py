@@ -17,7 +17,9 @@ from titans.events import Event
 from titans.store.memory import MemoryStore
 from titans_slack_alerts import LONGEST, Alerts, text
 
-FAILED = Event("failed", "aws", {"operation": "compact", "error": "Unavailable", "reason": "a < b & c"})
+FAILED = Event(
+    "failed", "aws", {"operation": "compact", "error": "Unavailable", "reason": "a < b & c"}
+)
 
 
 class Webhook:
@@ -100,7 +102,10 @@ def test_an_alert_is_posted_as_slack_wants_it(webhook):
     assert webhook.received == [
         (
             "application/json",
-            "*aws*: An operation failed\n• operation: compact\n• error: Unavailable\n• reason: a &lt; b &amp; c",
+            (
+                "*aws*: An operation failed\n• operation: compact\n• error: Unavailable\n• reason: a "
+                "&lt; b &amp; c"
+            ),
         )
     ]
 
@@ -159,17 +164,22 @@ def test_what_was_not_delivered_is_tried_again_next_time(webhook, status):
     assert len(webhook.received) == 2
 
 
-@pytest.mark.parametrize(("variable", "value", "says"), [
-    ("WEBHOOK", "file:///etc/passwd", "must start with https://"),
-    ("TIMEOUT", "soon", "TITANS_SLACK_TIMEOUT must be a number of seconds, got 'soon'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("WEBHOOK", "file:///etc/passwd", "must start with https://"),
+        ("TIMEOUT", "soon", "TITANS_SLACK_TIMEOUT must be a number of seconds, got 'soon'"),
+    ],
+)
 def test_a_wrong_setting_is_told(webhook, monkeypatch, variable, value, says):
     monkeypatch.setenv(f"TITANS_SLACK_{variable}", value)
     with pytest.raises(ValueError, match=says):
         Alerts().titans_event(FAILED)
 
 
-def test_a_webhook_that_fails_is_logged_and_the_archive_works(webhook, archive, monkeypatch, caplog):
+def test_a_webhook_that_fails_is_logged_and_the_archive_works(
+    webhook, archive, monkeypatch, caplog
+):
     webhook.answer = 500
     monkeypatch.setenv("TITANS_SLACK_EVENTS", "snapshot_ingested")
     assert archive.ingest(snapshot(4), at(0)).status == "ingested"

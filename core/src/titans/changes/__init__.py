@@ -1,1 +1,3 @@
-"""Frame → frame. Pure functions: what a change point is, how two states differ, which row wins. No I/O."""
+"""Frame → frame. Pure functions: what a change point is, how two states differ, which row wins. No
+I/O.
+"""

@@ -1,8 +1,9 @@
 """What adopting a file does to the slots around it: a pure function of what is adopted already.
 
-A snapshot was stored as what changed since its base. Where another slot has been adopted in between, *restoring* rows at the
-snapshot's own time bring the state there back to what was seen. Where a later snapshot has been adopted already, *correcting*
-rows at the start of its slot keep the state there what was seen then. So the state at an adopted snapshot never changes.
+A snapshot was stored as what changed since its base. Where another slot has been adopted in
+between, *restoring* rows at the snapshot's own time bring the state there back to what was seen.
+Where a later snapshot has been adopted already, *correcting* rows at the start of its slot keep the
+state there what was seen then. So the state at an adopted snapshot never changes.
 """
 
 from __future__ import annotations

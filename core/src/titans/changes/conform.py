@@ -25,26 +25,35 @@ _SHOWN = 3
 
 
 def conform_snapshot(snapshot: Any, provider: Provider) -> tuple[pl.DataFrame, int]:
-    """A full snapshot as key and value columns, in canonical order and dtypes, sorted by key, one row per key.
+    """A full snapshot as key and value columns, in canonical order and dtypes, sorted by key, one
+    row per key.
 
-    The second value is how many rows were dropped because their key came again with other values (the last one stays).
+    The second value is how many rows were dropped because their key came again with other values
+    (the last one stays).
 
     Raises:
         SchemaError: a key column is missing or null, or a value cannot be cast.
     """
     key, columns = list(provider.key), [*provider.key, *provider.schema.columns]
     frame = _cast(_normalized(snapshot, provider), provider, columns)
-    return unique_rows(frame.select(_stored(frame, provider, columns)).sort(key, maintain_order=True), key, provider)
+    return unique_rows(
+        frame.select(_stored(frame, provider, columns)).sort(key, maintain_order=True),
+        key,
+        provider,
+    )
 
 
-def conform_changes(changes: Any, provider: Provider, timestamp: datetime, slot: Slot) -> tuple[pl.DataFrame, int]:
-    """Changed and removed rows of one collection in canonical columns and dtypes, sorted by key and `Time`.
+def conform_changes(
+    changes: Any, provider: Provider, timestamp: datetime, slot: Slot
+) -> tuple[pl.DataFrame, int]:
+    """Changed and removed rows of one collection in canonical columns and dtypes, sorted by key and
+    `Time`.
 
-    Rows with `Ceased` true are removals: their `Time` becomes `timestamp`. Without a `Time` column, so does that of all
-    others. Times without a timezone, as text (ISO 8601) too, are UTC.
+    Rows with `Ceased` true are removals: their `Time` becomes `timestamp`. Without a `Time` column,
+    so does that of all others. Times without a timezone, as text (ISO 8601) too, are UTC.
 
-    Of rows with the same key and `Time`, a live one beats a removed one, and of two live ones the last one stays; the
-    second value is how many rows with other content were dropped by that.
+    Of rows with the same key and `Time`, a live one beats a removed one, and of two live ones the
+    last one stays; the second value is how many rows with other content were dropped by that.
 
     Raises:
         SchemaError: as `conform_snapshot`; also a `Time` that is null or unreadable.
@@ -69,21 +78,28 @@ def conform_changes(changes: Any, provider: Provider, timestamp: datetime, slot:
 
 
 def unique_rows(frame: pl.DataFrame, by: list[str], provider: Provider) -> tuple[pl.DataFrame, int]:
-    """`frame`, sorted by `by`, with the last of the rows that agree in `by`; and how many others differed from it."""
+    """`frame`, sorted by `by`, with the last of the rows that agree in `by`; and how many others
+    differed from it.
+    """
     if frame.height < 2:
         return frame, 0
-    # Series are compared in this thread; expressions would wake others, which takes longer than most slots do.
+    # Series are compared in this thread; expressions would wake others, which takes longer than
+    # most slots do.
     again = reduce(and_, (frame[c][1:] == frame[c][:-1] for c in by))
     if not again.any():
         return frame, 0
     repeated = pl.concat([again.fill_null(value=False), pl.Series([False])])
-    dropped = frame.filter(repeated).join(frame.filter(~repeated), on=frame.columns, how="anti", nulls_equal=True)
+    dropped = frame.filter(repeated).join(
+        frame.filter(~repeated), on=frame.columns, how="anti", nulls_equal=True
+    )
     lost = dropped.filter(~pl.col(CEASED)).height if CEASED in frame.columns else dropped.height
     if lost:
         log.warning(
             "%s: %d row(s) repeat a key with other values; the last one of each stays; first: %s",
-            provider.name, lost, _shown(dropped, by),
-        )  # fmt: skip
+            provider.name,
+            lost,
+            _shown(dropped, by),
+        )
     return frame.filter(~repeated), lost
 
 
@@ -92,13 +108,15 @@ def _normalized(frame: Any, provider: Provider) -> pl.DataFrame:
     result = provider.normalize(raw)
     if not isinstance(result, pl.DataFrame):
         raise SchemaError(
-            f"titans_normalize of provider {provider.name!r} must return a polars DataFrame, got {type(result).__name__}"
+            f"titans_normalize of provider {provider.name!r} must return a polars DataFrame, got "
+            f"{type(result).__name__}"
         )
     missing = [column for column in provider.key if column not in result.columns]
     if missing:
         raise SchemaError(
             f"provider {provider.name!r}: key column(s) {', '.join(missing)} missing; "
-            f"the key is {', '.join(provider.key)}, the frame has {', '.join(result.columns) or 'no columns'}"
+            f"the key is {', '.join(provider.key)}, the frame has "
+            f"{', '.join(result.columns) or 'no columns'}"
         )
     return result
 
@@ -107,9 +125,16 @@ def _cast(frame: pl.DataFrame, provider: Provider, columns: Sequence[str]) -> pl
     """`frame`, with those of `columns` that it has in the dtypes of the schema."""
     there, dtypes = frame.schema, provider.schema_dtypes
     if extra := [c for c in there if c not in dtypes]:
-        log.info("%s: dropped %d column(s) that are not in the schema: %s", provider.name, len(extra), ", ".join(extra))
+        log.info(
+            "%s: dropped %d column(s) that are not in the schema: %s",
+            provider.name,
+            len(extra),
+            ", ".join(extra),
+        )
     cast = [
-        _times(frame[name], provider) if name == TIME else _cast_column(frame[name], dtypes[name], provider)
+        _times(frame[name], provider)
+        if name == TIME
+        else _cast_column(frame[name], dtypes[name], provider)
         for name in columns
         if name in there and there[name] != dtypes[name]
     ]
@@ -118,7 +143,8 @@ def _cast(frame: pl.DataFrame, provider: Provider, columns: Sequence[str]) -> pl
         if count := frame[name].null_count():
             rows = given.with_row_index("row").filter(frame[name].is_null())
             raise SchemaError(
-                f"provider {provider.name!r}: key column {name!r} is null in {count} of {frame.height} row(s); "
+                f"provider {provider.name!r}: key column {name!r} is null in {count} of "
+                f"{frame.height} row(s); "
                 f"first: {_shown(rows, ['row', *provider.key])}; drop or mend them"
             )
     return frame
@@ -137,7 +163,9 @@ def _stored(frame: pl.DataFrame, provider: Provider, columns: Iterable[str]) -> 
 
 @lru_cache(typed=True)
 def _value(name: str, is_float: bool, sentinel: Any) -> pl.Expr:
-    """NaN is how pandas says null; and -0.0 equals 0.0, so only one of them may be stored: adding zero makes it positive."""
+    """NaN is how pandas says null; and -0.0 equals 0.0, so only one of them may be stored: adding
+    zero makes it positive.
+    """
     value, there = pl.col(name), list[pl.Expr]()
     if is_float:
         there.append(value.is_not_nan())
@@ -163,7 +191,8 @@ def _cast_column(column: pl.Series, dtype: pl.DataType, provider: Provider) -> p
     if bad.any():
         examples = column.filter(bad).head(_SHOWN).to_list()
         raise SchemaError(
-            f"provider {provider.name!r}: {int(bad.sum())} value(s) of column {column.name!r} are no {dtype}; "
+            f"provider {provider.name!r}: {int(bad.sum())} value(s) of column {column.name!r} are "
+            f"no {dtype}; "
             f"first: {', '.join(map(repr, examples))}; nothing was written"
         )
     return cast
@@ -179,19 +208,30 @@ def _times(column: pl.Series, provider: Provider) -> pl.Series:
         return column.cast(pl.Datetime("us", "UTC"))
     if dtype != pl.String:
         raise SchemaError(
-            f"provider {provider.name!r}: column {TIME!r} has dtype {dtype}; give datetimes or ISO 8601 text"
+            f"provider {provider.name!r}: column {TIME!r} has dtype {dtype}; give datetimes or ISO "
+            "8601 text"
         )
     text = column.str.strip_chars().str.replace("T", " ", literal=True).str.replace(r"Z$", "+00:00")
     utc = pl.Datetime("us", "UTC")
-    zoned = text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f%:z", time_unit="us", time_zone="UTC", strict=False)
-    naive = text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False).dt.replace_time_zone("UTC")
-    short = text.str.to_datetime("%Y-%m-%d %H:%M", time_unit="us", strict=False).dt.replace_time_zone("UTC")
-    parsed = zoned.cast(utc).zip_with(zoned.is_not_null(), naive.zip_with(naive.is_not_null(), short))
+    zoned = text.str.to_datetime(
+        "%Y-%m-%d %H:%M:%S%.f%:z", time_unit="us", time_zone="UTC", strict=False
+    )
+    naive = text.str.to_datetime(
+        "%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False
+    ).dt.replace_time_zone("UTC")
+    short = text.str.to_datetime(
+        "%Y-%m-%d %H:%M", time_unit="us", strict=False
+    ).dt.replace_time_zone("UTC")
+    parsed = zoned.cast(utc).zip_with(
+        zoned.is_not_null(), naive.zip_with(naive.is_not_null(), short)
+    )
     bad = parsed.is_null() & column.is_not_null()
     if bad.any():
         raise SchemaError(
-            f"provider {provider.name!r}: {int(bad.sum())} value(s) of column {TIME!r} are no times; first: "
-            f"{', '.join(map(repr, column.filter(bad).head(_SHOWN).to_list()))}; write them like '2026-01-23 14:20:00' (UTC)"
+            f"provider {provider.name!r}: {int(bad.sum())} value(s) of column {TIME!r} are no "
+            "times; first: "
+            f"{', '.join(map(repr, column.filter(bad).head(_SHOWN).to_list()))}; write them like "
+            "'2026-01-23 14:20:00' (UTC)"
         )
     return parsed.alias(column.name)
 
@@ -202,7 +242,9 @@ def _check_times(frame: pl.DataFrame, provider: Provider, slot: Slot) -> None:
     if not times.null_count() and (low is None or (slot.start <= low and high < slot.end)):  # type: ignore[operator]
         return
     start, end = instant(slot.start), instant(slot.end)
-    outside = frame.filter(pl.col(TIME).is_null() | ~pl.col(TIME).is_between(start, end, closed="left"))
+    outside = frame.filter(
+        pl.col(TIME).is_null() | ~pl.col(TIME).is_between(start, end, closed="left")
+    )
     if nulls := outside[TIME].null_count():
         raise SchemaError(
             f"provider {provider.name!r}: {TIME!r} is null in {nulls} changed row(s); first: "
@@ -219,6 +261,8 @@ def _shown(frame: pl.DataFrame, columns: list[str]) -> str:
     """The first rows, for a message."""
     rows = frame.select(columns).head(_SHOWN).to_dicts()
     return "; ".join(
-        "(" + ", ".join(f"{k}={iso(v) if isinstance(v, datetime) else v!r}" for k, v in row.items()) + ")"
+        "("
+        + ", ".join(f"{k}={iso(v) if isinstance(v, datetime) else v!r}" for k, v in row.items())
+        + ")"
         for row in rows
     )

@@ -6,8 +6,8 @@ Defined by arithmetic on 64-bit words, so that it can be checked in thirty years
     word(integer, boolean, time in microseconds) = its two's complement
     word(float) = its IEEE 754 bits as a double
     word(text)  = the first 8 bytes of BLAKE2b-64 of its UTF-8, little endian
-    row  = fold over the columns, from h = 0x9e3779b97f4a7c15:  h = (h xor word) * 0xff51afd7ed558ccd;  h = h xor (h >> 32)
-    hash = sum of the rows' h, modulo 2**64
+    row  = fold over the columns, from h = 0x9e3779b97f4a7c15:  h = (h xor word) *
+    0xff51afd7ed558ccd;  h = h xor (h >> 32) hash = sum of the rows' h, modulo 2**64
 
 A sum of row hashes can be added up over files and checked against their merge.
 """
@@ -29,20 +29,32 @@ _SEED = 0x9E3779B97F4A7C15
 _MULTIPLIER = 0xFF51AFD7ED558CCD
 _NULL = 0x6E756C6C6E756C6C
 _KNOWN = 1 << 12
-"""Texts of a column that are remembered; with many more, looking them up would cost more than it saves."""
+"""Texts of a column that are remembered; with many more, looking them up would cost more than it
+saves."""
 _COLUMNS = 256
 
 
 def digest(frame: pl.DataFrame, columns: Iterable[str] | None = None) -> str:
-    """The hash of the rows over `columns` (all of them by default), as 16 hex digits. No rows: all zeros."""
+    """The hash of the rows over `columns` (all of them by default), as 16 hex digits. No rows: all
+    zeros.
+    """
     if not frame.height:
         return "0" * 16
     schema = frame.schema
     names = list(schema if columns is None else columns)
-    tables = {name: _tables.get(name) or _table(name, _NO_TEXT) for name in names if schema[name] == pl.String}
+    tables = {
+        name: _tables.get(name) or _table(name, _NO_TEXT)
+        for name in names
+        if schema[name] == pl.String
+    }
     select = frame.select_seq if is_small(frame) else frame.select
-    words = select(tables[name][1] if name in tables else _words(name, schema[name]) for name in names)
-    multiplier, half = pl.Series([_MULTIPLIER], dtype=pl.UInt64), pl.Series([1 << 32], dtype=pl.UInt64)
+    words = select(
+        tables[name][1] if name in tables else _words(name, schema[name]) for name in names
+    )
+    multiplier, half = (
+        pl.Series([_MULTIPLIER], dtype=pl.UInt64),
+        pl.Series([1 << 32], dtype=pl.UInt64),
+    )
     row = pl.Series([_SEED], dtype=pl.UInt64)
     for word in words.iter_columns():
         if word.name in tables and word.null_count():
@@ -89,7 +101,9 @@ def _table(name: str, texts: pl.Series) -> _Table:
 
 
 def _looked_up(frame: pl.DataFrame, name: str, known: _Table) -> pl.Series:
-    """The words of a text column that has some that are not `known`, or nulls; they are known from now on."""
+    """The words of a text column that has some that are not `known`, or nulls; they are known from
+    now on.
+    """
     texts, distinct = known[0], frame[name].unique().drop_nulls()
     if not (new := distinct.filter(~distinct.is_in(texts.implode()))).is_empty():
         texts = pl.concat([texts, new]) if texts.len() + new.len() <= _KNOWN else distinct

@@ -1,4 +1,6 @@
-"""Frames as callers have them → polars. pandas is never imported here: a caller who has a pandas frame has imported it."""
+"""Frames as callers have them → polars. pandas is never imported here: a caller who has a pandas
+frame has imported it.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,16 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def is_small(frame: pl.DataFrame) -> bool:
-    """Whether one thread is faster than several, which have to be woken first: so it is with the rows of most slots."""
+    """Whether one thread is faster than several, which have to be woken first: so it is with the
+    rows of most slots.
+    """
     return frame.height <= _SMALL
 
 
 def instant(time: datetime) -> pl.Expr:
-    """`time`, which has a timezone, as a literal; `pl.lit` takes twenty times as long to make one of a datetime."""
+    """`time`, which has a timezone, as a literal; `pl.lit` takes twenty times as long to make one
+    of a datetime.
+    """
     microseconds = (time - _EPOCH) // timedelta(microseconds=1)
     return pl.lit(microseconds, dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
 
@@ -35,8 +41,8 @@ def is_pandas(frame: object) -> bool:
 def to_polars(frame: Any) -> pl.DataFrame:
     """A polars, pandas or Arrow (PyCapsule) frame as a polars frame, rows in the same order.
 
-    pandas is converted column by column, without pyarrow and without a Python object per row; NaN, NaT, None and NA
-    become null. The index is not looked at.
+    pandas is converted column by column, without pyarrow and without a Python object per row; NaN,
+    NaT, None and NA become null. The index is not looked at.
 
     Raises:
         InputError: it is none of these, or has two columns of the same name.
@@ -49,7 +55,10 @@ def to_polars(frame: Any) -> pl.DataFrame:
         names = [str(name) for name in frame.columns]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise InputError(f"the frame has several columns named {', '.join(map(repr, twice))}; rename or drop them")
+            raise InputError(
+                f"the frame has several columns named {', '.join(map(repr, twice))}; rename or "
+                "drop them"
+            )
         return pl.DataFrame([_series(name, frame.iloc[:, at]) for at, name in enumerate(names)])
     if hasattr(frame, "__arrow_c_stream__"):
         return pl.DataFrame(frame)
@@ -81,5 +90,6 @@ def _series(name: str, column: Any) -> pl.Series:
     try:
         return pl.Series(name, values, strict=True)
     except (TypeError, pl.exceptions.PolarsError):
-        # Values of several types: keep each as text, so that the cast to the schema can say which one does not fit.
+        # Values of several types: keep each as text, so that the cast to the schema can say which
+        # one does not fit.
         return pl.Series(name, [None if v is None else str(v) for v in values], dtype=pl.String)

@@ -1,4 +1,6 @@
-"""Changed rows and removed rows → one frame for `upload_hot_tier`. pandas stays pandas, polars stays polars."""
+"""Changed rows and removed rows → one frame for `upload_hot_tier`. pandas stays pandas, polars
+stays polars.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +21,18 @@ log = logging.getLogger("titans.changes")
 
 
 def prepare(
-    changed: Any, removed: Any, value_columns: Sequence[str] | None = None, pk_columns: Sequence[str] | None = None
+    changed: Any,
+    removed: Any,
+    value_columns: Sequence[str] | None = None,
+    pk_columns: Sequence[str] | None = None,
 ) -> Any:
     """See `titans.prepare_for_upload`."""
     given = [frame for frame in (changed, removed) if frame is not None]
     pandas = [is_pandas(frame) for frame in given]
     if any(pandas) and not all(pandas):
-        raise InputError("changed and removed must be of the same library: both pandas, or both polars")
+        raise InputError(
+            "changed and removed must be of the same library: both pandas, or both polars"
+        )
     frame = _pandas(changed, removed) if any(pandas) else _polars(changed, removed)
     keep: Any = _Pandas if any(pandas) else _Polars
     if not len(frame):
@@ -34,12 +41,21 @@ def prepare(
         there = [name for name in value_columns if name in frame.columns]
         frame, dropped = keep.observed(frame, there)
         if dropped:
-            log.info("dropped %d changed row(s) in which none of %s was observed", dropped, ", ".join(there))
+            log.info(
+                "dropped %d changed row(s) in which none of %s was observed",
+                dropped,
+                ", ".join(there),
+            )
     if pk_columns is not None:
         missing = [name for name in pk_columns if name not in frame.columns]
         if missing:
-            raise SchemaError(f"pk_columns {', '.join(missing)} missing; the frames have {', '.join(frame.columns)}")
-        frame, dropped = keep.live(frame, [*pk_columns, TIME] if TIME in frame.columns else list(pk_columns))
+            raise SchemaError(
+                f"pk_columns {', '.join(missing)} missing; the frames have "
+                f"{', '.join(frame.columns)}"
+            )
+        frame, dropped = keep.live(
+            frame, [*pk_columns, TIME] if TIME in frame.columns else list(pk_columns)
+        )
         if dropped:
             log.info("dropped %d removed row(s) whose key and Time also has a changed row", dropped)
     return frame
@@ -62,7 +78,9 @@ class _Polars:
     def observed(frame: pl.DataFrame, values: list[str]) -> tuple[pl.DataFrame, int]:
         """-1 is null in `values`; without the live rows that say nothing in them."""
         numeric = [name for name in values if frame[name].dtype.is_numeric()]
-        frame = frame.with_columns(pl.when(pl.col(name) != -1).then(name).alias(name) for name in numeric)
+        frame = frame.with_columns(
+            pl.when(pl.col(name) != -1).then(name).alias(name) for name in numeric
+        )
         if not values:
             return frame, 0
         kept = frame.filter(pl.col(CEASED) | ~pl.all_horizontal(pl.col(values).is_null()))
@@ -71,7 +89,12 @@ class _Polars:
     @staticmethod
     def live(frame: pl.DataFrame, by: list[str]) -> tuple[pl.DataFrame, int]:
         """Without the removed rows that agree in `by` with a live one."""
-        live = frame.filter(~pl.col(CEASED)).select(by).unique().with_columns(pl.lit(value=True).alias("\x00live"))
+        live = (
+            frame.filter(~pl.col(CEASED))
+            .select(by)
+            .unique()
+            .with_columns(pl.lit(value=True).alias("\x00live"))
+        )
         marked = frame.join(live, on=by, how="left", nulls_equal=True, maintain_order="left")
         kept = marked.filter(~(pl.col(CEASED) & pl.col("\x00live").is_not_null())).drop("\x00live")
         return kept, frame.height - kept.height

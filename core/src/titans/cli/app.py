@@ -23,7 +23,9 @@ class Moment(click.ParamType[datetime]):
 
     name = "time"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
         if isinstance(value, datetime):
             return value
         try:
@@ -45,7 +47,9 @@ def cli(ctx: click.Context, debug: bool, verbose: bool) -> None:
     """Archive change points of keyed, periodic snapshots, and ask about the past."""
     ctx.ensure_object(dict)["debug"] = debug
     level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
     for noisy in ("botocore", "boto3", "urllib3", "s3transfer"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
@@ -64,7 +68,12 @@ def on_archive(command: Callable[..., Any]) -> Callable[..., Any]:
         help="Folder or URL (file://, s3://). Default: $TITANS_STORE, else ./titans-data.",
     )
     provider = click.option(
-        "--provider", "-p", required=True, envvar="TITANS_PROVIDER", metavar="NAME", help="See `titans plugins`."
+        "--provider",
+        "-p",
+        required=True,
+        envvar="TITANS_PROVIDER",
+        metavar="NAME",
+        help="See `titans plugins`.",
     )
     return provider(store(command))
 

@@ -1,4 +1,6 @@
-"""The command `demo`: a made-up day (of 10-minute slots) for every installed provider, in a local archive."""
+"""The command `demo`: a made-up day (of 10-minute slots) for every installed provider, in a local
+archive.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +33,20 @@ START = datetime(2026, 1, 23, tzinfo=UTC)
 
 @click.command()
 @click.option(
-    "--folder", type=click.Path(file_okay=False, path_type=Path), help="Where to put the archive. Default: a new one."
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where to put the archive. Default: a new one.",
 )
-@click.option("--slots", type=click.IntRange(1, 1440), default=144, show_default=True, help="How many to make up.")
-@click.option("--keys", type=click.IntRange(10), default=2000, show_default=True, help="Per provider.")
+@click.option(
+    "--slots",
+    type=click.IntRange(1, 1440),
+    default=144,
+    show_default=True,
+    help="How many to make up.",
+)
+@click.option(
+    "--keys", type=click.IntRange(10), default=2000, show_default=True, help="Per provider."
+)
 @click.option("--seed", type=int, default=7, show_default=True)
 def demo(folder: Path | None, slots: int, keys: int, seed: int) -> None:
     """A day of made-up snapshots for every installed provider: ingested, compacted, asked about."""
@@ -45,12 +57,19 @@ def demo(folder: Path | None, slots: int, keys: int, seed: int) -> None:
 
     providers = [load(info.name) for info in installed(load=True) if info.status == "loaded"]
     if not providers:
-        raise InputError("no provider is installed; install one, for example: pip install titans-aws")
+        raise InputError(
+            "no provider is installed; install one, for example: pip install titans-aws"
+        )
     folder = Path(tempfile.mkdtemp(prefix="titans-demo-")) if folder is None else folder.absolute()
     out = console()
     named = ", ".join(f"{p.name} (every {p.layout.slot_minutes} minutes)" for p in providers)
     out.print(f"{slots} snapshots for {named}, archived in [bold]{folder}[/]\n")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     done: list[Archive] = []
     with Progress(*columns, console=out) as bar:
         for provider in providers:
@@ -58,7 +77,9 @@ def demo(folder: Path | None, slots: int, keys: int, seed: int) -> None:
             archive = open_(folder, provider=provider)
             started, rows, points = time.monotonic(), 0, 0
             try:
-                for index, snapshot in enumerate(provider.example(seed=seed, keys=keys, slots=slots)):
+                for index, snapshot in enumerate(
+                    provider.example(seed=seed, keys=keys, slots=slots)
+                ):
                     at = START + index * timedelta(minutes=provider.layout.slot_minutes)
                     result = archive.ingest(snapshot, at)
                     rows, points = rows + result.rows, points + result.change_points
@@ -86,7 +107,9 @@ def _levels(archives: list[Archive]) -> object:
         {
             "Provider": archive.provider.name,
             "Month": str(month.month),
-            "Files by level": "  ".join(f"L{level}: {count}" for level, count in month.levels.items()),
+            "Files by level": "  ".join(
+                f"L{level}: {count}" for level, count in month.levels.items()
+            ),
             "Change points": month.rows,
             "KB": round(month.bytes / 1000),
             "Slots": month.adopted,
@@ -109,20 +132,34 @@ def _ask(archive: Archive, at: datetime) -> None:
     started = time.monotonic()
     state = archive.state(at)
     out.print()
-    out.print(table(_narrow(provider, state).head(5), f"{provider.name}: the state at {at:%Y-%m-%d %H:%M} UTC"))
-    out.print(f"{state.height:,} living keys, {1e3 * (time.monotonic() - started):.0f} ms", style="dim")
+    out.print(
+        table(
+            _narrow(provider, state).head(5),
+            f"{provider.name}: the state at {at:%Y-%m-%d %H:%M} UTC",
+        )
+    )
+    out.print(
+        f"{state.height:,} living keys, {1e3 * (time.monotonic() - started):.0f} ms", style="dim"
+    )
 
     key = (
-        archive.changes().group_by(provider.key).len().sort(["len", *provider.key], descending=True).row(0, named=True)
+        archive.changes()
+        .group_by(provider.key)
+        .len()
+        .sort(["len", *provider.key], descending=True)
+        .row(0, named=True)
     )
     values = {name: key[name] for name in provider.key}
     started = time.monotonic()
     history = archive.history(**values)
     column = _liveliest(provider, history)
     out.print(
-        f"\n[bold]{' / '.join(values.values())}[/]: {history.height} change points, {1e3 * (time.monotonic() - started):.0f} ms"
+        f"\n[bold]{' / '.join(values.values())}[/]: {history.height} change points, "
+        f"{1e3 * (time.monotonic() - started):.0f} ms"
     )
-    live = history.with_columns(pl.when(~pl.col(CEASED)).then(column).alias(column))[column].cast(pl.Float64)
+    live = history.with_columns(pl.when(~pl.col(CEASED)).then(column).alias(column))[column].cast(
+        pl.Float64
+    )
     seen = live.drop_nulls().to_list() or [0.0]
     out.print(f"{column:>14}  {sparkline(live.to_list())}  {min(seen):g} … {max(seen):g}")
     out.print(table(_narrow(provider, history, column).tail(4)))
@@ -130,7 +167,11 @@ def _ask(archive: Archive, at: datetime) -> None:
 
 def _narrow(provider: Provider, frame: pl.DataFrame, *wanted: str) -> pl.DataFrame:
     """Key, time and a few values: what fits on a terminal."""
-    values = [name for name in (*wanted, provider.schema.score, *reversed(provider.schema.value_columns)) if name]
+    values = [
+        name
+        for name in (*wanted, provider.schema.score, *reversed(provider.schema.value_columns))
+        if name
+    ]
     return frame.select(*provider.key, TIME, *list(dict.fromkeys(values))[:3])
 
 

@@ -15,23 +15,52 @@ __all__ = ["COMMANDS"]
 
 @click.command(name="new-provider")
 @click.argument("name")
-@click.option("--directory", "-d", type=click.Path(path_type=Path), help="Where to put it. Default: ./titans-NAME.")
 @click.option(
-    "--key", "-k", multiple=True, default=("Type", "Region"), show_default=True, metavar="COLUMN",
-    help="A column of the primary key; give it once for each.",
-)  # fmt: skip
-@click.option(
-    "--value", "-c", "values", multiple=True, default=("Price:Float64", "Available:Int64"), show_default=True,
-    metavar="COLUMN:DTYPE", help="A value column; give it once for each.",
-)  # fmt: skip
-@click.option("--score", metavar="COLUMN", help="The value column that ranks a key, if there is one.")
-@click.option(
-    "--unobserved", multiple=True, metavar="COLUMN=NUMBER", help='The number that means "not observed" in a column.'
+    "--directory",
+    "-d",
+    type=click.Path(path_type=Path),
+    help="Where to put it. Default: ./titans-NAME.",
 )
-@click.option("--slot-minutes", type=int, default=10, show_default=True, help="How often a snapshot is taken.")
+@click.option(
+    "--key",
+    "-k",
+    multiple=True,
+    default=("Type", "Region"),
+    show_default=True,
+    metavar="COLUMN",
+    help="A column of the primary key; give it once for each.",
+)
+@click.option(
+    "--value",
+    "-c",
+    "values",
+    multiple=True,
+    default=("Price:Float64", "Available:Int64"),
+    show_default=True,
+    metavar="COLUMN:DTYPE",
+    help="A value column; give it once for each.",
+)
+@click.option(
+    "--score", metavar="COLUMN", help="The value column that ranks a key, if there is one."
+)
+@click.option(
+    "--unobserved",
+    multiple=True,
+    metavar="COLUMN=NUMBER",
+    help='The number that means "not observed" in a column.',
+)
+@click.option(
+    "--slot-minutes", type=int, default=10, show_default=True, help="How often a snapshot is taken."
+)
 @click.option("--description", default="", help="One line for PyPI.")
 @click.option("--author", default="", help="Who it is by.")
-@click.option("--license", "licence", type=click.Choice(list(LICENSES)), default="apache-2.0", show_default=True)
+@click.option(
+    "--license",
+    "licence",
+    type=click.Choice(list(LICENSES)),
+    default="apache-2.0",
+    show_default=True,
+)
 @click.option("--repository", default="", metavar="URL", help="Where its code will be.")
 def new_provider(
     name: str,
@@ -46,7 +75,9 @@ def new_provider(
     licence: str,
     repository: str,
 ) -> None:
-    """Write a package for the provider NAME: plugin, tests, README, CI. Asks nothing; every answer is an option."""
+    """Write a package for the provider NAME: plugin, tests, README, CI. Asks nothing; every answer
+    is an option.
+    """
     from titans.plugins import installed
 
     answers = Answers(
@@ -63,7 +94,8 @@ def new_provider(
     )
     if taken := [info for info in installed() if info.name == name]:
         raise InputError(
-            f"the provider {name!r} is installed already ({taken[0]}), and two packages cannot claim one name; choose another, "
+            f"the provider {name!r} is installed already ({taken[0]}), and two packages cannot "
+            "claim one name; choose another, "
             f"or pip uninstall {taken[0].distribution}"
         )
     folder = directory or Path(answers.distribution)
@@ -95,7 +127,9 @@ def _sentinels(given: tuple[str, ...]) -> dict[str, float]:
         try:
             found[column] = int(text) if text.lstrip("-").isdigit() else float(text)
         except ValueError:
-            raise click.BadParameter(f"{text!r} is no number, in --unobserved {column}={text}") from None
+            raise click.BadParameter(
+                f"{text!r} is no number, in --unobserved {column}={text}"
+            ) from None
     return found
 
 

@@ -30,8 +30,17 @@ def console() -> Console:
 
 def as_output(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say where a frame goes."""
-    form = click.option("--format", "form", type=click.Choice(FORMATS), help="Default: table, or what --out ends with.")
-    out = click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="A file instead of the terminal.")
+    form = click.option(
+        "--format",
+        "form",
+        type=click.Choice(FORMATS),
+        help="Default: table, or what --out ends with.",
+    )
+    out = click.option(
+        "--out",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="A file instead of the terminal.",
+    )
     return form(out(command))
 
 
@@ -40,11 +49,15 @@ def write(frame: pl.DataFrame, form: str | None, out: Path | None) -> None:
     if form is None:
         suffix = out.suffix.removeprefix(".") if out else "table"
         if suffix not in FORMATS:
-            raise click.UsageError(f"--out {out} does not say the format; add --format csv, json or parquet")
+            raise click.UsageError(
+                f"--out {out} does not say the format; add --format csv, json or parquet"
+            )
         form = suffix
     if form == "table":
         if out is not None:
-            raise click.UsageError("a table goes to the terminal; use --format csv, json or parquet with --out")
+            raise click.UsageError(
+                "a table goes to the terminal; use --format csv, json or parquet with --out"
+            )
         show(frame)
         return
     if out is None and form == "parquet" and sys.stdout.isatty():
@@ -75,7 +88,9 @@ def table(frame: pl.DataFrame, title: str | None = None) -> Any:
 
     result = Table(title=title, title_justify="left", header_style="bold")
     for name, dtype in frame.schema.items():
-        result.add_column(name, justify="right" if dtype.is_numeric() else "left", no_wrap=dtype.is_temporal())
+        result.add_column(
+            name, justify="right" if dtype.is_numeric() else "left", no_wrap=dtype.is_temporal()
+        )
     for row in frame.iter_rows():
         result.add_row(*map(_cell, row))
     return result
@@ -96,4 +111,6 @@ def sparkline(values: list[float | None], width: int = 60) -> str:
     if not numbers:
         return ""
     low, span = min(numbers), (max(numbers) - min(numbers)) or 1.0
-    return "".join(" " if v is None else _BARS[round((v - low) / span * (len(_BARS) - 1))] for v in shown)
+    return "".join(
+        " " if v is None else _BARS[round((v - low) / span * (len(_BARS) - 1))] for v in shown
+    )

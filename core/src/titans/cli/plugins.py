@@ -43,10 +43,25 @@ def plugins(ctx: click.Context, as_json: bool) -> None:
 
     from titans.cli.output import console
 
-    table = Table("Name", "Kind", "Status", "Distribution", "Version", "Entry point", header_style="bold")
+    table = Table(
+        "Name", "Kind", "Status", "Distribution", "Version", "Entry point", header_style="bold"
+    )
     for kind, info in infos:
-        style = "green" if info.status == "loaded" else "red" if info.status in ("broken", "duplicate") else "yellow"
-        table.add_row(info.name, kind, f"[{style}]{info.status}[/]", info.distribution, info.version, info.value)
+        style = (
+            "green"
+            if info.status == "loaded"
+            else "red"
+            if info.status in ("broken", "duplicate")
+            else "yellow"
+        )
+        table.add_row(
+            info.name,
+            kind,
+            f"[{style}]{info.status}[/]",
+            info.distribution,
+            info.version,
+            info.value,
+        )
     out = console()
     out.print(table)
     for _, info in infos:
@@ -59,7 +74,8 @@ def plugins(ctx: click.Context, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 @click.option("--quick", is_flag=True, help="Leave the conformance kit out.")
 def doctor(name: str | None, as_json: bool, quick: bool) -> None:
-    """Examine a plugin, or all: what it is, what loading it costs, whether it conforms, and what to do better.
+    """Examine a plugin, or all: what it is, what loading it costs, whether it conforms, and what to
+    do better.
 
     Exit code 1 if anything is wrong with one of them.
     """
@@ -88,23 +104,35 @@ def _report(found: Diagnosis) -> Iterator[str]:
     info, loaded = found.info, found.loaded
     color = "green" if found.healthy else "red"
     yield f"{click.style(info.name, bold=True)}: {found.kind}, {click.style(info.status, fg=color)}"
-    yield line("distribution", f"{info.distribution} {info.version}" + f", in {found.location}" * bool(found.location))
+    yield line(
+        "distribution",
+        f"{info.distribution} {info.version}" + f", in {found.location}" * bool(found.location),
+    )
     yield line("entry point", f"{info.name} = {info.value}")
     yield line(
-        "needs", f"{found.needs or 'no titans-core'}; installed: titans-core {found.core}, Python {found.python}"
+        "needs",
+        f"{found.needs or 'no titans-core'}; installed: titans-core {found.core}, Python "
+        f"{found.python}",
     )
     if "api" in loaded:
         yield line("plugin API", f"{loaded['api']}; this core has {API_VERSION}")
         yield line(
             "loading",
-            f"import {loaded['import_ms']:.1f} ms, hooks {loaded['hooks_ms']:.1f} ms; {loaded['modules']} module(s), "
+            f"import {loaded['import_ms']:.1f} ms, hooks {loaded['hooks_ms']:.1f} ms; "
+            f"{loaded['modules']} module(s), "
             f"third-party packages: {', '.join(loaded['packages']) or 'none'}",
         )
     if declares := loaded.get("declares"):
         yield line("key", ", ".join(declares["key"]))
-        yield line("columns", ", ".join(f"{name} {dtype}" for name, dtype in declares["columns"].items()))
-        yield line("schema", f"version {declares['schema_version']}, score {declares['score'] or 'none'}")
-        yield line("paths", f"{', '.join(declares['prefixes'])}; slots of {declares['slot_minutes']} min")
+        yield line(
+            "columns", ", ".join(f"{name} {dtype}" for name, dtype in declares["columns"].items())
+        )
+        yield line(
+            "schema", f"version {declares['schema_version']}, score {declares['score'] or 'none'}"
+        )
+        yield line(
+            "paths", f"{', '.join(declares['prefixes'])}; slots of {declares['slot_minutes']} min"
+        )
     for number, (hook, how) in enumerate(loaded.get("hooks", {}).items()):
         without = f" (without {', '.join(how['left_out'])})" if how["left_out"] else ""
         own = how["how"] in ("implemented", "wrapper")
@@ -115,7 +143,9 @@ def _report(found: Diagnosis) -> Iterator[str]:
         "passed": f", {ran.passed} checks",
         "failed": f", {len(ran.failed)} of {ran.passed + len(ran.failed)} checks",
     }
-    yield line("conformance", ran.status + count.get(ran.status, "") + f": {ran.reason}" * bool(ran.reason))
+    yield line(
+        "conformance", ran.status + count.get(ran.status, "") + f": {ran.reason}" * bool(ran.reason)
+    )
     for check, says in ran.failed.items():
         yield line("", f"{check}: {says}")
     for number, advice in enumerate(found.advice):

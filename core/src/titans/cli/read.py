@@ -1,4 +1,6 @@
-"""Commands that ask: state, latest, history, changes, diff, grid, intervals, coverage, files, sql, status."""
+"""Commands that ask: state, latest, history, changes, diff, grid, intervals, coverage, files, sql,
+status.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ __all__ = ["COMMANDS"]
 @click.option("--at", type=MOMENT, required=True, help="The moment; UTC unless it says otherwise.")
 @on_archive
 @as_output
-def state(at: datetime, provider: str, store: str | None, form: str | None, out: Path | None) -> None:
+def state(
+    at: datetime, provider: str, store: str | None, form: str | None, out: Path | None
+) -> None:
     """Every key alive at a moment, with its values."""
     write(open_archive(provider, store).state(at), form, out)
 
@@ -41,14 +45,26 @@ def _range(command: click.decorators.FC) -> click.decorators.FC:
 
 
 @click.command()
-@click.option("--key", "pairs", multiple=True, required=True, metavar="COLUMN=VALUE", help="Repeat for more columns.")
+@click.option(
+    "--key",
+    "pairs",
+    multiple=True,
+    required=True,
+    metavar="COLUMN=VALUE",
+    help="Repeat for more columns.",
+)
 @_range
 @on_archive
 @as_output
 def history(
-    pairs: tuple[str, ...], start: datetime | None, end: datetime | None, provider: str, store: str | None,
-    form: str | None, out: Path | None,
-) -> None:  # fmt: skip
+    pairs: tuple[str, ...],
+    start: datetime | None,
+    end: datetime | None,
+    provider: str,
+    store: str | None,
+    form: str | None,
+    out: Path | None,
+) -> None:
     """The change points of one key, or of all keys that agree with it."""
     archive = open_archive(provider, store)
     key: dict[str, Any] = {**parse_pairs(pairs)}
@@ -60,7 +76,12 @@ def history(
 @on_archive
 @as_output
 def changes(
-    start: datetime | None, end: datetime | None, provider: str, store: str | None, form: str | None, out: Path | None
+    start: datetime | None,
+    end: datetime | None,
+    provider: str,
+    store: str | None,
+    form: str | None,
+    out: Path | None,
 ) -> None:
     """The change points of all keys in a range of time."""
     write(open_archive(provider, store).changes(start, end), form, out)
@@ -72,9 +93,16 @@ def changes(
 @on_archive
 @as_output
 def diff(
-    first: datetime, second: datetime, provider: str, store: str | None, form: str | None, out: Path | None
+    first: datetime,
+    second: datetime,
+    provider: str,
+    store: str | None,
+    form: str | None,
+    out: Path | None,
 ) -> None:
-    """What is different between two moments: keys added, removed, changed, with old and new values."""
+    """What is different between two moments: keys added, removed, changed, with old and new
+    values.
+    """
     found = open_archive(provider, store).diff(first, second)
     if form is None and out is None:  # a terminal has no room for columns in which nothing differs
         values = [c.removesuffix("_old") for c in found.columns if c.endswith("_old")]
@@ -84,15 +112,25 @@ def diff(
 
 
 @click.command()
-@click.option("--every", default="1h", show_default=True, help="Length of a step, like 10m, 1h, 1d.")
-@click.option("--column", "columns", multiple=True, metavar="NAME", help="Only these value columns.")
+@click.option(
+    "--every", default="1h", show_default=True, help="Length of a step, like 10m, 1h, 1d."
+)
+@click.option(
+    "--column", "columns", multiple=True, metavar="NAME", help="Only these value columns."
+)
 @_range
 @on_archive
 @as_output
 def grid(
-    every: str, columns: tuple[str, ...], start: datetime | None, end: datetime | None, provider: str,
-    store: str | None, form: str | None, out: Path | None,
-) -> None:  # fmt: skip
+    every: str,
+    columns: tuple[str, ...],
+    start: datetime | None,
+    end: datetime | None,
+    provider: str,
+    store: str | None,
+    form: str | None,
+    out: Path | None,
+) -> None:
     """A regular series per key, each value as it holds at that time."""
     write(open_archive(provider, store).grid(start, end, every, columns or None), form, out)
 
@@ -102,7 +140,12 @@ def grid(
 @on_archive
 @as_output
 def intervals(
-    start: datetime | None, end: datetime | None, provider: str, store: str | None, form: str | None, out: Path | None
+    start: datetime | None,
+    end: datetime | None,
+    provider: str,
+    store: str | None,
+    form: str | None,
+    out: Path | None,
 ) -> None:
     """The periods in which values held, with valid_from and valid_to."""
     write(open_archive(provider, store).intervals(start, end), form, out)
@@ -113,7 +156,12 @@ def intervals(
 @on_archive
 @as_output
 def coverage(
-    start: datetime | None, end: datetime | None, provider: str, store: str | None, form: str | None, out: Path | None
+    start: datetime | None,
+    end: datetime | None,
+    provider: str,
+    store: str | None,
+    form: str | None,
+    out: Path | None,
 ) -> None:
     """Slot by slot, whether somebody looked."""
     write(open_archive(provider, store).coverage(start, end), form, out)
@@ -124,13 +172,20 @@ def coverage(
 @on_archive
 @as_output
 def files(
-    start: datetime | None, end: datetime | None, provider: str, store: str | None, form: str | None, out: Path | None
+    start: datetime | None,
+    end: datetime | None,
+    provider: str,
+    store: str | None,
+    form: str | None,
+    out: Path | None,
 ) -> None:
     """The objects that hold the change points of a range, for other engines."""
     import polars as pl
 
     found = open_archive(provider, store).files(start, end)
-    times = pl.col("full_snapshots").list.eval(pl.element().dt.to_string("iso:strict")).list.join(" ")
+    times = (
+        pl.col("full_snapshots").list.eval(pl.element().dt.to_string("iso:strict")).list.join(" ")
+    )
     write(found.with_columns(times), form, out)
 
 
@@ -174,8 +229,19 @@ def status(provider: str, store: str | None, form: str | None, out: Path | None)
         }
         for m in open_archive(provider, store).status()
     ]
-    numbers = ("Change points", "KB", "Slots", "Snapshots", "Gaps", "Keyframes", "Waiting", "Pending")
-    schema = dict.fromkeys(("Month", "State", "Files"), pl.String) | dict.fromkeys(numbers, pl.Int64)
+    numbers = (
+        "Change points",
+        "KB",
+        "Slots",
+        "Snapshots",
+        "Gaps",
+        "Keyframes",
+        "Waiting",
+        "Pending",
+    )
+    schema = dict.fromkeys(("Month", "State", "Files"), pl.String) | dict.fromkeys(
+        numbers, pl.Int64
+    )
     write(pl.DataFrame(rows, schema=schema), form, out)
 
 

@@ -29,7 +29,8 @@ __all__ = ["COMMANDS", "snapshots"]
 
 
 def snapshots(table: pl.LazyFrame) -> tuple[int, Iterator[tuple[datetime, pl.DataFrame]]]:
-    """How many snapshots a table has, and each with its `Time`, in order. Only one is held in memory at a time.
+    """How many snapshots a table has, and each with its `Time`, in order. Only one is held in
+    memory at a time.
 
     Raises:
         SchemaError: no column `Time`, or one that is null or not of dates and times.
@@ -51,7 +52,9 @@ def snapshots(table: pl.LazyFrame) -> tuple[int, Iterator[tuple[datetime, pl.Dat
         raise SchemaError(f"column {TIME!r} is null in {times.null_count()} row(s)")
     if not times.is_sorted():
         distinct = times.unique().sort()
-        return len(distinct), ((t, table.filter(pl.col(TIME) == t).drop(TIME).collect()) for t in distinct)
+        return len(distinct), (
+            (t, table.filter(pl.col(TIME) == t).drop(TIME).collect()) for t in distinct
+        )
     runs = times.rle().struct.unnest()
 
     def slices() -> Iterator[tuple[datetime, pl.DataFrame]]:
@@ -72,7 +75,9 @@ class _Tally:
     change_points: int = 0
     notes: list[str] = field(factory=list)
 
-    def ingest(self, archive: Archive, at: datetime, snapshot: pl.DataFrame, max_ceased: float) -> None:
+    def ingest(
+        self, archive: Archive, at: datetime, snapshot: pl.DataFrame, max_ceased: float
+    ) -> None:
         self.rows += snapshot.height
         try:
             result = archive.ingest(snapshot, at, max_ceased=max_ceased)
@@ -90,16 +95,25 @@ class _Tally:
 @click.argument("file", type=TABLE)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many snapshots.")
 @click.option(
-    "--max-ceased", type=click.FloatRange(0, 1),
+    "--max-ceased",
+    type=click.FloatRange(0, 1),
     help="Refuse a snapshot that lacks more than this share of the living keys. Default: 0.5.",
-)  # fmt: skip
+)
 @on_archive
-def replay(file: Path, limit: int | None, max_ceased: float | None, provider: str, store: str | None) -> None:
+def replay(
+    file: Path, limit: int | None, max_ceased: float | None, provider: str, store: str | None
+) -> None:
     """Ingest every snapshot in FILE, a table of full snapshots with a column Time.
 
     Stopped anywhere, it goes on when it is run again: what is in the archive already is recognised.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     from titans.archive import MAX_CEASED
 
@@ -107,8 +121,15 @@ def replay(file: Path, limit: int | None, max_ceased: float | None, provider: st
     archive, tally, started = open_archive(provider, store), _Tally(), time.monotonic()
     count, found = snapshots(scan_table(file))
     count = count if limit is None else min(count, limit)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console(), disable=not sys.stderr.isatty() and not sys.stdout.isatty()) as bar:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=console(), disable=not sys.stderr.isatty() and not sys.stdout.isatty()
+    ) as bar:
         task = bar.add_task(file.name, total=count)
         for _, (at, snapshot) in zip(range(count), found, strict=False):
             tally.ingest(archive, at, snapshot, share)
@@ -116,10 +137,16 @@ def replay(file: Path, limit: int | None, max_ceased: float | None, provider: st
     for note in tally.notes:
         click.echo(f"  {note}")
     statuses = tally.statuses
-    parts = [f"{statuses[s]} {s}" for s in ("ingested", "unchanged", "already", "skipped", "refused") if statuses[s]]
+    parts = [
+        f"{statuses[s]} {s}"
+        for s in ("ingested", "unchanged", "already", "skipped", "refused")
+        if statuses[s]
+    ]
     click.echo(f"{count} snapshots, {tally.rows:,} rows: {', '.join(parts) or 'nothing'}")
     if statuses["ingested"] or statuses["unchanged"]:
-        click.echo(f"{tally.change_points:,} change points stored in {time.monotonic() - started:.1f} s")
+        click.echo(
+            f"{tally.change_points:,} change points stored in {time.monotonic() - started:.1f} s"
+        )
     else:
         click.echo("nothing new: the archive is as it was")
 

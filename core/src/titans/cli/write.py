@@ -24,8 +24,11 @@ def scan_table(path: Path) -> pl.LazyFrame:
     import polars as pl
 
     readers: dict[str, Callable[[Path], pl.LazyFrame]] = {
-        ".parquet": pl.scan_parquet, ".csv": pl.scan_csv, ".jsonl": pl.scan_ndjson, ".ndjson": pl.scan_ndjson,
-    }  # fmt: skip
+        ".parquet": pl.scan_parquet,
+        ".csv": pl.scan_csv,
+        ".jsonl": pl.scan_ndjson,
+        ".ndjson": pl.scan_ndjson,
+    }
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise click.UsageError(f"{path} is none of {', '.join(readers)}")
@@ -36,9 +39,18 @@ def scan_table(path: Path) -> pl.LazyFrame:
 @click.argument("file", type=TABLE)
 @click.option("--at", type=MOMENT, required=True, help="When the rows were collected.")
 @click.option("--removed", type=TABLE, help="A second file: the keys that are gone.")
-@click.option("--on-conflict", type=click.Choice(("keep", "error")), default="keep", show_default=True)
+@click.option(
+    "--on-conflict", type=click.Choice(("keep", "error")), default="keep", show_default=True
+)
 @on_archive
-def upload(file: Path, at: datetime, removed: Path | None, on_conflict: str, provider: str, store: str | None) -> None:
+def upload(
+    file: Path,
+    at: datetime,
+    removed: Path | None,
+    on_conflict: str,
+    provider: str,
+    store: str | None,
+) -> None:
     """Store the change points in FILE as the hot file of their slot."""
     from titans.changes.prepare import prepare
 
@@ -50,12 +62,20 @@ def upload(file: Path, at: datetime, removed: Path | None, on_conflict: str, pro
 
 
 @click.command()
-@click.option("--budget-seconds", type=float, help="Start no further merge after that; the next run goes on.")
-@click.option("--memory-limit", type=int, default=192, show_default=True, help="MiB for the rows of a merge.")
+@click.option(
+    "--budget-seconds", type=float, help="Start no further merge after that; the next run goes on."
+)
+@click.option(
+    "--memory-limit", type=int, default=192, show_default=True, help="MiB for the rows of a merge."
+)
 @on_archive
-def compact(budget_seconds: float | None, memory_limit: int, provider: str, store: str | None) -> None:
+def compact(
+    budget_seconds: float | None, memory_limit: int, provider: str, store: str | None
+) -> None:
     """Adopt what was uploaded, merge what is due, remove what was replaced."""
-    done = open_archive(provider, store).compact(budget_seconds=budget_seconds, memory_limit=memory_limit << 20)
+    done = open_archive(provider, store).compact(
+        budget_seconds=budget_seconds, memory_limit=memory_limit << 20
+    )
     click.echo(
         f"{done.adopted} slot(s) adopted, {done.merged} merge(s), {done.keyframes} keyframe(s), "
         f"{done.removed} object(s) removed, {done.seconds:.1f} s"
@@ -69,22 +89,35 @@ def compact(budget_seconds: float | None, memory_limit: int, provider: str, stor
 def seal(month: str, provider: str, store: str | None) -> None:
     """Bring a month that is over (like 2026-01) to its final form."""
     done = open_archive(provider, store).seal(month)
-    click.echo(f"{month} is sealed: {done.merged} merge(s), {done.keyframes} keyframe(s), {done.seconds:.1f} s")
+    click.echo(
+        f"{month} is sealed: {done.merged} merge(s), {done.keyframes} keyframe(s), "
+        f"{done.seconds:.1f} s"
+    )
 
 
 @click.command()
-@click.option("--grace", default="1h", show_default=True, help="How long readers may go on using what was replaced.")
+@click.option(
+    "--grace",
+    default="1h",
+    show_default=True,
+    help="How long readers may go on using what was replaced.",
+)
 @click.option("--dry-run", is_flag=True, help="Change nothing, say what would be done.")
 @on_archive
 def vacuum(grace: str, dry_run: bool, provider: str, store: str | None) -> None:
-    """Remove what was replaced, and list files that no manifest names, to be removed by a later vacuum."""
+    """Remove what was replaced, and list files that no manifest names, to be removed by a later
+    vacuum.
+    """
     done = open_archive(provider, store).vacuum(grace, dry_run=dry_run)
     would = "would be " if dry_run else ""
     for key in done.removed:
         click.echo(f"{would}removed  {key}")
     for key in done.listed:
         click.echo(f"{would}listed   {key}")
-    click.echo(f"{len(done.removed)} {would}removed, {len(done.listed)} {would}listed, {done.waiting} waiting")
+    click.echo(
+        f"{len(done.removed)} {would}removed, {len(done.listed)} {would}listed, {done.waiting} "
+        "waiting"
+    )
 
 
 @click.command()
@@ -101,9 +134,14 @@ def verify(deep: bool, provider: str, store: str | None) -> None:
         for failure in check.failures:
             click.echo(f"          {failure}")
     for month, gaps in found.gaps.items():
-        click.echo(f"note    {month}: {len(gaps)} slot(s) without an observation between the first and the last")
+        click.echo(
+            f"note    {month}: {len(gaps)} slot(s) without an observation between the first and "
+            "the last"
+        )
     if found.orphans:
-        click.echo(f"note    {found.orphans} object(s) that no manifest names; titans vacuum removes them")
+        click.echo(
+            f"note    {found.orphans} object(s) that no manifest names; titans vacuum removes them"
+        )
     if not found.passed:
         raise click.exceptions.Exit(1)
 
@@ -118,7 +156,8 @@ def repair(yes: bool, provider: str, store: str | None) -> None:
     for plan in plans:
         click.echo(f"{plan.month}: {plan.reason}")
         click.echo(
-            f"  {len(plan.manifest.files)} file(s) with {len(plan.manifest.adopted)} slot(s) become the manifest"
+            f"  {len(plan.manifest.files)} file(s) with {len(plan.manifest.adopted)} slot(s) "
+            "become the manifest"
         )
         click.echo(f"  {len(plan.readopt)} hot file(s) are adopted by the next compaction")
         for key in plan.unused:

@@ -1,4 +1,6 @@
-"""Answers about the past. A reader fixes what it reads when it is made: manifests plus hot files nobody has adopted yet."""
+"""Answers about the past. A reader fixes what it reads when it is made: manifests plus hot files
+nobody has adopted yet.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,8 @@ State = Callable[[], pl.DataFrame]
 
 
 def retrying(attempt: Callable[[], T]) -> T:
-    """`attempt`, made again where it met a file that was merged and removed after it had read the manifest.
+    """`attempt`, made again where it met a file that was merged and removed after it had read the
+    manifest.
 
     Raises:
         SnapshotExpiredError: again and again.
@@ -55,13 +58,17 @@ def retrying(attempt: Callable[[], T]) -> T:
 def expired(error: NotFound) -> SnapshotExpiredError:
     """What to say of a file that was removed while it was being read."""
     return SnapshotExpiredError(
-        f"files were removed while they were being read ({error}); reads take longer than the grace period: vacuum with a "
-        "longer one, such as grace='6h', or read a copy. If `titans verify` says that the file is missing, it is lost: restore it"
+        f"files were removed while they were being read ({error}); reads take longer than the "
+        "grace period: vacuum with a "
+        "longer one, such as grace='6h', or read a copy. If `titans verify` says that the file is "
+        "missing, it is lost: restore it"
     )
 
 
 def bounds(start: datetime | None, end: datetime | None) -> tuple[datetime | None, datetime | None]:
-    """A range in UTC. Raises `InputError` where it is upside down, `TimestampError` for naive times."""
+    """A range in UTC. Raises `InputError` where it is upside down, `TimestampError` for naive
+    times.
+    """
     since = None if start is None else to_utc(start, "start")
     until = None if end is None else to_utc(end, "end")
     if since is not None and until is not None and since > until:
@@ -71,7 +78,9 @@ def bounds(start: datetime | None, end: datetime | None) -> tuple[datetime | Non
 
 @define
 class Reader:
-    """One consistent look at an archive. The hot files are listed first; each month's manifest is read when it is needed."""
+    """One consistent look at an archive. The hot files are listed first; each month's manifest is
+    read when it is needed.
+    """
 
     store: ObjectStore
     paths: Paths
@@ -81,11 +90,13 @@ class Reader:
     _views: dict[Month, MonthView] = field(factory=dict, init=False)
     _months: tuple[Month, ...] | None = field(default=None, init=False)
 
-    # --- what there is ------------------------------------------------------------------------------------------------
+    # --- what there is ----------------------------------------------------------------------------
 
     @property
     def hot(self) -> dict[Month, dict[int, str]]:
-        """Hot files by month and slot. Listed before any manifest is read: what is gone by then has been adopted."""
+        """Hot files by month and slot. Listed before any manifest is read: what is gone by then has
+        been adopted.
+        """
         if self._hot is None:
             self._hot, _ = list_all_hot(self.store, self.paths)
         return self._hot
@@ -97,12 +108,17 @@ class Reader:
         return self._months
 
     def newest(self) -> Month | None:
-        """The last month that holds anything. The whole archive is listed only where nothing recent is there."""
+        """The last month that holds anything. The whole archive is listed only where nothing recent
+        is there.
+        """
         if self._months is not None:
             return self._months[-1] if self._months else None
         known = max(self.hot, default=None)
         since = known or Month.of(datetime.now(UTC)).previous().previous()
-        later: list[Month] = [*self._warm_months(self.paths.after_warm_month(since)), *([known] if known else ())]
+        later: list[Month] = [
+            *self._warm_months(self.paths.after_warm_month(since)),
+            *([known] if known else ()),
+        ]
         if later:
             return max(later)
         return self.months()[-1] if self.months() else None
@@ -116,7 +132,9 @@ class Reader:
     def manifest(self, month: Month) -> Manifest:
         assert self.hot is not None  # listed before
         if month not in self._manifests:
-            self._manifests[month] = read_head(self.store, self.paths, self.provider, month).manifest
+            self._manifests[month] = read_head(
+                self.store, self.paths, self.provider, month
+            ).manifest
         return self._manifests[month]
 
     def view(self, month: Month) -> MonthView:
@@ -124,10 +142,13 @@ class Reader:
         if month not in self._views:
             hot = self.hot.get(month, {})
             begun_since = self._months is not None and month not in self._months
-            # What follows from a month that began after the months were listed must not be seen without it.
+            # What follows from a month that began after the months were listed must not be seen
+            # without it.
             manifest = Manifest.empty(self.provider, month) if begun_since else self.manifest(month)
             view = MonthView.of(manifest, self.store, self.paths, self.provider)
-            for _, (info, data) in unadopted(self.store, self.paths, self.provider, month, hot, manifest):
+            for _, (info, data) in unadopted(
+                self.store, self.paths, self.provider, month, hot, manifest
+            ):
                 view, _ = view.adopt(info, data)
             if any(k.dependent for k in view.keyframes) and self._waiting_before(month):
                 view = view.standing_alone()
@@ -138,20 +159,33 @@ class Reader:
         """Whether an earlier month has files that nobody has adopted yet."""
         return any(self.manifest(m).adopted.missing(self.hot[m]) for m in self.hot if m < month)
 
-    # --- states -------------------------------------------------------------------------------------------------------
+    # --- states -----------------------------------------------------------------------------------
 
-    def state(self, at: datetime, where: pl.Expr | None = None, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        """The living keys at `at`, change points at `at` included: key, `Time`, values; sorted by key."""
-        return self._chosen(self.state_before(to_utc(at, "at") + TICK, self._pushed(where)), where, columns)
+    def state(
+        self, at: datetime, where: pl.Expr | None = None, columns: Sequence[str] | None = None
+    ) -> pl.DataFrame:
+        """The living keys at `at`, change points at `at` included: key, `Time`, values; sorted by
+        key.
+        """
+        return self._chosen(
+            self.state_before(to_utc(at, "at") + TICK, self._pushed(where)), where, columns
+        )
 
-    def latest(self, where: pl.Expr | None = None, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    def latest(
+        self, where: pl.Expr | None = None, columns: Sequence[str] | None = None
+    ) -> pl.DataFrame:
         """The living keys after the last change point there is."""
         newest = self.newest()
-        state = self.empty_state() if newest is None else self.state_before(newest.end, self._pushed(where))
+        state = (
+            self.empty_state()
+            if newest is None
+            else self.state_before(newest.end, self._pushed(where))
+        )
         return self._chosen(state, where, columns)
 
     def state_before(self, end: datetime, where: pl.Expr | None = None) -> pl.DataFrame:
-        """The state after all change points before `end`. Goes back month by month as far as it must.
+        """The state after all change points before `end`. Goes back month by month as far as it
+        must.
 
         `where` is over key columns.
         """
@@ -174,12 +208,16 @@ class Reader:
         return pl.DataFrame(schema=dtypes)
 
     def _pushed(self, where: pl.Expr | None) -> pl.Expr | None:
-        """`where`, if it may be applied to change points before the last one of each key is known."""
+        """`where`, if it may be applied to change points before the last one of each key is
+        known.
+        """
         if where is None or not set(where.meta.root_names()) <= set(self.provider.key):
             return None
         return where
 
-    def _chosen(self, state: pl.DataFrame, where: pl.Expr | None, columns: Sequence[str] | None) -> pl.DataFrame:
+    def _chosen(
+        self, state: pl.DataFrame, where: pl.Expr | None, columns: Sequence[str] | None
+    ) -> pl.DataFrame:
         if where is not None and self._pushed(where) is None:
             state = state.filter(where)
         return state if columns is None else state.select(self.known(columns, state.columns))
@@ -189,10 +227,12 @@ class Reader:
         if isinstance(columns, str):
             raise InputError(f"columns is a list of names, got the text {columns!r}")
         if unknown := [c for c in columns if c not in there]:
-            raise InputError(f"no column {', '.join(map(repr, unknown))}; there are {', '.join(there)}")
+            raise InputError(
+                f"no column {', '.join(map(repr, unknown))}; there are {', '.join(there)}"
+            )
         return list(columns)
 
-    # --- change points ------------------------------------------------------------------------------------------------
+    # --- change points ----------------------------------------------------------------------------
 
     def changes(
         self,
@@ -203,8 +243,9 @@ class Reader:
     ) -> pl.DataFrame:
         """Change points with `start <= Time < end`: canonical columns, sorted by key and `Time`.
 
-        Where a full snapshot restates what was there before, its rows do not count; for a key it no longer has, the tombstone
-        that follows from it does. `where` is over key columns, and says no less than `key`.
+        Where a full snapshot restates what was there before, its rows do not count; for a key it no
+        longer has, the tombstone that follows from it does. `where` is over key columns, and says
+        no less than `key`.
         """
         found: list[pl.DataFrame] = []
         before: State | None = None
@@ -215,7 +256,9 @@ class Reader:
             return pl.DataFrame(schema=dict(self.provider.schema_dtypes))
         return found[0] if len(found) == 1 else pl.concat(found).sort([*self.provider.key, TIME])
 
-    def spans(self, start: datetime | None, end: datetime | None) -> list[tuple[Month, datetime, datetime]]:
+    def spans(
+        self, start: datetime | None, end: datetime | None
+    ) -> list[tuple[Month, datetime, datetime]]:
         """The parts of the range that lie in each month, ascending."""
         months: Sequence[Month]
         if start is not None and end is not None and end - start < timedelta(days=62):
@@ -226,25 +269,37 @@ class Reader:
         else:
             months = self.months()
         spans = [
-            (m, m.start if start is None else max(start, m.start), m.end if end is None else min(end, m.end))
+            (
+                m,
+                m.start if start is None else max(start, m.start),
+                m.end if end is None else min(end, m.end),
+            )
             for m in months
         ]
         return [span for span in spans if span[1] < span[2]]
 
-    def history(self, start: datetime | None, end: datetime | None, key: Mapping[str, Any]) -> pl.DataFrame:
+    def history(
+        self, start: datetime | None, end: datetime | None, key: Mapping[str, Any]
+    ) -> pl.DataFrame:
         """`changes` of the keys that agree with `key` (some or all key columns)."""
         self.known_key(key)
         values = {column: str(value) for column, value in key.items()}
         where = pl.all_horizontal(pl.col(c) == v for c, v in values.items()) if values else None
         return self.changes(start, end, where, values)
 
-    def histories(self, start: datetime | None, end: datetime | None, keys: pl.DataFrame) -> pl.DataFrame:
+    def histories(
+        self, start: datetime | None, end: datetime | None, keys: pl.DataFrame
+    ) -> pl.DataFrame:
         """`changes` of the keys that agree with a row of `keys`."""
         self.known_key(keys.columns)
         if not keys.columns:
-            raise InputError(f"the frame of keys has no columns; the key is {', '.join(self.provider.key)}")
+            raise InputError(
+                f"the frame of keys has no columns; the key is {', '.join(self.provider.key)}"
+            )
         wanted = keys.select(pl.all().cast(pl.String)).unique()
-        where = pl.all_horizontal(pl.col(c).is_in(wanted[c].unique().implode()) for c in wanted.columns)
+        where = pl.all_horizontal(
+            pl.col(c).is_in(wanted[c].unique().implode()) for c in wanted.columns
+        )
         found = self.changes(start, end, where)
         return found.join(wanted, on=wanted.columns, how="semi", maintain_order="left")
 
@@ -269,7 +324,9 @@ class Reader:
         key: Mapping[str, str] | None = None,
         before: State | None = None,
     ) -> tuple[pl.DataFrame, State]:
-        """`changes` of one month, and how to get the state at `end`. `before` gives that at `start`; it is asked only if needed."""
+        """`changes` of one month, and how to get the state at `end`. `before` gives that at
+        `start`; it is asked only if needed.
+        """
         view, provider = self.view(month), self.provider
         before = before or (lambda: self.state_before(start, where))
         rows = view.rows(start, end, where, key)
@@ -288,7 +345,9 @@ class Reader:
             segment = segment.filter(~restated)
             found += [delta(state, living, full, provider).rows, segment]
             state = living
-        return pl.concat(found).sort([*provider.key, TIME]), partial(_overlaid, lambda: state, segment, provider)
+        return pl.concat(found).sort([*provider.key, TIME]), partial(
+            _overlaid, lambda: state, segment, provider
+        )
 
 
 def _overlaid(before: State, rows: pl.DataFrame, provider: Provider) -> pl.DataFrame:

@@ -1,7 +1,8 @@
-"""Change points as a LazyFrame: predicates and columns reach the files, which are chosen when the frame is collected.
+"""Change points as a LazyFrame: predicates and columns reach the files, which are chosen when the
+frame is collected.
 
-Files that are alone in their time are scanned as they are. Where files overlap in time (late slots), or a full snapshot restates
-what was there before, the reader answers.
+Files that are alone in their time are scanned as they are. Where files overlap in time (late
+slots), or a full snapshot restates what was there before, the reader answers.
 """
 
 from __future__ import annotations
@@ -45,13 +46,16 @@ def scan(
 ) -> pl.LazyFrame:
     """The rows that `Reader.changes` gives, in no order that may be relied upon.
 
-    `look` is called when the frame is collected, and again where a file is gone before any row was given out. `failed` is told
-    of an error, for whom it would reach as text only.
+    `look` is called when the frame is collected, and again where a file is gone before any row was
+    given out. `failed` is told of an error, for whom it would reach as text only.
     """
     since, until = bounds(start, end)
 
     def source(
-        columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _batch_size: int | None
+        columns: list[str] | None,
+        predicate: pl.Expr | None,
+        n_rows: int | None,
+        _batch_size: int | None,
     ) -> Iterator[pl.DataFrame]:
         def narrow(rows: pl.LazyFrame) -> pl.LazyFrame:
             rows = rows if predicate is None else rows.filter(predicate)
@@ -108,7 +112,11 @@ class _Plan:
             alone, unclear = _divided(view, first, last)
             restated = [time for time in view.full.values() if first <= time < last]
             for part in alone:
-                again = [pl.col(TIME) != instant(time) for time in restated if part.overlaps(time, time + TICK)]
+                again = [
+                    pl.col(TIME) != instant(time)
+                    for time in restated
+                    if part.overlaps(time, time + TICK)
+                ]
                 where = condition(part, first, last, *again)
                 path = _path(reader, part)
                 if path is None:
@@ -119,11 +127,15 @@ class _Plan:
                     whole[path] = part.data
                 else:
                     rows = scan_source(part.data, path, reader.provider)
-                    plan.scans.append((rows if where is None else rows.filter(where), [(part.data, where)]))
+                    plan.scans.append(
+                        (rows if where is None else rows.filter(where), [(part.data, where)])
+                    )
             others = [(time, time + TICK) for time in restated if not _in(time, unclear)]
             plan.asked.extend((view, span) for span in unclear + others)
         if whole:  # one scan of all these is faster than one of each
-            plan.scans.append((scan_files(list(whole), reader.provider), [(s, None) for s in whole.values()]))
+            plan.scans.append(
+                (scan_files(list(whole), reader.provider), [(s, None) for s in whole.values()])
+            )
         return plan
 
     def batches(self, narrow: Narrow) -> Iterator[pl.DataFrame]:
@@ -136,7 +148,9 @@ class _Plan:
             yield narrow(self.reader.changes_of(view.month, low, high).lazy()).collect()
         yield narrow(pl.LazyFrame(schema=dict(self.reader.provider.schema_dtypes))).collect()
 
-    def _scanned(self, rows: pl.LazyFrame, files: list[_Rows], narrow: Narrow) -> Iterator[pl.DataFrame]:
+    def _scanned(
+        self, rows: pl.LazyFrame, files: list[_Rows], narrow: Narrow
+    ) -> Iterator[pl.DataFrame]:
         begun = False
         try:
             for batch in rows.collect_batches(maintain_order=False):
@@ -187,4 +201,8 @@ def _in(time: datetime, ranges: list[Range]) -> bool:
 def _path(reader: Reader, part: Part) -> Path | None:
     """Where a merged file lies on this machine."""
     source = part.data
-    return reader.store.local_path(source.key) if isinstance(source, Source) and source.slot is None else None
+    return (
+        reader.store.local_path(source.key)
+        if isinstance(source, Source) and source.slot is None
+        else None
+    )

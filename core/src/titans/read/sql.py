@@ -1,4 +1,6 @@
-"""SQL over an archive, through DuckDB in memory. The query sees tables that are made for it, and nothing else."""
+"""SQL over an archive, through DuckDB in memory. The query sees tables that are made for it, and
+nothing else.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ _MACRO = """CREATE MACRO state("at") AS TABLE SELECT * FROM query_table('state a
 
 @frozen
 class _Table:
-    """Gives rows to DuckDB by the Arrow PyCapsule interface alone, batch by batch; for polars' own types it would want pyarrow.
+    """Gives rows to DuckDB by the Arrow PyCapsule interface alone, batch by batch; for polars' own
+    types it would want pyarrow.
 
     DuckDB asks for the stream to see its columns, and again each time the query reads the table.
     """
@@ -37,13 +40,15 @@ class _Table:
     rows: pl.LazyFrame
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        # DuckDB needs an extension for time zones, which cannot be loaded here; all times of an archive are UTC.
+        # DuckDB needs an extension for time zones, which cannot be loaded here; all times of an
+        # archive are UTC.
         naive = self.rows.with_columns(pl.col(pl.Datetime("us", "UTC")).dt.replace_time_zone(None))
         return naive.collect_batches(lazy=True).__arrow_c_stream__(requested_schema)
 
 
 def ask(reader: Reader, query: str) -> pl.DataFrame:
-    """The answer to one SELECT. Times are UTC, without a timezone. All tables are of the same moment.
+    """The answer to one SELECT. Times are UTC, without a timezone. All tables are of the same
+    moment.
 
     Raises:
         InputError: it is no SELECT, or DuckDB does not accept it.
@@ -52,7 +57,9 @@ def ask(reader: Reader, query: str) -> pl.DataFrame:
     failures: list[TitansError] = []
     tables: dict[str, Callable[[], pl.LazyFrame]] = {
         "changes": lambda: scan(lambda: reader, reader.provider, None, None, failures.append),
-        "intervals": lambda: to_intervals(reader.empty_state(), reader.changes(None, None), reader.provider).lazy(),
+        "intervals": lambda: to_intervals(
+            reader.empty_state(), reader.changes(None, None), reader.provider
+        ).lazy(),
         "latest": lambda: reader.latest().lazy(),
     }
     try:
@@ -68,12 +75,15 @@ def ask(reader: Reader, query: str) -> pl.DataFrame:
         connection.execute(_MACRO)
         connection.execute("SET lock_configuration = true")
         try:
-            # DuckDB 2.0 may crash where a table fails while polars takes the answer from it: first the whole answer.
+            # DuckDB 2.0 may crash where a table fails while polars takes the answer from it: first
+            # the whole answer.
             return pl.DataFrame(connection.sql(query).materialize())
         except duckdb.Error as error:
             if failures:
                 raise _first(failures) from error
-            raise InputError(f"DuckDB: {error}; there are {', '.join(tables)} and state(at := '…')") from error
+            raise InputError(
+                f"DuckDB: {error}; there are {', '.join(tables)} and state(at := '…')"
+            ) from error
 
 
 def _first(failures: Sequence[TitansError]) -> TitansError:

@@ -1,4 +1,6 @@
-"""What an archive consists of, as frames: which slots were looked at, and which objects hold a range of time."""
+"""What an archive consists of, as frames: which slots were looked at, and which objects hold a
+range of time.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,12 @@ _UTC = pl.Datetime("us", "UTC")
 
 
 def coverage(reader: Reader, start: datetime | None, end: datetime | None) -> pl.DataFrame:
-    """Slot by slot, whether somebody looked: `slot` (its start), `status` (`observed`, `changes`, `missing`).
+    """Slot by slot, whether somebody looked: `slot` (its start), `status` (`observed`, `changes`,
+    `missing`).
 
-    Without bounds, from the first slot that holds anything to the last. `observed`: a full snapshot was ingested, changes or
-    not. `changes`: only changed rows were uploaded, which says nothing of the keys that are not among them.
+    Without bounds, from the first slot that holds anything to the last. `observed`: a full snapshot
+    was ingested, changes or not. `changes`: only changed rows were uploaded, which says nothing of
+    the keys that are not among them.
     """
     since, until = bounds(start, end)
     spans = reader.spans(since, until)
@@ -46,8 +50,9 @@ def coverage(reader: Reader, start: datetime | None, end: datetime | None) -> pl
 def files(reader: Reader, start: datetime | None, end: datetime | None) -> pl.DataFrame:
     """The objects that hold the change points of a range, for other engines: one row each, by time.
 
-    `url`, `kind` (`merged`, `hot`, `correction`), `rows`, `bytes`, `min_time`, `max_time`, and `filter`: the SQL condition that
-    its rows still have to satisfy, empty where all of them belong to the range.
+    `url`, `kind` (`merged`, `hot`, `correction`), `rows`, `bytes`, `min_time`, `max_time`, and
+    `filter`: the SQL condition that its rows still have to satisfy, empty where all of them belong
+    to the range.
     """
     since, until = bounds(start, end)
     found: list[dict[str, Any]] = []
@@ -59,8 +64,17 @@ def files(reader: Reader, start: datetime | None, end: datetime | None) -> pl.Da
                 continue  # corrections that the next compaction will write
             conditions = []
             if not part.within(first, last):
-                conditions = [f"Time >= TIMESTAMPTZ '{iso(first)}'", f"Time < TIMESTAMPTZ '{iso(last)}'"]
-            kind = "correction" if part.is_correction else "hot" if part.data.slot is not None else "merged"
+                conditions = [
+                    f"Time >= TIMESTAMPTZ '{iso(first)}'",
+                    f"Time < TIMESTAMPTZ '{iso(last)}'",
+                ]
+            kind = (
+                "correction"
+                if part.is_correction
+                else "hot"
+                if part.data.slot is not None
+                else "merged"
+            )
             path = reader.store.local_path(part.data.key)
             found.append(
                 {
@@ -75,9 +89,15 @@ def files(reader: Reader, start: datetime | None, end: datetime | None) -> pl.Da
                 }
             )
     schema: dict[str, Any] = {
-        "url": pl.String, "kind": pl.String, "rows": pl.Int64, "bytes": pl.Int64, "min_time": _UTC, "max_time": _UTC,
-        "filter": pl.String, "full_snapshots": pl.List(_UTC),
-    }  # fmt: skip
+        "url": pl.String,
+        "kind": pl.String,
+        "rows": pl.Int64,
+        "bytes": pl.Int64,
+        "min_time": _UTC,
+        "max_time": _UTC,
+        "filter": pl.String,
+        "full_snapshots": pl.List(_UTC),
+    }
     return pl.DataFrame(found, schema=schema).sort("min_time", "url")
 
 

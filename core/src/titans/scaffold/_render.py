@@ -23,7 +23,10 @@ __all__ = ["LICENSES", "Answers", "render", "write"]
 LICENSES = {"apache-2.0": "Apache-2.0", "mit": "MIT"}
 """Name of a licence as it is asked for → its SPDX identifier."""
 
-TAKEN = {"core": "titans-core is the core itself", "common": "titans_common are the drop-in names of the core"}
+TAKEN = {
+    "core": "titans-core is the core itself",
+    "common": "titans_common are the drop-in names of the core",
+}
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _WIDTH = 100
@@ -42,7 +45,9 @@ FILES = {
 
 
 class _Template(Template):
-    """`%%{name}` is a place to fill; `$` and braces, which workflows and Python are full of, mean nothing."""
+    """`%%{name}` is a place to fill; `$` and braces, which workflows and Python are full of, mean
+    nothing.
+    """
 
     delimiter = "%%"
 
@@ -51,8 +56,8 @@ def _checked(name: str) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         near = re.sub(r"[^a-z0-9]+", "-", str(name).lower()).strip("-").lstrip("0123456789-")
         raise InputError(
-            f"not a name for a provider package: {name!r}; use small letters, digits and single hyphens, a letter first"
-            + (f", such as {near!r}" if _NAME.fullmatch(near) else "")
+            f"not a name for a provider package: {name!r}; use small letters, digits and single "
+            "hyphens, a letter first" + (f", such as {near!r}" if _NAME.fullmatch(near) else "")
         )
     if name in TAKEN:
         raise InputError(f"the name {name!r} is taken: {TAKEN[name]}; choose another")
@@ -87,12 +92,17 @@ class Answers:
 
     def __attrs_post_init__(self) -> None:
         schema = Schema(dict(self.columns), score=self.score, unobserved=dict(self.unobserved))
-        Provider(self.name, schema, tuple(self.key), layout=PathLayout(slot_minutes=self.slot_minutes))
+        Provider(
+            self.name, schema, tuple(self.key), layout=PathLayout(slot_minutes=self.slot_minutes)
+        )
         if self.license not in LICENSES:
-            raise InputError(f"no text for the licence {self.license!r}; there are {', '.join(LICENSES)}")
+            raise InputError(
+                f"no text for the licence {self.license!r}; there are {', '.join(LICENSES)}"
+            )
         if self.repository and not re.fullmatch(r"https?://\S+", self.repository):
             raise InputError(
-                f"a repository is a URL like https://example.org/me/titans-{self.name}: {self.repository!r}"
+                f"a repository is a URL like https://example.org/me/titans-{self.name}: "
+                f"{self.repository!r}"
             )
 
     @property
@@ -116,13 +126,16 @@ def write(files: Mapping[str, str], folder: Path) -> None:
     """The files as a new folder, whole or not at all.
 
     Raises:
-        InputError: the folder is there already, or there is none to put it into. Nothing was written.
+        InputError: the folder is there already, or there is none to put it into. Nothing was
+            written.
     """
     target = Path(folder).absolute()
     if target.exists() or target.is_symlink():
         raise InputError(f"{target} is there already; choose another --directory, or remove it")
     if not target.parent.is_dir():
-        raise InputError(f"there is no folder {target.parent}; make it, or choose another --directory")
+        raise InputError(
+            f"there is no folder {target.parent}; make it, or choose another --directory"
+        )
     half = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         for path, text in files.items():
@@ -143,7 +156,11 @@ def _fields(answers: Answers) -> dict[str, str]:
     title = answers.name.replace("-", " ").title()
     description = answers.description or f"TITANS provider for the data of {title}"
     author = answers.author or f"The authors of {answers.distribution}"
-    names = {column.lower(): column for column in (*answers.key, *answers.columns) if column.lower() != column}
+    names = {
+        column.lower(): column
+        for column in (*answers.key, *answers.columns)
+        if column.lower() != column
+    }
     layout = answers.slot_minutes != 10
     return {
         "author": author,
@@ -166,8 +183,12 @@ def _fields(answers: Answers) -> dict[str, str]:
         "package": answers.package,
         "schema": _schema(answers),
         "title": title,
-        "urls": f"\n[project.urls]\nRepository = {_quoted(answers.repository)}\n" if answers.repository else "",
-        "value_table": ", ".join(f"`{column}` ({dtype})" for column, dtype in answers.columns.items()),
+        "urls": f"\n[project.urls]\nRepository = {_quoted(answers.repository)}\n"
+        if answers.repository
+        else "",
+        "value_table": ", ".join(
+            f"`{column}` ({dtype})" for column, dtype in answers.columns.items()
+        ),
     }
 
 
@@ -180,9 +201,15 @@ def titans_path_layout():
 
 
 def _core_bounds(version: str) -> str:
-    """From the minor version of this core to below the next that may break things; until 1.0 that is the next minor one."""
+    """From the minor version of this core to below the next that may break things; until 1.0 that
+    is the next minor one.
+    """
     major, minor = (int(part) for part in version.split(".")[:2])
-    return f">={major}.{minor},<{major}.{minor + 1}" if major == 0 else f">={major}.{minor},<{major + 1}"
+    return (
+        f">={major}.{minor},<{major}.{minor + 1}"
+        if major == 0
+        else f">={major}.{minor},<{major + 1}"
+    )
 
 
 def _quoted(text: str) -> str:
@@ -199,7 +226,10 @@ def _tuple(items: Sequence[str]) -> str:
 
 def _mapping(items: Mapping[str, object], indent: str) -> str:
     """On one line, or one item a line, as the formatter would have it."""
-    pairs = [f"{_quoted(name)}: {_quoted(v) if isinstance(v, str) else repr(v)}" for name, v in items.items()]
+    pairs = [
+        f"{_quoted(name)}: {_quoted(v) if isinstance(v, str) else repr(v)}"
+        for name, v in items.items()
+    ]
     short = "{" + ", ".join(pairs) + "}"
     if len(short) <= _WIDTH:
         return short

@@ -33,13 +33,17 @@ def content_etag(data: bytes | Path) -> str:
 
 
 class Etags:
-    """Knows the etag of the last object it was asked for: a manifest is read again and again before it changes."""
+    """Knows the etag of the last object it was asked for: a manifest is read again and again before
+    it changes.
+    """
 
     def __init__(self) -> None:
         self._last = (b"", content_etag(b""))
 
     def of(self, data: bytes) -> tuple[bytes, str]:
-        """`data` and its etag; equal bytes are the same object again, so that who looks them up need not hash them either."""
+        """`data` and its etag; equal bytes are the same object again, so that who looks them up
+        need not hash them either.
+        """
         last = self._last
         if data == last[0]:
             return last

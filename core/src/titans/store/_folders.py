@@ -21,8 +21,8 @@ _FEW = 16
 """Folders that are remembered: settled ones, and those that change."""
 _SETTLED = 250_000_000
 _SETTLED_COARSE = 2_000_000_000
-"""How old, in nanoseconds, a folder's last change must be before what was seen in it is remembered; longer where the file
-system counts whole milliseconds or seconds."""
+"""How old, in nanoseconds, a folder's last change must be before what was seen in it is remembered;
+longer where the file system counts whole milliseconds or seconds."""
 
 
 @frozen
@@ -50,8 +50,9 @@ NOTHING_THERE = Listing.of([])
 class Folders:
     """Looks through folders, and not again through one that has not changed.
 
-    A folder's own time changes with every file that comes, goes or is replaced. As long as it has not, and was not so young
-    when it was looked at that something could have followed within a tick of its clock, the answer is the same.
+    A folder's own time changes with every file that comes, goes or is replaced. As long as it has
+    not, and was not so young when it was looked at that something could have followed within a tick
+    of its clock, the answer is the same.
     """
 
     root: Path
@@ -60,7 +61,9 @@ class Folders:
     """Of folders that change again and again: what was last seen in them, by name."""
 
     def listing(self, folder: str) -> Listing:
-        """The objects and folders in `folder`, a key prefix without its slash; `""` is the root. Raises `OSError`."""
+        """The objects and folders in `folder`, a key prefix without its slash; `""` is the root.
+        Raises `OSError`.
+        """
         path, base = f"{self.root}/{folder}", f"{folder}/" if folder else ""
         info = os.stat(path)  # noqa: PTH116  a Path is dear to make for each folder
         changed = (info.st_mtime_ns, info.st_ctime_ns)
@@ -106,13 +109,16 @@ def _seen(base: str, found: os.DirEntry[str], before: _Seen | None) -> _Seen | N
     if not stat.S_ISREG(info.st_mode) or not _is_key(base + found.name):
         return None
     # Hashing every file for a listing would be dear; who needs an etag asks head.
-    return mark, Entry(base + found.name, info.st_size, "", datetime.fromtimestamp(info.st_mtime, UTC))
+    return mark, Entry(
+        base + found.name, info.st_size, "", datetime.fromtimestamp(info.st_mtime, UTC)
+    )
 
 
 def _is_key(name: str) -> bool:
     """Whether a file that was found is an object; others may keep files of their own beside us."""
     if len(name) <= 256 and name.isprintable() and "\\" not in name:
-        return True  # what `check_key` would say at ten times the price, for a name that came from a folder
+        # what `check_key` would say at ten times the price, for a name that came from a folder
+        return True
     try:
         check_key(name)
     except InvalidKeyError:

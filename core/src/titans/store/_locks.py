@@ -1,4 +1,6 @@
-"""An exclusive lock between processes. `flock` queues its waiters; polling for a lock file was measured to starve some."""
+"""An exclusive lock between processes. `flock` queues its waiters; polling for a lock file was
+measured to starve some.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ __all__ = ["exclusive"]
 
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock that the file `path` stands for. It is released when the process ends, however it ends.
+    """Hold the lock that the file `path` stands for. It is released when the process ends, however
+    it ends.
 
     Who holds it may remove the file: the next one in the queue notices, and makes a new one.
     """
@@ -28,7 +31,8 @@ def exclusive(path: Path) -> Iterator[None]:
             from filelock import FileLock
         except ImportError:
             raise UnsupportedStoreError(
-                "a local store needs file locks, and this platform has no fcntl; pip install filelock"
+                "a local store needs file locks, and this platform has no fcntl; pip install "
+                "filelock"
             ) from None
         with FileLock(path):
             yield
@@ -42,7 +46,8 @@ def exclusive(path: Path) -> Iterator[None]:
                     yield
                     return
             finally:
-                # A process forked meanwhile shares the lock: closing alone would leave it with the child.
+                # A process forked meanwhile shares the lock: closing alone would leave it with the
+                # child.
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
         finally:
             os.close(descriptor)

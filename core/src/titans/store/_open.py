@@ -21,17 +21,19 @@ _memory: dict[str, ObjectStore] = {}
 _memory_lock = threading.Lock()
 
 
-def open_store(where: ObjectStore | str | Path, *, s3_client: Any = None, **options: Any) -> ObjectStore:
+def open_store(
+    where: ObjectStore | str | Path, *, s3_client: Any = None, **options: Any
+) -> ObjectStore:
     """The store that `where` names.
 
     Args:
-        where: a folder (path or `file:///dir`), `s3://bucket/prefix`, `memory://name` (the same store for the same name in
-            this process; `memory://` is a new one), or an `ObjectStore`, which is returned as it is. Options of S3 may stand
-            in the URL: `s3://bucket?endpoint_url=http://127.0.0.1:8333&region=us-east-1&expected_bucket_owner=123456789012`.
-            Other schemes are opened by installed packages, see `titans.store._plugins`.
+        where: a folder (path or `file:///dir`), `s3://bucket/prefix`, `memory://name` (the same
+            store for the same name in this process; `memory://` is a new one), or an `ObjectStore`,
+            which is returned as it is. Options of S3 may stand in the URL:
+            `s3://bucket?endpoint_url=http://127.0.0.1:8333&region=us-east-1&expected_bucket_owner=123456789012`. Other schemes are opened by installed packages, see `titans.store._plugins`.
         s3_client: a boto3 client for `s3://`.
-        options: further arguments of `titans.store.s3.S3Store`, such as `put_args={"ServerSideEncryption": "aws:kms"}`, or of
-            the package that opens the scheme.
+        options: further arguments of `titans.store.s3.S3Store`, such as
+            `put_args={"ServerSideEncryption": "aws:kms"}`, or of the package that opens the scheme.
 
     Raises:
         UnsupportedStoreError: no store of this scheme, or its package is broken.
@@ -44,24 +46,32 @@ def open_store(where: ObjectStore | str | Path, *, s3_client: Any = None, **opti
 
         return open_plugin(scheme, where, options)
     if options:
-        raise InputError(f"{', '.join(sorted(options))}: options of s3://, which {where!r} does not have")
+        raise InputError(
+            f"{', '.join(sorted(options))}: options of s3://, which {where!r} does not have"
+        )
     if isinstance(where, Path):
         return _local(where)
     if not isinstance(where, str):
         if isinstance(where, ObjectStore):
             return where
-        raise InputError(f"not a store: {where!r}; pass a URL, a folder, or an object with the methods of ObjectStore")
+        raise InputError(
+            f"not a store: {where!r}; pass a URL, a folder, or an object with the methods of "
+            "ObjectStore"
+        )
     if "://" not in where:
         if not where:
             raise InputError("the store is an empty string; name a folder or a URL")
         if where.lower().startswith(_SCHEMES):
             raise InputError(
-                f"{where}: two slashes follow the scheme, like s3://bucket; a folder of this name is ./{where}"
+                f"{where}: two slashes follow the scheme, like s3://bucket; a folder of this name "
+                f"is ./{where}"
             )
         return _local(Path(where))
     url = urlsplit(where)
     if url.scheme in ("file", "memory") and (url.query or url.fragment):
-        raise InputError(f"{where}: it has no options; write ? as %3F and # as %23 where they belong to its name")
+        raise InputError(
+            f"{where}: it has no options; write ? as %3F and # as %23 where they belong to its name"
+        )
     if url.scheme == "file":
         if url.netloc not in ("", "localhost"):
             raise InputError(f"{where}: a file URL has three slashes, like file:///data/archive")
@@ -74,7 +84,9 @@ def open_store(where: ObjectStore | str | Path, *, s3_client: Any = None, **opti
 
 
 def _foreign(where: str) -> str:
-    """The scheme of a URL that the core does not open itself, in lower case; empty for any other text."""
+    """The scheme of a URL that the core does not open itself, in lower case; empty for any other
+    text.
+    """
     scheme = urlsplit(where).scheme if "://" in where else ""
     return "" if scheme in ("file", "memory") else scheme
 
@@ -109,7 +121,8 @@ def _s3(where: str, client: Any, options: dict[str, Any]) -> ObjectStore:
     asked = dict(parse_qsl(url.query, keep_blank_values=True))
     if "@" in url.netloc or "@" in urlsplit(asked.get("endpoint_url", "")).netloc:
         raise InputError(
-            "an S3 URL holds no credentials, for URLs are logged; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+            "an S3 URL holds no credentials, for URLs are logged; set AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
         )
     if not url.netloc:
         raise InputError(f"{where} names no bucket; write s3://bucket/prefix")
@@ -117,5 +130,7 @@ def _s3(where: str, client: Any, options: dict[str, Any]) -> ObjectStore:
         raise InputError(f"{where}: write # as %23 where it belongs to the prefix")
     unknown = sorted(set(asked) - set(_IN_URL)) + sorted(set(options) - set(_OPTIONS))
     if unknown:
-        raise InputError(f"{where}: unknown option(s) {', '.join(unknown)}; there are {', '.join(_OPTIONS)}")
+        raise InputError(
+            f"{where}: unknown option(s) {', '.join(unknown)}; there are {', '.join(_OPTIONS)}"
+        )
     return S3Store(url.netloc, unquote(url.path).strip("/"), client=client, **{**asked, **options})

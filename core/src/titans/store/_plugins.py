@@ -1,10 +1,12 @@
-"""Stores of third parties: an entry point of the group `titans.stores` opens the URLs of its scheme.
+"""Stores of third parties: an entry point of the group `titans.stores` opens the URLs of its
+scheme.
 
     [project.entry-points."titans.stores"]
     acme = "titans_acme:open_acme"        # acme://…
 
-It names a function that takes the URL, and options by keyword, and returns an object with the methods of `ObjectStore`.
-Nothing is looked for before a URL has a scheme that the core does not know, and only that one's package is imported.
+It names a function that takes the URL, and options by keyword, and returns an object with the
+methods of `ObjectStore`. Nothing is looked for before a URL has a scheme that the core does not
+know, and only that one's package is imported.
 """
 
 from __future__ import annotations
@@ -36,15 +38,19 @@ def open_plugin(scheme: str, where: str, options: dict[str, Any]) -> ObjectStore
     infos = discover(GROUP)
     claims = [info for info in infos if info.name.lower() == scheme]
     if not claims:
-        others = "".join(f", {name}://" for name in sorted({info.name for info in infos} - set(BUILT_IN)))
+        others = "".join(
+            f", {name}://" for name in sorted({info.name for info in infos} - set(BUILT_IN))
+        )
         raise UnsupportedStoreError(
-            f"no store for {scheme}:// ({_shown(where)}); use a folder, file://, s3:// or memory://{others}, or install a package with "
+            f"no store for {scheme}:// ({_shown(where)}); use a folder, file://, s3:// or "
+            f"memory://{others}, or install a package with "
             f'an entry point named {scheme!r} in the group "{GROUP}"'
         )
     if len(claims) > 1:
         names = " | ".join(dict.fromkeys(info.distribution for info in claims))
         raise UnsupportedStoreError(
-            f"{scheme}:// is claimed {len(claims)} times: {'; '.join(map(str, claims))}. TITANS does not choose between them: "
+            f"{scheme}:// is claimed {len(claims)} times: {'; '.join(map(str, claims))}. TITANS "
+            "does not choose between them: "
             f"uninstall all but one (pip uninstall {names})"
         )
     (info,) = claims
@@ -62,11 +68,14 @@ def open_plugin(scheme: str, where: str, options: dict[str, Any]) -> ObjectStore
     except TitansError:
         raise
     except Exception as error:
-        raise StoreError(f"{scheme}:// ({info}) could not open its store: {type(error).__name__}: {error}") from error
+        raise StoreError(
+            f"{scheme}:// ({info}) could not open its store: {type(error).__name__}: {error}"
+        ) from error
     if not isinstance(store, ObjectStore):
         missing = [name for name in _members() if not hasattr(store, name)]
         raise UnsupportedStoreError(
-            f"{scheme}:// ({info}) opened a {type(store).__name__}, which is no ObjectStore: it lacks {', '.join(missing)}; report "
+            f"{scheme}:// ({info}) opened a {type(store).__name__}, which is no ObjectStore: it "
+            f"lacks {', '.join(missing)}; report "
             "it to its authors"
         )
     return store
@@ -77,12 +86,14 @@ def _factory(info: PluginInfo) -> Any:
         found = metadata.EntryPoint(info.name, info.value, GROUP).load()
     except (Exception, SystemExit) as error:
         raise UnsupportedStoreError(
-            f"the package for {info.name}:// ({info}) cannot be imported: {type(error).__name__}: {error}. Mend or reinstall it "
+            f"the package for {info.name}:// ({info}) cannot be imported: {type(error).__name__}: "
+            f"{error}. Mend or reinstall it "
             f"(pip install --force-reinstall {info.distribution})"
         ) from error
     if not callable(found):
         raise UnsupportedStoreError(
-            f"the entry point for {info.name}:// ({info}) names a {type(found).__name__}; it must name a function that takes a "
+            f"the entry point for {info.name}:// ({info}) names a {type(found).__name__}; it must "
+            "name a function that takes a "
             "URL and returns an ObjectStore"
         )
     return found

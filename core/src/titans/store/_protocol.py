@@ -12,7 +12,16 @@ from attrs import frozen
 
 from titans.errors import InvalidKeyError
 
-__all__ = ["Blob", "Entry", "ObjectStore", "Page", "check_key", "check_prefix", "create_file", "list_pages"]
+__all__ = [
+    "Blob",
+    "Entry",
+    "ObjectStore",
+    "Page",
+    "check_key",
+    "check_prefix",
+    "create_file",
+    "list_pages",
+]
 
 
 @frozen
@@ -39,17 +48,21 @@ class Blob:
 
 @frozen(eq=False)
 class Page:
-    """A part of a listing. Where the very same page comes again, nothing in it has changed: what was made of it may be kept."""
+    """A part of a listing. Where the very same page comes again, nothing in it has changed: what
+    was made of it may be kept.
+    """
 
     entries: tuple[Entry, ...]
 
 
 @runtime_checkable
 class ObjectStore(Protocol):
-    """Bytes under keys, with conditional writes. Every method may raise `Unavailable`; every write also `OutcomeUnknown`.
+    """Bytes under keys, with conditional writes. Every method may raise `Unavailable`; every write
+    also `OutcomeUnknown`.
 
-    Keys are relative paths joined by `/` (see `check_key`); a malformed one raises `InvalidKeyError` before anything
-    happens. What a write has acknowledged is durable, and visible to every later `get`, `head` and `list`.
+    Keys are relative paths joined by `/` (see `check_key`); a malformed one raises
+    `InvalidKeyError` before anything happens. What a write has acknowledged is durable, and visible
+    to every later `get`, `head` and `list`.
     """
 
     @property
@@ -58,7 +71,9 @@ class ObjectStore(Protocol):
 
     @property
     def parallel(self) -> bool:
-        """Whether requests from several threads at once are safe, and faster than one after the other."""
+        """Whether requests from several threads at once are safe, and faster than one after the
+        other.
+        """
 
     def get(self, key: str) -> Blob:
         """The object whole. Raises `NotFound`."""
@@ -72,11 +87,14 @@ class ObjectStore(Protocol):
     def list(self, prefix: str = "", start_after: str = "") -> Iterator[Entry]:
         """Objects whose key starts with the string `prefix` and is greater than `start_after`.
 
-        In order of their keys (by Unicode code point), and lazy: a page is fetched when it is needed.
+        In order of their keys (by Unicode code point), and lazy: a page is fetched when it is
+        needed.
         """
 
     def create(self, key: str, data: bytes) -> str:
-        """Write a new object and return its etag. Raises `AlreadyExists`, with the object untouched."""
+        """Write a new object and return its etag. Raises `AlreadyExists`, with the object
+        untouched.
+        """
 
     def replace(self, key: str, data: bytes, etag: str) -> str:
         """Compare-and-swap: write if the object still has `etag`, and return the new one.
@@ -88,13 +106,16 @@ class ObjectStore(Protocol):
         """Remove the object; succeeds if there is none."""
 
     def local_path(self, key: str) -> Path | None:
-        """Where the object lies as a file on this machine, or `None` if it does not: lets readers map files."""
+        """Where the object lies as a file on this machine, or `None` if it does not: lets readers
+        map files.
+        """
 
 
 def create_file(store: ObjectStore, key: str, path: Path) -> str:
     """As `store.create`, of a file on this machine.
 
-    A store that can send it without having it in memory as a whole has a method `create_file(key, path)`.
+    A store that can send it without having it in memory as a whole has a method `create_file(key,
+    path)`.
     """
     send: Callable[[str, Path], str] | None = getattr(store, "create_file", None)
     return store.create(key, path.read_bytes()) if send is None else send(key, path)
@@ -103,11 +124,15 @@ def create_file(store: ObjectStore, key: str, path: Path) -> str:
 def list_pages(store: ObjectStore, prefix: str = "", start_after: str = "") -> Iterator[Page]:
     """As `store.list`, page by page.
 
-    A store that can tell a part of a listing that has not changed, without looking at each object, has a method
-    `list_pages(prefix, start_after)`.
+    A store that can tell a part of a listing that has not changed, without looking at each object,
+    has a method `list_pages(prefix, start_after)`.
     """
     pages: Callable[[str, str], Iterator[Page]] | None = getattr(store, "list_pages", None)
-    return iter((Page(tuple(store.list(prefix, start_after))),)) if pages is None else pages(prefix, start_after)
+    return (
+        iter((Page(tuple(store.list(prefix, start_after))),))
+        if pages is None
+        else pages(prefix, start_after)
+    )
 
 
 _UNFIT = re.compile(r"(?:\A|/)(?:[./]|\Z)|[\x00-\x1f\x7f\\\ud800-\udfff]")
@@ -115,14 +140,21 @@ _UNFIT = re.compile(r"(?:\A|/)(?:[./]|\Z)|[\x00-\x1f\x7f\\\ud800-\udfff]")
 
 
 def check_key(key: str) -> str:
-    """`key`, if it is one: non-empty segments joined by `/`, none starting with a dot, no backslash or control character.
+    """`key`, if it is one: non-empty segments joined by `/`, none starting with a dot, no backslash
+    or control character.
 
     Raises:
         InvalidKeyError: anything else, `..` and absolute paths included.
     """
-    if not isinstance(key, str) or not key or len(key.encode("utf-8", "surrogatepass")) > 1024 or _UNFIT.search(key):
+    if (
+        not isinstance(key, str)
+        or not key
+        or len(key.encode("utf-8", "surrogatepass")) > 1024
+        or _UNFIT.search(key)
+    ):
         raise InvalidKeyError(
-            f"not an object key: {key!r}; a key is a relative path like 'a/b.parquet', without empty segments, "
+            f"not an object key: {key!r}; a key is a relative path like 'a/b.parquet', without "
+            "empty segments, "
             "segments that start with a dot, backslashes or control characters, at most 1024 bytes"
         )
     return key

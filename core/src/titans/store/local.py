@@ -1,14 +1,17 @@
-"""A store in a folder: the embedded default. Safe for many processes on one machine, and across crashes.
+"""A store in a folder: the embedded default. Safe for many processes on one machine, and across
+crashes.
 
-A write goes to a temporary file beside its target, is synced, and gets its name in one step: `link` for a new object (the
-kernel refuses if there is one), `rename` under an exclusive `flock` for compare-and-swap. The folder is synced after that. A
-crash leaves at most a temporary file, whose name starts with a dot: it is never listed, and swept up a day later.
+A write goes to a temporary file beside its target, is synced, and gets its name in one step: `link`
+for a new object (the kernel refuses if there is one), `rename` under an exclusive `flock` for
+compare-and-swap. The folder is synced after that. A crash leaves at most a temporary file, whose
+name starts with a dot: it is never listed, and swept up a day later.
 
-Where the file system refuses hard links (some network and FUSE mounts), new objects are renamed into place under the same lock
-that compare-and-swap takes; that is as safe between processes that use this class.
+Where the file system refuses hard links (some network and FUSE mounts), new objects are renamed
+into place under the same lock that compare-and-swap takes; that is as safe between processes that
+use this class.
 
-A folder cannot be an object as well: with `a/b` there, `a` cannot be created. Symbolic links below the root are not followed:
-what they lead to is no part of the store.
+A folder cannot be an object as well: with `a/b` there, `a` cannot be created. Symbolic links below
+the root are not followed: what they lead to is no part of the store.
 """
 
 from __future__ import annotations
@@ -71,10 +74,13 @@ _ADVICE = {
 
 
 class LocalStore:
-    """Objects as files below `root`, which is created by the first write. Etags are content hashes."""
+    """Objects as files below `root`, which is created by the first write. Etags are content
+    hashes.
+    """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
-        self.root = Path(os.path.abspath(os.fspath(root)))  # noqa: PTH100  resolve() would follow links
+        # resolve() would follow links
+        self.root = Path(os.path.abspath(os.fspath(root)))  # noqa: PTH100
         self.url = self.root.as_uri()
         self.parallel = False  # files are mapped, and read in parallel by who maps them
         self._links = True
@@ -83,7 +89,7 @@ class LocalStore:
         self._folders = Folders(self.root)
         self._etags = Etags()
 
-    # --- reading ------------------------------------------------------------------------------------------------------
+    # --- reading ----------------------------------------------------------------------------------
 
     def get(self, key: str) -> Blob:
         with self._reading(key) as file:
@@ -113,7 +119,7 @@ class LocalStore:
     def local_path(self, key: str) -> Path | None:
         return self._path(key)
 
-    # --- writing ------------------------------------------------------------------------------------------------------
+    # --- writing ----------------------------------------------------------------------------------
 
     def create(self, key: str, data: bytes) -> str:
         return self._create(key, data)
@@ -167,11 +173,14 @@ class LocalStore:
             except OSError as error:
                 if error.errno not in _FULL:
                     raise
-                path.unlink(missing_ok=True)  # a full disk has no room for the lock, and this is how to make some
-        # Folders of hot files would pile up; one that a writer needs again is made again (see _temporary).
+                path.unlink(
+                    missing_ok=True
+                )  # a full disk has no room for the lock, and this is how to make some
+        # Folders of hot files would pile up; one that a writer needs again is made again (see
+        # _temporary).
         self._sync_folder(self._prune(path.parent), key)
 
-    # --- inside -------------------------------------------------------------------------------------------------------
+    # --- inside -----------------------------------------------------------------------------------
 
     def _path(self, key: str) -> Path:
         path = self.root / check_key(key)
@@ -184,7 +193,8 @@ class LocalStore:
         real = Path(os.path.realpath(self.root), folder.relative_to(self.root))
         if Path(os.path.realpath(folder)) != real:
             raise InvalidKeyError(
-                f"{folder} leads out of {self.url} through a symbolic link, which a store does not follow; use a bind mount, "
+                f"{folder} leads out of {self.url} through a symbolic link, which a store does not "
+                "follow; use a bind mount, "
                 "or open the folder behind it as a store"
             )
         with contextlib.suppress(OSError):
@@ -203,7 +213,9 @@ class LocalStore:
             raise self._failed("read", key, error) from error
 
     def _blocked(self, error: OSError) -> bool:
-        """Whether `error` says that a file stands where the root should be, and not just somewhere below it."""
+        """Whether `error` says that a file stands where the root should be, and not just somewhere
+        below it.
+        """
         if error.errno != errno.ENOTDIR:
             return False
         try:
@@ -224,7 +236,8 @@ class LocalStore:
         advice = _ADVICE.get(error.errno or 0, error.strerror or str(error))
         kind = Unavailable if error.errno in _PASSING else StoreError
         return kind(
-            f"cannot {verb} {key} in {self.root}: {advice} ({errno.errorcode.get(error.errno or 0, 'OSError')})"
+            f"cannot {verb} {key} in {self.root}: {advice} "
+            f"({errno.errorcode.get(error.errno or 0, 'OSError')})"
         )
 
     @contextlib.contextmanager
@@ -234,14 +247,19 @@ class LocalStore:
             yield
         except OSError as error:
             if error.errno in _UNCLEAR:
-                raise OutcomeUnknown(f"{key} may or may not have been written to {self.root}: {error}") from error
+                raise OutcomeUnknown(
+                    f"{key} may or may not have been written to {self.root}: {error}"
+                ) from error
             raise
 
     def _occupied(self, path: Path, key: str) -> NoReturn:
-        """Something has the name of the new object. What the caller relies on from now on has to survive a power cut."""
+        """Something has the name of the new object. What the caller relies on from now on has to
+        survive a power cut.
+        """
         if os.path.lexists(path) and not is_file(path):
             raise StoreError(
-                f"cannot create {key} in {self.root}: something that is no object has this name; choose another key or remove it"
+                f"cannot create {key} in {self.root}: something that is no object has this name; "
+                "choose another key or remove it"
             )
         self._sync_folder(path.parent, key)
         raise AlreadyExists(f"{key} exists in {self.url}") from None
@@ -293,7 +311,11 @@ class LocalStore:
                 if error.errno not in _NO_LINK:
                     raise
                 self._links = False
-                log.info("%s: no hard links here (%s), locking instead", self.root, errno.errorcode.get(error.errno))
+                log.info(
+                    "%s: no hard links here (%s), locking instead",
+                    self.root,
+                    errno.errorcode.get(error.errno),
+                )
             else:
                 return
         with exclusive(_lock(path)):
@@ -302,7 +324,8 @@ class LocalStore:
                     raise FileExistsError(errno.EEXIST, "exists", str(path))
                 with self._naming(path.name):
                     temporary.replace(path)
-            finally:  # by who holds it, and at the end, or two could hold two locks of the same name
+            # by who holds it, and at the end, or two could hold two locks of the same name
+            finally:
                 _lock(path).unlink(missing_ok=True)
 
     def _make_folders(self, folder: Path) -> None:
@@ -316,7 +339,9 @@ class LocalStore:
                     new.mkdir()
                 except FileExistsError:
                     if new.is_file() or (new.is_symlink() and not new.is_dir()):
-                        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(new)) from None
+                        raise NotADirectoryError(
+                            errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(new)
+                        ) from None
                 sync(new.parent)  # who else has just made it may not have come to this yet
 
     def _prune(self, folder: Path) -> Path:
@@ -343,7 +368,9 @@ class LocalStore:
             ) from error
 
     def _sweep(self, folder: Path) -> None:
-        """Remove temporary files that a crash left in `folder` over a day ago; looked at once per folder."""
+        """Remove temporary files that a crash left in `folder` over a day ago; looked at once per
+        folder.
+        """
         name = str(folder)
         if name in self._swept:
             return
@@ -351,7 +378,10 @@ class LocalStore:
         limit = time.time() - _STALE
         with contextlib.suppress(OSError), os.scandir(folder) as found:
             for entry in found:
-                if entry.name.startswith(_TEMPORARY) and entry.stat(follow_symlinks=False).st_mtime < limit:
+                if (
+                    entry.name.startswith(_TEMPORARY)
+                    and entry.stat(follow_symlinks=False).st_mtime < limit
+                ):
                     os.unlink(entry.path)  # noqa: PTH108
 
     def _walk(self, folder: str, prefix: str, start_after: str) -> Iterator[Page]:

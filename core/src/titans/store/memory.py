@@ -49,7 +49,9 @@ class MemoryStore:
     def list(self, prefix: str = "", start_after: str = "") -> Iterator[Entry]:
         check_prefix(prefix)
         with self._lock:
-            found = sorted((k, b) for k, b in self._objects.items() if k.startswith(prefix) and k > start_after)
+            found = sorted(
+                (k, b) for k, b in self._objects.items() if k.startswith(prefix) and k > start_after
+            )
         return (_entry(key, blob) for key, blob in found)
 
     def create(self, key: str, data: bytes) -> str:

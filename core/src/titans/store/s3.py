@@ -33,7 +33,8 @@ __all__ = ["MARKER", "S3Store"]
 log = logging.getLogger("titans.store")
 
 MARKER = "_titans/conditional-writes.json"
-"""Remembers, per bucket and prefix, that the server was seen to honour conditional writes. Never listed."""
+"""Remembers, per bucket and prefix, that the server was seen to honour conditional writes. Never
+listed."""
 
 _OWN = "_titans/"
 _BINARY = "application/octet-stream"
@@ -51,18 +52,20 @@ class S3Store:
     """Objects below `prefix` in `bucket`.
 
     Args:
-        client: a boto3 S3 client; by default one is made from the environment, with bounded timeouts.
+        client: a boto3 S3 client; by default one is made from the environment, with bounded
+            timeouts.
         endpoint_url, region: for the client that is made.
         expected_bucket_owner: account id; requests to a bucket of another owner are refused by S3.
-        put_args: further arguments of every `put_object`, such as `{"ServerSideEncryption": "aws:kms"}`. A customer's key
-            (`SSECustomerKey`, …) is sent with reads too.
+        put_args: further arguments of every `put_object`, such as `{"ServerSideEncryption":
+            "aws:kms"}`. A customer's key (`SSECustomerKey`, …) is sent with reads too.
         wait: called between attempts with the number of seconds to wait.
 
-    The first write checks once per bucket and prefix that the server refuses conditional writes when it must, and keeps the
-    result there (`_titans/conditional-writes.json`).
+    The first write checks once per bucket and prefix that the server refuses conditional writes
+    when it must, and keeps the result there (`_titans/conditional-writes.json`).
 
-    What surely had no effect (the server asks to slow down, a conflict of two simultaneous writes, nobody listens) is tried
-    again a few times; reads also after a broken connection or a failure of the server. A write without an answer is not.
+    What surely had no effect (the server asks to slow down, a conflict of two simultaneous writes,
+    nobody listens) is tried again a few times; reads also after a broken connection or a failure of
+    the server. A write without an answer is not.
     """
 
     def __init__(
@@ -87,14 +90,16 @@ class S3Store:
         self._place = {"Bucket": bucket}
         if expected_bucket_owner:
             self._place["ExpectedBucketOwner"] = expected_bucket_owner
-        self._get_args = {name: v for name, v in self._put_args.items() if name.startswith("SSECustomer")}
+        self._get_args = {
+            name: v for name, v in self._put_args.items() if name.startswith("SSECustomer")
+        }
         self._client = self._made(endpoint_url, region) if client is None else client
         self._ordered = _lists_in_order(self._client, bucket)
         self._wait = wait
         self._checked = self._parts_checked = False
         self._bucket_seen = False
 
-    # --- reading ------------------------------------------------------------------------------------------------------
+    # --- reading ----------------------------------------------------------------------------------
 
     def get(self, key: str) -> Blob:
         answer, data = self._read(key)
@@ -115,7 +120,8 @@ class S3Store:
         place = {**self._place, "Key": self.prefix + check_key(key), **self._get_args}
         try:
             answer = self._ask(
-                f"read {key}", lambda: _complete(self._client.head_object(**place), *_FACTS, "ContentLength")
+                f"read {key}",
+                lambda: _complete(self._client.head_object(**place), *_FACTS, "ContentLength"),
             )
         except NotFound:
             self._see_bucket()
@@ -124,13 +130,15 @@ class S3Store:
 
     def list(self, prefix: str = "", start_after: str = "") -> Iterator[Entry]:
         check_prefix(prefix)
-        return self._pages(prefix, start_after) if self._ordered else self._sorted(prefix, start_after)
+        return (
+            self._pages(prefix, start_after) if self._ordered else self._sorted(prefix, start_after)
+        )
 
     def local_path(self, key: str) -> Path | None:
         check_key(key)
         return None
 
-    # --- writing ------------------------------------------------------------------------------------------------------
+    # --- writing ----------------------------------------------------------------------------------
 
     def create(self, key: str, data: bytes) -> str:
         check_key(key)
@@ -152,17 +160,25 @@ class S3Store:
 
     def _create_in_parts(self, key: str, parts: Iterator[bytes]) -> str:
         what, place = f"write {key}", {**self._place, "Key": self.prefix + key}
-        begin = partial(self._client.create_multipart_upload, **place, ContentType=_BINARY, **self._put_args)
+        begin = partial(
+            self._client.create_multipart_upload, **place, ContentType=_BINARY, **self._put_args
+        )
         place["UploadId"] = self._ask(what, lambda: _complete(begin(), "UploadId"))["UploadId"]
         place |= self._get_args
         sent = []
         try:
-            # A part that is sent again replaces the one before, so this may be tried as often as a read.
+            # A part that is sent again replaces the one before, so this may be tried as often as a
+            # read.
             for number, data in enumerate(parts, start=1):
                 send = partial(self._client.upload_part, **place, PartNumber=number, Body=data)
-                sent.append({"PartNumber": number, "ETag": self._ask(what, partial(_etag_of, send))["ETag"]})
+                sent.append(
+                    {"PartNumber": number, "ETag": self._ask(what, partial(_etag_of, send))["ETag"]}
+                )
             finish = partial(
-                self._client.complete_multipart_upload, **place, IfNoneMatch="*", MultipartUpload={"Parts": sent}
+                self._client.complete_multipart_upload,
+                **place,
+                IfNoneMatch="*",
+                MultipartUpload={"Parts": sent},
             )
             return str(self._ask(what, partial(_etag_of, finish), write=True)["ETag"])
         except OutcomeUnknown:
@@ -193,7 +209,7 @@ class S3Store:
         except NotFound:  # some servers say so
             return
 
-    # --- inside -------------------------------------------------------------------------------------------------------
+    # --- inside -----------------------------------------------------------------------------------
 
     def _read(self, key: str, **arguments: Any) -> tuple[Any, bytes]:
         place = {**self._place, "Key": self.prefix + check_key(key), **self._get_args, **arguments}
@@ -210,8 +226,8 @@ class S3Store:
     def _sorted(self, prefix: str, start_after: str) -> Iterator[Entry]:
         """Every page first, then in order.
 
-        Some servers go folder by folder, "a/b" before "a-b". They start in that order too, and leave out the folder in which
-        `start_after` lies.
+        Some servers go folder by folder, "a/b" before "a-b". They start in that order too, and
+        leave out the folder in which `start_after` lies.
         """
         found = (entry for entry in self._pages(prefix, "") if entry.key > start_after)
         yield from sorted(found, key=lambda entry: entry.key)
@@ -230,14 +246,20 @@ class S3Store:
             if not page.get("IsTruncated"):
                 return
             if page.get("NextContinuationToken") in (None, arguments.get("ContinuationToken")):
-                raise StoreError(f"cannot {what} in {self.url}: the server does not say how its list goes on")
+                raise StoreError(
+                    f"cannot {what} in {self.url}: the server does not say how its list goes on"
+                )
             arguments["ContinuationToken"] = page["NextContinuationToken"]
 
     def _put(self, key: str, data: bytes, **condition: str) -> str:
         kind = "application/json" if key.endswith(".json") else _BINARY
         place = {**self._place, "Key": self.prefix + key, "Body": data, "ContentType": kind}
         arguments = {**place, **self._put_args, **condition}
-        answer = self._ask(f"write {key}", lambda: _complete(self._client.put_object(**arguments), "ETag"), write=True)
+        answer = self._ask(
+            f"write {key}",
+            lambda: _complete(self._client.put_object(**arguments), "ETag"),
+            write=True,
+        )
         return str(answer["ETag"])
 
     def _ask(self, what: str, attempt: Callable[[], T], *, write: bool = False) -> T:
@@ -251,7 +273,13 @@ class S3Store:
                     raise
                 if not failure.again or number == _ATTEMPTS - 1:
                     raise failure.error from error
-                log.debug("%s; attempt %d of %d", failure.error, number + 1, _ATTEMPTS, extra={"attempt": number + 1})
+                log.debug(
+                    "%s; attempt %d of %d",
+                    failure.error,
+                    number + 1,
+                    _ATTEMPTS,
+                    extra={"attempt": number + 1},
+                )
             self._wait(random.random() * min(5.0, 0.1 * 2**number))  # noqa: S311
         raise AssertionError("not reached")
 
@@ -263,13 +291,14 @@ class S3Store:
             self._ask("look", lambda: self._client.head_bucket(**self._place))
         except NotFound:
             raise StoreError(
-                f"cannot read {self.url}: there is no bucket {self.bucket!r}; create it, or correct its name"
+                f"cannot read {self.url}: there is no bucket {self.bucket!r}; create it, or "
+                "correct its name"
             ) from None
         except StoreError as error:  # not every policy allows this question
             log.debug("cannot tell whether the bucket exists: %s", error)
         self._bucket_seen = True
 
-    # --- what the server can do ---------------------------------------------------------------------------------------
+    # --- what the server can do -------------------------------------------------------------------
 
     def _check_conditional_writes(self) -> None:
         """Refuse a server that takes every write, whatever its conditions say."""
@@ -280,8 +309,12 @@ class S3Store:
         except NotFound:
             try:
                 self._try_conditional_writes()
-            except OutcomeUnknown as error:  # of the trial; what the caller wants to write has not been sent
-                raise Unavailable(f"cannot check that {self.url} honours conditional writes: {error}") from error
+            except (
+                OutcomeUnknown
+            ) as error:  # of the trial; what the caller wants to write has not been sent
+                raise Unavailable(
+                    f"cannot check that {self.url} honours conditional writes: {error}"
+                ) from error
         self._checked = True
 
     def _check_conditional_parts(self) -> None:
@@ -294,7 +327,8 @@ class S3Store:
             self._parts_checked = True
         else:
             raise UnsupportedStoreError(
-                f"{self.url} ignores If-None-Match where an object comes in parts (CompleteMultipartUpload): two writers would "
+                f"{self.url} ignores If-None-Match where an object comes in parts "
+                "(CompleteMultipartUpload): two writers would "
                 "overwrite each other; use a server that honours it, such as AWS S3 or SeaweedFS"
             )
 
@@ -302,7 +336,8 @@ class S3Store:
         key = f"{_OWN}probe-{secrets.token_hex(8)}"
         try:
             etag = self._put(key, b"1", IfNoneMatch="*")
-            # Nobody else knows this key: a right condition that is refused tells as much as a wrong one that is not.
+            # Nobody else knows this key: a right condition that is refused tells as much as a wrong
+            # one that is not.
             honoured = (
                 self._refuses(key, IfNoneMatch="*")
                 and self._refuses(key, IfMatch=f'"{secrets.token_hex(16)}"')
@@ -316,7 +351,8 @@ class S3Store:
                 log.warning("%s%s is left over and may be deleted: %s", self.prefix, key, error)
         if not honoured:
             raise UnsupportedStoreError(
-                f"{self.url} ignores conditional writes (If-None-Match, If-Match): two writers would overwrite each other; "
+                f"{self.url} ignores conditional writes (If-None-Match, If-Match): two writers "
+                "would overwrite each other; "
                 "use a server that honours them, such as AWS S3, MinIO, Ceph, SeaweedFS or R2"
             )
         note = json.dumps({"conditional_writes": True}).encode()
@@ -336,7 +372,8 @@ class S3Store:
         import boto3
         from botocore.config import Config
 
-        # One attempt: a second try inside botocore would turn a lost answer into a 412 from its own success.
+        # One attempt: a second try inside botocore would turn a lost answer into a 412 from its own
+        # success.
         config = Config(
             connect_timeout=5,
             read_timeout=60,
@@ -361,14 +398,18 @@ class S3Store:
 
 
 def _lists_in_order(client: Any, bucket: str) -> bool:
-    """Whether listings are ordered by the whole key. AWS promises it, save for directory buckets."""
+    """Whether listings are ordered by the whole key. AWS promises it, save for directory
+    buckets.
+    """
     endpoint = getattr(getattr(client, "meta", None), "endpoint_url", None)
     host = (urlsplit(endpoint).hostname or "") if isinstance(endpoint, str) else ""
     return host.endswith((".amazonaws.com", ".amazonaws.com.cn")) and not bucket.endswith("--x-s3")
 
 
 def _complete(answer: Any, *fields: str) -> Any:
-    """`answer`, unless it broke off among its headers, which Python's HTTP client takes for their end."""
+    """`answer`, unless it broke off among its headers, which Python's HTTP client takes for their
+    end.
+    """
     if missing := [name for name in fields if name not in answer]:
         raise ConnectionError(f"an answer without {', '.join(missing)}")
     return answer
@@ -379,7 +420,9 @@ def _etag_of(send: Callable[[], Any]) -> Any:
 
 
 def _is_key(key: str) -> bool:
-    """Whether the archive could have written it; others may keep folder markers and dot files beside us."""
+    """Whether the archive could have written it; others may keep folder markers and dot files
+    beside us.
+    """
     try:
         check_key(key)
     except InvalidKeyError:

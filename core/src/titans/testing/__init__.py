@@ -1,12 +1,14 @@
-"""The conformance kit: what every provider and every object store must do, as test classes to subclass.
+"""The conformance kit: what every provider and every object store must do, as test classes to
+subclass.
 
     from titans.testing import ProviderConformance
 
     class TestNewcloud(ProviderConformance):
         provider = "newcloud"
 
-Needs the extra `titans-core[testing]`. `docs/testing.md` lists the checks. Importing this package imports none of them:
-its pytest plugin is loaded in every test run of an environment that has TITANS.
+Needs the extra `titans-core[testing]`. `docs/testing.md` lists the checks. Importing this package
+imports none of them: its pytest plugin is loaded in every test run of an environment that has
+TITANS.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     if name not in _HOME:
-        raise AttributeError(f"module 'titans.testing' has no attribute {name!r}; it has {', '.join(__all__)}")
+        raise AttributeError(
+            f"module 'titans.testing' has no attribute {name!r}; it has {', '.join(__all__)}"
+        )
     from importlib import import_module
 
     try:
@@ -53,7 +57,8 @@ def __getattr__(name: str) -> object:
         if error.name not in ("pytest", "hypothesis"):
             raise
         raise ImportError(
-            f"the conformance kit needs {error.name}: pip install 'titans-core[testing]'", name=error.name
+            f"the conformance kit needs {error.name}: pip install 'titans-core[testing]'",
+            name=error.name,
         ) from error
 
 

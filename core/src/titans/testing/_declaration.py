@@ -1,4 +1,6 @@
-"""Checks of what a plugin declares: its hooks, its package, what it costs to load, what it does when something happens."""
+"""Checks of what a plugin declares: its hooks, its package, what it costs to load, what it does
+when something happens.
+"""
 
 from __future__ import annotations
 
@@ -18,22 +20,57 @@ from titans.testing._suite import expect
 __all__ = ["EVENTS", "HEAVY", "DeclarationChecks"]
 
 HEAVY = (
-    "adlfs", "aiohttp", "azure", "boto3", "botocore", "duckdb", "fsspec", "gcsfs", "google.cloud", "httpx", "numpy", "openai",
-    "pandas", "polars", "pyarrow", "requests", "s3fs", "scipy", "sklearn", "torch", "urllib3",
-)  # fmt: skip
-"""What choosing a provider must not import: hooks that need one of these import it when they are called."""
+    "adlfs",
+    "aiohttp",
+    "azure",
+    "boto3",
+    "botocore",
+    "duckdb",
+    "fsspec",
+    "gcsfs",
+    "google.cloud",
+    "httpx",
+    "numpy",
+    "openai",
+    "pandas",
+    "polars",
+    "pyarrow",
+    "requests",
+    "s3fs",
+    "scipy",
+    "sklearn",
+    "torch",
+    "urllib3",
+)
+"""What choosing a provider must not import: hooks that need one of these import it when they are
+called."""
 
 MAX_MODULES = 250
-"""How many modules choosing a provider may import, the core's own and those of the standard library included."""
+"""How many modules choosing a provider may import, the core's own and those of the standard library
+included."""
 
 EVENTS: dict[str, dict[str, Any]] = {
-    "snapshot_ingested": {"status": "ingested", "key": "k", "rows": 3, "added": 1, "changed": 1, "ceased": 0, "ms": 5},
+    "snapshot_ingested": {
+        "status": "ingested",
+        "key": "k",
+        "rows": 3,
+        "added": 1,
+        "changed": 1,
+        "ceased": 0,
+        "ms": 5,
+    },
     "snapshot_refused": {"slot": "2026-03-01T00:00:00Z", "living": 10, "ceased": 9},
     "hot_created": {"slot": "2026-03-01T00:00:00Z", "key": "k", "rows": 3, "bytes": 900, "ms": 5},
     "slot_conflict": {"slot": "2026-03-01T00:00:00Z", "key": "k", "rows": 3},
     "slots_adopted": {"month": "2026-03", "slots": 1, "corrections": 0},
     "files_merged": {"month": "2026-03", "level": 1, "rows": 3, "bytes": 900, "ms": 5},
-    "keyframe_written": {"month": "2026-03", "slot": "2026-03-01T00:00:00Z", "rows": 3, "bytes": 900, "ms": 5},
+    "keyframe_written": {
+        "month": "2026-03",
+        "slot": "2026-03-01T00:00:00Z",
+        "rows": 3,
+        "bytes": 900,
+        "ms": 5,
+    },
     "month_sealed": {"month": "2026-03", "files": 24, "keyframes": 23},
     "files_removed": {"month": "2026-03", "files": 8},
     "vacuumed": {"removed": 1, "listed": 1, "waiting": 0},
@@ -52,24 +89,33 @@ class DeclarationChecks(ProviderSuite, kit=True):
         provider = self._load()
         if isinstance(self.provider, str):
             expect(
-                provider.name == self.provider, f"asked for {self.provider!r}, got a provider named {provider.name!r}"
+                provider.name == self.provider,
+                f"asked for {self.provider!r}, got a provider named {provider.name!r}",
             )
             from titans import plugins
 
             infos = [info for info in plugins.installed() if info.name == self.provider]
             expect(
-                len(infos) == 1 and not infos[0].problem, f"{self.provider!r}: {'; '.join(i.problem for i in infos)}"
+                len(infos) == 1 and not infos[0].problem,
+                f"{self.provider!r}: {'; '.join(i.problem for i in infos)}",
             )
 
     def test_hooks_return_what_their_specification_says(self) -> None:
-        """`titans_schema` a Schema, `titans_pk_columns` a tuple of names, `titans_path_layout` a PathLayout."""
-        schema, key, layout = (self._hook(f"titans_{name}") for name in ("schema", "pk_columns", "path_layout"))
+        """`titans_schema` a Schema, `titans_pk_columns` a tuple of names, `titans_path_layout` a
+        PathLayout.
+        """
+        schema, key, layout = (
+            self._hook(f"titans_{name}") for name in ("schema", "pk_columns", "path_layout")
+        )
         expect(isinstance(schema, Schema), f"titans_schema must return a Schema, got {schema!r}")
         expect(
             isinstance(key, tuple) and all(isinstance(name, str) and name for name in key),
             f"titans_pk_columns must return a tuple of column names, got {key!r}",
         )
-        expect(isinstance(layout, PathLayout), f"titans_path_layout must return a PathLayout, got {layout!r}")
+        expect(
+            isinstance(layout, PathLayout),
+            f"titans_path_layout must return a PathLayout, got {layout!r}",
+        )
 
     def test_hooks_return_the_same_every_time(self) -> None:
         """Two calls agree, and agree with what was loaded."""
@@ -85,45 +131,68 @@ class DeclarationChecks(ProviderSuite, kit=True):
                 again = tuple(again) if hook == "titans_pk_columns" else again
                 expect(
                     again == loaded and _order(again) == _order(loaded),
-                    f"{hook} returned {again!r} and before that {loaded!r}; it must always return the same",
+                    f"{hook} returned {again!r} and before that {loaded!r}; it must always return "
+                    "the same",
                 )
 
     def test_every_process_sees_the_same_key_and_schema(self) -> None:
         """Columns come in the same order in another process: none of them out of a set."""
         code = (
             "import json\ns = provider.schema\n"
-            "print(json.dumps([list(provider.key), list(s.columns.items()), s.score, sorted(s.unobserved.items()), "
-            "[provider.layout.hot, provider.layout.warm, provider.layout.state, provider.layout.slot_minutes]]))"
+            "print(json.dumps([list(provider.key), list(s.columns.items()), s.score, "
+            "sorted(s.unobserved.items()), "
+            "[provider.layout.hot, provider.layout.warm, provider.layout.state, "
+            "provider.layout.slot_minutes]]))"
         )
         found = {seed: self._in_a_new_process(code, seed) for seed in (1, 2, 3)}
         expect(
             len(set(found.values())) == 1,
-            "processes disagree about key, schema or layout: " + " / ".join(sorted(set(found.values())))
+            "processes disagree about key, schema or layout: "
+            + " / ".join(sorted(set(found.values())))
             + "; return columns in a fixed order, not out of a set",
-        )  # fmt: skip
+        )
 
     def test_choosing_the_provider_imports_nothing_heavy(self) -> None:
-        """Loading the plugin imports no data frames, clouds or HTTP clients, and not hundreds of modules."""
-        modules = set(json.loads(self._in_a_new_process("import json, sys\nprint(json.dumps(list(sys.modules)))")))
+        """Loading the plugin imports no data frames, clouds or HTTP clients, and not hundreds of
+        modules.
+        """
+        modules = set(
+            json.loads(
+                self._in_a_new_process("import json, sys\nprint(json.dumps(list(sys.modules)))")
+            )
+        )
         heavy = [name for name in HEAVY if name in modules]
         expect(
             not heavy,
-            f"choosing the provider imports {', '.join(heavy)}; import them inside the hooks that need them, and name dtypes "
+            f"choosing the provider imports {', '.join(heavy)}; import them inside the hooks that "
+            "need them, and name dtypes "
             'as text ("Float64")',
         )
         expect(
             len(modules) <= MAX_MODULES,
-            f"choosing the provider imports {len(modules)} modules, more than {MAX_MODULES}; import them inside the hooks",
+            f"choosing the provider imports {len(modules)} modules, more than {MAX_MODULES}; "
+            "import them inside the hooks",
         )
 
     def test_choosing_the_provider_imports_no_other_provider(self) -> None:
         """Plugins of other providers stay unloaded."""
         from titans import plugins
 
-        mine = {info.value.split(":")[0] for info in plugins.installed() if info.name == self._provider.name}
+        mine = {
+            info.value.split(":")[0]
+            for info in plugins.installed()
+            if info.name == self._provider.name
+        }
         others = {info.value.split(":")[0] for info in plugins.installed()} - mine
-        modules = set(json.loads(self._in_a_new_process("import json, sys\nprint(json.dumps(list(sys.modules)))")))
-        expect(not others & modules, f"choosing the provider imports {', '.join(sorted(others & modules))}")
+        modules = set(
+            json.loads(
+                self._in_a_new_process("import json, sys\nprint(json.dumps(list(sys.modules)))")
+            )
+        )
+        expect(
+            not others & modules,
+            f"choosing the provider imports {', '.join(sorted(others & modules))}",
+        )
 
     def test_the_package_bounds_its_core(self) -> None:
         """The distribution requires `titans-core` from one version up to below another."""
@@ -134,11 +203,16 @@ class DeclarationChecks(ProviderSuite, kit=True):
             required = None
         if not name or name == "titans-core":
             pytest.skip(f"provider {self._provider.name!r} does not come in a package of its own")
-        cores = [r for r in required or () if re.match(r"titans[-_.]core\b", r, re.IGNORECASE) and "extra ==" not in r]
+        cores = [
+            r
+            for r in required or ()
+            if re.match(r"titans[-_.]core\b", r, re.IGNORECASE) and "extra ==" not in r
+        ]
         bounded = any("~=" in r or "==" in r or (">" in r and "<" in r) for r in cores)
         expect(
             bounded,
-            f"{name} requires {', '.join(cores) or 'no titans-core'}; a later core may have other hooks: write "
+            f"{name} requires {', '.join(cores) or 'no titans-core'}; a later core may have other "
+            "hooks: write "
             '"titans-core>=0.1,<0.2" under dependencies',
         )
 

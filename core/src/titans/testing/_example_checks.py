@@ -24,13 +24,19 @@ class ExampleChecks(ProviderSuite, kit=True):
             for column in self._provider.key:
                 expect(
                     column in normal.columns,
-                    f"example snapshot {number} has no key column {column!r}, it has {', '.join(normal.columns)}",
+                    f"example snapshot {number} has no key column {column!r}, it has "
+                    f"{', '.join(normal.columns)}",
                 )
                 nulls = normal[column].null_count()
-                expect(not nulls, f"key column {column!r} is null in {nulls} row(s) of example snapshot {number}")
+                expect(
+                    not nulls,
+                    f"key column {column!r} is null in {nulls} row(s) of example snapshot {number}",
+                )
 
     def test_example_keys_are_unique(self) -> None:
-        """The key tells all rows of a snapshot apart: it has every column it needs, and normalizing folds no two into one."""
+        """The key tells all rows of a snapshot apart: it has every column it needs, and normalizing
+        folds no two into one.
+        """
         key = list(self._provider.key)
         for number, frame in enumerate(self._frames(60, 4)):
             normal = self._normalized(frame, "example data")
@@ -38,15 +44,21 @@ class ExampleChecks(ProviderSuite, kit=True):
                 twice = normal.select(key).filter(normal.select(key).is_duplicated())
                 expect(
                     twice.is_empty(),
-                    f"{twice.height} rows of example snapshot {number} share a key, first {twice.head(1).to_dicts()}; the key "
-                    f"is {', '.join(key)}: is a column missing from it, or does titans_normalize fold keys together?",
+                    f"{twice.height} rows of example snapshot {number} share a key, first "
+                    f"{twice.head(1).to_dicts()}; the key "
+                    f"is {', '.join(key)}: is a column missing from it, or does titans_normalize "
+                    "fold keys together?",
                 )
 
     def test_example_has_no_column_that_the_archive_writes(self) -> None:
         """Snapshots have neither `Time` nor `Ceased`."""
         for frame in self._frames():
             found = [column for column in RESERVED if column in frame.columns]
-            expect(not found, f"example data has the column(s) {', '.join(found)}, which the archive writes itself")
+            expect(
+                not found,
+                f"example data has the column(s) {', '.join(found)}, which the archive writes "
+                "itself",
+            )
 
     def test_example_fits_the_schema(self) -> None:
         """Every value can become its column's dtype, exactly."""
@@ -54,12 +66,15 @@ class ExampleChecks(ProviderSuite, kit=True):
             self._conformed(frame, "example data")
 
     def test_example_fills_every_column(self) -> None:
-        """Each value column is observed somewhere: none is lost to a name that titans_normalize does not know."""
+        """Each value column is observed somewhere: none is lost to a name that titans_normalize
+        does not know.
+        """
         frames = [self._conformed(frame, "example data") for frame in self._frames(60, 4)]
         for column in self._provider.schema.columns:
             expect(
                 any(frame[column].null_count() < frame.height for frame in frames),
-                f"column {column!r} is never observed in the example data; is it spelt as in the schema, or renamed by "
+                f"column {column!r} is never observed in the example data; is it spelt as in the "
+                "schema, or renamed by "
                 "titans_normalize?",
             )
 
@@ -68,17 +83,21 @@ class ExampleChecks(ProviderSuite, kit=True):
         self._need_example()
         expect(
             _equal(self._frames(20, 5), self._frames(20, 5)),
-            f"titans_example(seed={SEED}, …) made different snapshots the second time; take all chance from Random(seed)",
+            f"titans_example(seed={SEED}, …) made different snapshots the second time; take all "
+            "chance from Random(seed)",
         )
         code = (
             "import hashlib\nfor frame in provider.example(7, 20, 5):\n"
             "    print(hashlib.sha256(frame.write_json().encode()).hexdigest())"
         )
-        here = "".join(hashlib.sha256(f.write_json().encode()).hexdigest() + "\n" for f in self._frames(20, 5))
+        here = "".join(
+            hashlib.sha256(f.write_json().encode()).hexdigest() + "\n" for f in self._frames(20, 5)
+        )
         for seed in (1, 2):
             expect(
                 self._in_a_new_process(code, seed) == here,
-                "another process made different snapshots for the same seed; do not iterate over sets, or use hash()",
+                "another process made different snapshots for the same seed; do not iterate over "
+                "sets, or use hash()",
             )
 
     def test_example_differs_for_another_seed(self) -> None:
@@ -86,7 +105,8 @@ class ExampleChecks(ProviderSuite, kit=True):
         self._need_example()
         expect(
             not _equal(self._frames(20, 3), self._frames(20, 3, seed=SEED + 1)),
-            f"titans_example makes the same for the seeds {SEED} and {SEED + 1}; take all chance from Random(seed)",
+            f"titans_example makes the same for the seeds {SEED} and {SEED + 1}; take all chance "
+            "from Random(seed)",
         )
 
     def test_example_of_more_slots_begins_the_same(self) -> None:
@@ -102,24 +122,34 @@ class ExampleChecks(ProviderSuite, kit=True):
         self._need_example()
         for keys in (0, 1, 7, 40):
             frames = list(islice(self._provider.example(SEED, keys, 4), 6))
-            expect(len(frames) == 4, f"titans_example(keys={keys}, slots=4) yields {len(frames)} snapshots")
+            expect(
+                len(frames) == 4,
+                f"titans_example(keys={keys}, slots=4) yields {len(frames)} snapshots",
+            )
             rows = max(frame.height for frame in frames)
             expect(rows <= keys, f"titans_example(keys={keys}) yields a snapshot of {rows} rows")
-        expect(rows >= 3, f"titans_example(keys=40) yields at most {rows} rows; the checks need three keys at least")
+        expect(
+            rows >= 3,
+            f"titans_example(keys=40) yields at most {rows} rows; the checks need three keys at "
+            "least",
+        )
 
     def test_example_is_made_slot_by_slot(self) -> None:
         """A billion slots are no reason to wait: snapshots are yielded one by one."""
         self._need_example()
         found = self._in_a_new_process(
             "from itertools import islice\nimport os, resource, signal\n"
-            "busy = 'titans_example(slots=10**9) is still busy after 3 s of work; yield snapshots one by one'\n"
-            # Not by an exception: it would rise wherever the work is, and may be taken for something else there.
+            "busy = 'titans_example(slots=10**9) is still busy after 3 s of work; yield snapshots "
+            "one by one'\n"
+            # Not by an exception: it would rise wherever the work is, and may be taken for
+            # something else there.
             "signal.signal(signal.SIGXCPU, lambda *_: (os.write(2, busy.encode()), os._exit(1)))\n"
             "resource.setrlimit(resource.RLIMIT_CPU, (3, 20))\n"
             "print(len(list(islice(provider.example(7, 5, 10**9), 3))))"
         )
         expect(
-            found.strip() == "3", f"titans_example(slots=10**9) yields {found.strip()} snapshots; yield them one by one"
+            found.strip() == "3",
+            f"titans_example(slots=10**9) yields {found.strip()} snapshots; yield them one by one",
         )
 
     def test_example_changes_from_slot_to_slot(self) -> None:
@@ -134,7 +164,8 @@ class ExampleChecks(ProviderSuite, kit=True):
             stayed = before.join(after, on=key, how="semi").height
             expect(
                 2 * stayed >= before.height,
-                f"{before.height - stayed} of {before.height} keys vanish from one example snapshot to the next; an archive "
+                f"{before.height - stayed} of {before.height} keys vanish from one example "
+                "snapshot to the next; an archive "
                 "would refuse that as a truncated download",
             )
 

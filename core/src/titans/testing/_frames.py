@@ -1,4 +1,6 @@
-"""Frames for the checks: of any dtype a schema can have, with any value, and Hypothesis to look through them."""
+"""Frames for the checks: of any dtype a schema can have, with any value, and Hypothesis to look
+through them.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,14 @@ def for_all(strategy: st.SearchStrategy[Any], holds: Callable[[Any], None], exam
     """Call `holds` with examples of the strategy, the same ones as long as the code is the same."""
 
     @settings(
-        max_examples=examples, deadline=None, derandomize=True, database=None, report_multiple_bugs=False,
-        suppress_health_check=list(HealthCheck), phases=(Phase.generate, Phase.shrink),
-    )  # fmt: skip
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+        phases=(Phase.generate, Phase.shrink),
+    )
     @given(strategy)
     def example(given: Any) -> None:
         holds(given)
@@ -35,7 +42,9 @@ def for_all(strategy: st.SearchStrategy[Any], holds: Callable[[Any], None], exam
 def values(dtype: str) -> st.SearchStrategy[Any]:
     """Values of a dtype of `titans.schema.DTYPES`."""
     if dtype.startswith("Float"):
-        return st.floats(allow_nan=False, allow_infinity=False, width=32 if dtype == "Float32" else 64)
+        return st.floats(
+            allow_nan=False, allow_infinity=False, width=32 if dtype == "Float32" else 64
+        )
     if dtype.startswith(("Int", "UInt")):
         return st.integers(*_range(dtype))
     return {
@@ -76,7 +85,9 @@ def snapshot(provider: Provider, rows: Sequence[tuple[Any, ...]]) -> pl.DataFram
 def snapshots(
     provider: Provider, keys: Sequence[tuple[str, ...]], given: Strategies
 ) -> st.SearchStrategy[pl.DataFrame]:
-    """Full snapshots with some of `keys`; values of any kind, null and sentinels among them, or those that are `given`."""
+    """Full snapshots with some of `keys`; values of any kind, null and sentinels among them, or
+    those that are `given`.
+    """
     columns = []
     for name, dtype in provider.schema.columns.items():
         kinds = [given.get(name, values(dtype)), st.none()]

@@ -22,14 +22,38 @@ from titans.slots import Month
 from titans.store import ObjectStore
 from titans.testing._frames import for_all
 from titans.testing._oracle import Oracle, difference, rows_of
-from titans.testing._store_suite import WORKERS, Stores, StoreSuite, done, fill, in_threads, keys, refused, same
+from titans.testing._store_suite import (
+    WORKERS,
+    Stores,
+    StoreSuite,
+    done,
+    fill,
+    in_threads,
+    keys,
+    refused,
+    same,
+)
 from titans.testing._suite import Nonconformance, expect
 
 __all__ = ["ArchiveInStoreChecks", "ListingChecks", "RaceChecks"]
 
 TRICKY = [
-    "a-b", "a.b", "a/b", "a/b.c", "a/c/d", "a/c-d", "a/c.d", "a0", "ab", "a b", "b", "B", "한/a", "한-", "🛰",
-]  # fmt: skip
+    "a-b",
+    "a.b",
+    "a/b",
+    "a/b.c",
+    "a/c/d",
+    "a/c-d",
+    "a/c.d",
+    "a0",
+    "ab",
+    "a b",
+    "b",
+    "B",
+    "한/a",
+    "한-",
+    "🛰",
+]
 """Keys whose order, as folders and as text, differs."""
 
 
@@ -45,22 +69,58 @@ class ListingChecks(StoreSuite, kit=True):
     def test_listing_is_in_order_of_keys(self, stores: Stores) -> None:
         """By Unicode code point of the whole key, whatever the order of creation."""
         store = stores()
-        fill(store, random.Random(2).sample(TRICKY, len(TRICKY)))  # noqa: S311 - an order like any other
+        # an order like any other
+        fill(store, random.Random(2).sample(TRICKY, len(TRICKY)))  # noqa: S311
         same(keys(store), sorted(TRICKY), "the listing")
 
     def test_a_prefix_is_a_string(self, stores: Stores) -> None:
         """It need not end where a segment does."""
         store = stores()
         fill(store, TRICKY)
-        for prefix in ["a", "a/", "a/c", "a/c/", "a-", "a.", "ab", "b", "한", "nothing", "a/nothing/", "a/b", "ab/c"]:
-            same(keys(store, prefix), sorted(k for k in TRICKY if k.startswith(prefix)), f"the listing of {prefix!r}")
+        for prefix in [
+            "a",
+            "a/",
+            "a/c",
+            "a/c/",
+            "a-",
+            "a.",
+            "ab",
+            "b",
+            "한",
+            "nothing",
+            "a/nothing/",
+            "a/b",
+            "ab/c",
+        ]:
+            same(
+                keys(store, prefix),
+                sorted(k for k in TRICKY if k.startswith(prefix)),
+                f"the listing of {prefix!r}",
+            )
 
     def test_start_after_continues_behind_any_string(self, stores: Stores) -> None:
         """Behind keys, folders, and what is neither."""
         store = stores()
         fill(store, TRICKY)
-        for after in [*TRICKY, "a", "a/", "a/c", "a/c/", "a/b0", "a/zzz", "A", "zzz", "a-", "한", "b/a/x"]:
-            same(keys(store, start_after=after), sorted(k for k in TRICKY if k > after), f"the listing after {after!r}")
+        for after in [
+            *TRICKY,
+            "a",
+            "a/",
+            "a/c",
+            "a/c/",
+            "a/b0",
+            "a/zzz",
+            "A",
+            "zzz",
+            "a-",
+            "한",
+            "b/a/x",
+        ]:
+            same(
+                keys(store, start_after=after),
+                sorted(k for k in TRICKY if k > after),
+                f"the listing after {after!r}",
+            )
 
     def test_prefix_and_start_after_go_together(self, stores: Stores) -> None:
         """A month of hot files is listed from the middle."""
@@ -79,10 +139,14 @@ class ListingChecks(StoreSuite, kit=True):
         found = list(store.list("a/"))
         same([(entry.key, entry.size) for entry in found], [("a/x", 3), ("a/y", 0)], "the listing")
         expect(
-            all(entry.last_modified.utcoffset() is not None for entry in found), "a time in the listing has no timezone"
+            all(entry.last_modified.utcoffset() is not None for entry in found),
+            "a time in the listing has no timezone",
         )
         for entry in found:
-            expect(entry.etag in ("", etags[entry.key]), f"the listing gives {entry.key} the etag {entry.etag!r}")
+            expect(
+                entry.etag in ("", etags[entry.key]),
+                f"the listing gives {entry.key} the etag {entry.etag!r}",
+            )
 
     def test_a_listing_may_be_left_or_outlive_its_objects(self, stores: Stores) -> None:
         """It is an iterator: what is listed may be deleted meanwhile."""
@@ -95,7 +159,9 @@ class ListingChecks(StoreSuite, kit=True):
         for entry in store.list():
             seen.append(entry.key)
             store.delete(entry.key)
-        same((seen, keys(store)), (names, []), "what was listed, and what is left after deleting it")
+        same(
+            (seen, keys(store)), (names, []), "what was listed, and what is left after deleting it"
+        )
 
     def test_more_than_a_page_is_listed_whole(self, stores: Stores) -> None:
         """`page` objects and one more, from the beginning and from the middle."""
@@ -104,18 +170,22 @@ class ListingChecks(StoreSuite, kit=True):
         found = keys(store, "page/")
         expect(
             found == names,
-            f"of {len(names)} objects {len(found)} are listed, the last one {found[-1:]}; go on to the next page",
+            f"of {len(names)} objects {len(found)} are listed, the last one {found[-1:]}; go on to "
+            "the next page",
         )
         middle = len(names) // 2
-        same(keys(store, "page/", names[middle]), names[middle + 1 :], "the listing from the middle")
+        same(
+            keys(store, "page/", names[middle]), names[middle + 1 :], "the listing from the middle"
+        )
 
     def test_any_operations_agree_with_a_dict(self, stores: Stores) -> None:
         """Sequences of creations, replacements, deletions and listings that Hypothesis makes."""
         store = stores()
         step = st.tuples(
-            st.sampled_from(("create", "replace", "stale", "delete", "list")), st.sampled_from(("a/b", "a-", "a0")),
+            st.sampled_from(("create", "replace", "stale", "delete", "list")),
+            st.sampled_from(("a/b", "a-", "a0")),
             st.binary(max_size=4),
-        )  # fmt: skip
+        )
 
         def holds(steps: list[tuple[str, str, bytes]]) -> None:
             for entry in list(store.list()):
@@ -128,7 +198,9 @@ class ListingChecks(StoreSuite, kit=True):
         for_all(st.lists(step, max_size=15), holds, self.max_examples)
 
     @staticmethod
-    def _step(store: ObjectStore, model: dict[str, bytes], what: str, key: str, data: bytes) -> None:
+    def _step(
+        store: ObjectStore, model: dict[str, bytes], what: str, key: str, data: bytes
+    ) -> None:
         if what == "create" and key in model:
             refused(AlreadyExists, store.create, key, data)
         elif what == "create":
@@ -161,11 +233,20 @@ class RaceChecks(StoreSuite, kit=True):
             return won
 
         won = in_threads(work)
-        winners = [[number for number, turns in enumerate(won) if turn in turns] for turn in range(10)]
+        winners = [
+            [number for number, turns in enumerate(won) if turn in turns] for turn in range(10)
+        ]
         twice = [found for found in winners if len(found) != 1]
-        expect(not twice, f"the object was created by the threads {twice[:1]} at once; create must be atomic")
+        expect(
+            not twice,
+            f"the object was created by the threads {twice[:1]} at once; create must be atomic",
+        )
         for turn, (winner,) in enumerate(winners):
-            same(stores().get(f"race/{turn}").data, b"%d" % winner * 100, f"object {turn}, created by thread {winner},")
+            same(
+                stores().get(f"race/{turn}").data,
+                b"%d" % winner * 100,
+                f"object {turn}, created by thread {winner},",
+            )
 
     def test_no_swap_is_lost(self, stores: Stores) -> None:
         """`replace` is atomic: increments of one counter by many are all counted."""
@@ -224,28 +305,42 @@ class RaceChecks(StoreSuite, kit=True):
 
         free = stores().create("token", b"free")
         taken = sum(in_threads(work))
-        expect(taken == 1, f"one version was swapped {taken} times; replace must compare and write in one step")
+        expect(
+            taken == 1,
+            f"one version was swapped {taken} times; replace must compare and write in one step",
+        )
 
 
 class ArchiveInStoreChecks(StoreSuite, kit=True):
     """What a store is for."""
 
     def test_an_archive_lives_in_it(self, stores: Stores) -> None:
-        """Twenty snapshots in, compacted; every state is what was ingested, and verify finds nothing."""
-        provider = Provider("kit", Schema({"v": "Int64", "w": "Float64"}, unobserved={"v": -1}), ("k", "l"))
+        """Twenty snapshots in, compacted; every state is what was ingested, and verify finds
+        nothing.
+        """
+        provider = Provider(
+            "kit", Schema({"v": "Int64", "w": "Float64"}, unobserved={"v": -1}), ("k", "l")
+        )
         oracle, slots = Oracle(provider), range(20)
         moments = [Month(2026, 3).start + (slot - 11) * timedelta(minutes=10) for slot in slots]
         archive = Archive(stores(), provider)
         try:
-            for moment, frame in zip(moments, made_up(provider.schema, provider.key, 5, 30, len(slots)), strict=True):
+            for moment, frame in zip(
+                moments, made_up(provider.schema, provider.key, 5, 30, len(slots)), strict=True
+            ):
                 Archive(stores(), provider).ingest(frame, moment, max_ceased=1.0)
                 oracle.add(frame, moment)
             archive.compact()
             found = archive.verify(deep=True)
         except TitansError as error:
-            raise Nonconformance(f"an archive in this store fails: {type(error).__name__}: {error}") from error
+            raise Nonconformance(
+                f"an archive in this store fails: {type(error).__name__}: {error}"
+            ) from error
         for moment, expected in oracle.states.items():
             state: pl.DataFrame = archive.state(moment)
             wrong = difference(dict(rows_of(state, provider)), expected)
             expect(not wrong, f"the state at {moment} is not what was ingested: {wrong}")
-        expect(found.passed, f"verify finds {[failure for check in found.checks for failure in check.failures][:3]}")
+        expect(
+            found.passed,
+            f"verify finds {[failure for check in found.checks for failure in check.failures][:3]}",
+        )

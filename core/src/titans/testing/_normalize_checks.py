@@ -1,4 +1,6 @@
-"""Checks of what `titans_normalize` makes of frames: the same every time, row by row, and nothing that was there is lost."""
+"""Checks of what `titans_normalize` makes of frames: the same every time, row by row, and nothing
+that was there is lost.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ __all__ = ["NormalizeChecks"]
 
 
 class NormalizeChecks(ProviderSuite, kit=True):
-    """Idempotence, independence of rows, tolerance; dtypes, sentinels and nulls on their way into the archive."""
+    """Idempotence, independence of rows, tolerance; dtypes, sentinels and nulls on their way into
+    the archive.
+    """
 
     def _each_frame(self, holds: Callable[[pl.DataFrame], None]) -> None:
         """Of the example data as it is, and of what Hypothesis makes of the schema."""
@@ -24,7 +28,7 @@ class NormalizeChecks(ProviderSuite, kit=True):
             holds(frame)
         self._for_all(snapshots(self._provider, self._keys(), self.values), holds)
 
-    # --- titans_normalize ---------------------------------------------------------------------------------------------
+    # --- titans_normalize -------------------------------------------------------------------------
 
     def test_normalizing_twice_is_normalizing_once(self) -> None:
         """What is normal stays as it is."""
@@ -33,7 +37,8 @@ class NormalizeChecks(ProviderSuite, kit=True):
             once = self._normalized(frame, "example data")
             twice = self._normalized(once, "a frame that it made itself")
             expect(
-                twice.equals(once), f"titans_normalize changes what it made itself: {_first_difference(once, twice)}"
+                twice.equals(once),
+                f"titans_normalize changes what it made itself: {_first_difference(once, twice)}",
             )
 
         self._each_frame(holds)
@@ -42,10 +47,14 @@ class NormalizeChecks(ProviderSuite, kit=True):
         """Rows in another order are normalized to the same rows in that order."""
 
         def holds(frame: pl.DataFrame) -> None:
-            forward, backward = self._normalized(frame, "a frame"), self._normalized(frame.reverse(), "a frame")
+            forward, backward = (
+                self._normalized(frame, "a frame"),
+                self._normalized(frame.reverse(), "a frame"),
+            )
             expect(
                 forward.reverse().equals(backward),
-                f"titans_normalize depends on the order of rows: {_first_difference(forward.reverse(), backward)}",
+                "titans_normalize depends on the order of rows: "
+                f"{_first_difference(forward.reverse(), backward)}",
             )
 
         self._each_frame(holds)
@@ -57,12 +66,16 @@ class NormalizeChecks(ProviderSuite, kit=True):
             whole = self._normalized(frame, "a frame")
             expect(
                 whole.height == frame.height,
-                f"titans_normalize made {whole.height} rows of {frame.height}; a snapshot says which keys there are, so rows may "
+                f"titans_normalize made {whole.height} rows of {frame.height}; a snapshot says "
+                "which keys there are, so rows may "
                 "be neither dropped nor added",
             )
             for row in range(min(frame.height, 6)):
                 alone, among = self._normalized(frame[[row]], "one row"), whole[[row]]
-                expect(alone.equals(among), f"a row alone is normalized otherwise: {_first_difference(among, alone)}")
+                expect(
+                    alone.equals(among),
+                    f"a row alone is normalized otherwise: {_first_difference(among, alone)}",
+                )
 
         self._each_frame(holds)
 
@@ -71,17 +84,26 @@ class NormalizeChecks(ProviderSuite, kit=True):
         for frame in self._frames(25, 2):
             before = frame.clone()
             self._normalized(frame, "example data")
-            expect(frame.equals(before), "titans_normalize changed the frame it was given; return another one")
+            expect(
+                frame.equals(before),
+                "titans_normalize changed the frame it was given; return another one",
+            )
 
     def test_normalizing_keeps_nothing_between_calls(self) -> None:
-        """The result depends on the frame alone: nothing comes from an earlier one of the same shape."""
+        """The result depends on the frame alone: nothing comes from an earlier one of the same
+        shape.
+        """
         frames = self._frames(24, 6)
         half = min(frame.height for frame in frames) // 2
-        some, others = (self._normalized(part, "a frame") for part in (frames[0][:half], frames[0][half : 2 * half]))
+        some, others = (
+            self._normalized(part, "a frame")
+            for part in (frames[0][:half], frames[0][half : 2 * half])
+        )
         key = list(self._provider.key)
         expect(
             others.join(some, on=key, how="semi").is_empty(),
-            "titans_normalize answers with rows of an earlier frame of the same shape; keep nothing between calls",
+            "titans_normalize answers with rows of an earlier frame of the same shape; keep "
+            "nothing between calls",
         )
         first = [self._normalized(frame, "example data") for frame in frames]
         again = [self._normalized(frame, "example data") for frame in reversed(frames)][::-1]
@@ -96,9 +118,14 @@ class NormalizeChecks(ProviderSuite, kit=True):
         )
 
     def test_a_frame_without_rows_stays_one(self) -> None:
-        """No rows are no reason to fail; a frame without columns may also be refused with an InputError."""
+        """No rows are no reason to fail; a frame without columns may also be refused with an
+        InputError.
+        """
         frame = self._frames(5, 1)[0].clear()
-        expect(self._normalized(frame, "a frame without rows").is_empty(), "titans_normalize made rows out of none")
+        expect(
+            self._normalized(frame, "a frame without rows").is_empty(),
+            "titans_normalize made rows out of none",
+        )
         for columnless in (
             pl.DataFrame(),
             pl.DataFrame({self._provider.key[0]: []}, schema={self._provider.key[0]: pl.String}),
@@ -107,7 +134,9 @@ class NormalizeChecks(ProviderSuite, kit=True):
             expect(found is None or found.is_empty(), "titans_normalize made rows out of none")
 
     def test_value_columns_may_be_missing(self) -> None:
-        """A collector that does not know a value leaves its column out: that is null, or an InputError, and no crash."""
+        """A collector that does not know a value leaves its column out: that is null, or an
+        InputError, and no crash.
+        """
         frame = self._conformed(self._frames(8, 1)[0], "example data")
         for column in self._provider.schema.columns:
             found = self._tolerated(frame.drop(column), f"a frame without the column {column!r}")
@@ -115,15 +144,20 @@ class NormalizeChecks(ProviderSuite, kit=True):
                 rest = self._conformed(frame.drop(column), f"a frame without {column!r}")
                 expect(
                     rest[column].null_count() == rest.height,
-                    f"without the column {column!r} its values should be null, not {rest[column].drop_nulls().head(1).to_list()}",
+                    f"without the column {column!r} its values should be null, not "
+                    f"{rest[column].drop_nulls().head(1).to_list()}",
                 )
 
     def test_other_columns_do_no_harm(self) -> None:
         """Columns that the schema does not know change nothing in those that it knows."""
         for frame in self._frames(10, 2):
-            more = frame.with_columns(pl.lit("x").alias("a column of nobody"), pl.lit(None).alias("another"))
+            more = frame.with_columns(
+                pl.lit("x").alias("a column of nobody"), pl.lit(None).alias("another")
+            )
             expect(
-                self._conformed(more, "a frame with more columns").equals(self._conformed(frame, "example data")),
+                self._conformed(more, "a frame with more columns").equals(
+                    self._conformed(frame, "example data")
+                ),
                 "a column that the schema does not know changes the result of titans_normalize",
             )
 
@@ -134,7 +168,10 @@ class NormalizeChecks(ProviderSuite, kit=True):
             text = frame.with_columns(pl.col(numeric).cast(pl.String))
             found = self._conformed(text, "a frame with numbers as text")
             expected = self._conformed(frame, "example data")
-            expect(found.equals(expected), f"numbers as text mean something else: {_first_difference(expected, found)}")
+            expect(
+                found.equals(expected),
+                f"numbers as text mean something else: {_first_difference(expected, found)}",
+            )
 
     def _tolerated(self, frame: pl.DataFrame, what: str) -> pl.DataFrame | None:
         """The normalized frame, or `None` if the provider refuses it as wrong input."""
@@ -145,10 +182,12 @@ class NormalizeChecks(ProviderSuite, kit=True):
                 return None
             raise
 
-    # --- values -------------------------------------------------------------------------------------------------------
+    # --- values -----------------------------------------------------------------------------------
 
     def test_every_dtype_keeps_its_extremes(self) -> None:
-        """The greatest, smallest and finest values of each column's dtype come out as they went in."""
+        """The greatest, smallest and finest values of each column's dtype come out as they went
+        in.
+        """
         key, ordinary = self._keys(1)[0], self._ordinary()
         for column, dtype in self._provider.schema.columns.items():
             if column in self.values:
@@ -158,14 +197,21 @@ class NormalizeChecks(ProviderSuite, kit=True):
                 if value != sentinel:
                     self._keeps(key, ordinary, column, value)
 
-    def _keeps(self, key: tuple[str, ...], ordinary: dict[str, Any], column: str, value: Any) -> None:
+    def _keeps(
+        self, key: tuple[str, ...], ordinary: dict[str, Any], column: str, value: Any
+    ) -> None:
         row = ordinary | {column: value}
-        stored = self._conformed(snapshot(self._provider, [(*key, *row.values())]), f"{value!r} in column {column!r}")
+        stored = self._conformed(
+            snapshot(self._provider, [(*key, *row.values())]), f"{value!r} in column {column!r}"
+        )
         found = stored[column][0]
         expect(
             type(found) is type(value) and found == value,
-            f"{value!r} in column {column!r} ({self._provider.schema.columns[column]}) became {found!r} in titans_normalize; if "
-            "this market has no such values, say which it has: values = {" + f'"{column}": hypothesis strategy' + "}",
+            f"{value!r} in column {column!r} ({self._provider.schema.columns[column]}) became "
+            f"{found!r} in titans_normalize; if "
+            "this market has no such values, say which it has: values = {"
+            f'"{column}": hypothesis strategy'
+            "}",
         )
 
     def test_any_text_can_be_a_key(self) -> None:
@@ -179,16 +225,24 @@ class NormalizeChecks(ProviderSuite, kit=True):
                 snapshot(self._provider, [(*key, *row) for key in keys]), f"odd text in {column!r}"
             )
             lost = [text for text in odd if text not in set(stored[column])]
-            expect(not lost, f"key column {column!r}: {lost[:3]} became something else in titans_normalize")
+            expect(
+                not lost,
+                f"key column {column!r}: {lost[:3]} became something else in titans_normalize",
+            )
 
     def test_sentinels_fit_their_columns(self) -> None:
-        """The number that means "not observed" is a value of its column's dtype, or it could never be met."""
+        """The number that means "not observed" is a value of its column's dtype, or it could never
+        be met.
+        """
         for column, sentinel in self._provider.schema.unobserved.items():
             dtype = self._provider.schema.columns[column]
-            fits = pl.Series([sentinel]).cast(self._provider.schema.value_dtypes()[column], strict=False)[0]
+            fits = pl.Series([sentinel]).cast(
+                self._provider.schema.value_dtypes()[column], strict=False
+            )[0]
             expect(
                 fits == sentinel,
-                f"the sentinel {sentinel!r} of column {column!r} is no {dtype}; choose another, or another dtype",
+                f"the sentinel {sentinel!r} of column {column!r} is no {dtype}; choose another, or "
+                "another dtype",
             )
 
     def test_sentinels_become_null_and_no_other_value_does(self) -> None:
@@ -199,11 +253,14 @@ class NormalizeChecks(ProviderSuite, kit=True):
             forms = [(form, None) for form in (sentinel, float(sentinel), str(sentinel))]
             for value, expected in [*forms, *zip(near, near, strict=True)]:
                 others = (None if name == column else other for name, other in ordinary.items())
-                frame = snapshot(self._provider, [(*key, *others)]).with_columns(pl.Series(column, [value]))
+                frame = snapshot(self._provider, [(*key, *others)]).with_columns(
+                    pl.Series(column, [value])
+                )
                 stored = self._conformed(frame, f"{value!r} in column {column!r}")[column][0]
                 expect(
                     stored == expected,
-                    f"{value!r} in column {column!r} became {stored!r} instead of {expected!r}; the sentinel is {sentinel!r}",
+                    f"{value!r} in column {column!r} became {stored!r} instead of {expected!r}; "
+                    f"the sentinel is {sentinel!r}",
                 )
 
     def test_null_stays_null(self) -> None:
@@ -214,16 +271,21 @@ class NormalizeChecks(ProviderSuite, kit=True):
             stored = self._conformed(gap, f"null in column {column!r}")[column]
             expect(
                 stored.null_count() == stored.len(),
-                f"null in column {column!r} became {stored.drop_nulls().head(1).to_list()} in titans_normalize",
+                f"null in column {column!r} became {stored.drop_nulls().head(1).to_list()} in "
+                "titans_normalize",
             )
 
 
 def _first_difference(expected: pl.DataFrame, found: pl.DataFrame) -> str:
     if expected.columns != found.columns:
-        return f"the columns are {', '.join(found.columns)} instead of {', '.join(expected.columns)}"
+        return (
+            f"the columns are {', '.join(found.columns)} instead of {', '.join(expected.columns)}"
+        )
     for column in expected.columns:
         if expected.schema[column] != found.schema[column]:
-            return f"column {column!r} is {found.schema[column]} instead of {expected.schema[column]}"
+            return (
+                f"column {column!r} is {found.schema[column]} instead of {expected.schema[column]}"
+            )
     for row, (one, other) in enumerate(zip(expected.to_dicts(), found.to_dicts(), strict=False)):
         for column in expected.columns:
             if one[column] != other[column]:

@@ -29,9 +29,29 @@ ODD_KEYS = [
 ]
 
 REFUSED_KEYS = [
-    "", "/", "/a", "a/", "a//b", ".", "..", "../a", "a/..", "a/../b", "a/./b", ".hidden", "a/.hidden/b", "a\\b", "a\nb",
-    "a\x00b", "a\x7fb", "a\ud800b", "n" * 1025, "é" * 513, None, b"a",
-]  # fmt: skip
+    "",
+    "/",
+    "/a",
+    "a/",
+    "a//b",
+    ".",
+    "..",
+    "../a",
+    "a/..",
+    "a/../b",
+    "a/./b",
+    ".hidden",
+    "a/.hidden/b",
+    "a\\b",
+    "a\nb",
+    "a\x00b",
+    "a\x7fb",
+    "a\ud800b",
+    "n" * 1025,
+    "é" * 513,
+    None,
+    b"a",
+]
 
 METHODS = ("get", "get_range", "head", "list", "create", "replace", "delete", "local_path")
 
@@ -43,7 +63,11 @@ class ObjectChecks(StoreSuite, kit=True):
         """Those of `titans.store.ObjectStore`; its URL names it, without credentials."""
         store = stores()
         missing = [name for name in METHODS if not callable(getattr(store, name, None))]
-        expect(not missing, f"{type(store).__name__} has no method {', '.join(missing)}; see titans.store.ObjectStore")
+        expect(
+            not missing,
+            f"{type(store).__name__} has no method {', '.join(missing)}; see "
+            "titans.store.ObjectStore",
+        )
         expect(
             isinstance(store, ObjectStore),
             f"{type(store).__name__} lacks url or parallel; see titans.store.ObjectStore",
@@ -74,10 +98,16 @@ class ObjectChecks(StoreSuite, kit=True):
         first, second = stores(), stores()
         etag = first.create("a", b"1")
         same(
-            (second.get("a").data, second.head("a").size, keys(second)), (b"1", 1, ["a"]), "a creation, seen by another"
+            (second.get("a").data, second.head("a").size, keys(second)),
+            (b"1", 1, ["a"]),
+            "a creation, seen by another",
         )
         first.replace("a", b"22", etag)
-        same((second.get("a").data, second.head("a").size), (b"22", 2), "a replacement, seen by another")
+        same(
+            (second.get("a").data, second.head("a").size),
+            (b"22", 2),
+            "a replacement, seen by another",
+        )
         first.delete("a")
         same(keys(second), [], "the listing after a deletion, seen by another")
         refused(NotFound, second.get, "a")
@@ -139,13 +169,18 @@ class ObjectChecks(StoreSuite, kit=True):
         same(keys(store), ["there/object"], "the listing")
 
     def test_every_version_has_an_etag_of_its_own(self, stores: Stores) -> None:
-        """Other content has another etag, however short or quick; a swap cannot mistake one version for another."""
+        """Other content has another etag, however short or quick; a swap cannot mistake one version
+        for another.
+        """
         store = stores()
         etag = store.create("a", b"0")
         seen = [etag]
         for number in range(1, 12):
             etag = store.replace("a", b"%d" % number, etag)
-            expect(etag and etag not in seen, f"version {number} has the etag {etag!r} of an earlier one")
+            expect(
+                etag and etag not in seen,
+                f"version {number} has the etag {etag!r} of an earlier one",
+            )
             same(store.head("a").etag, etag, "the etag in head")
             seen.append(etag)
 
@@ -174,11 +209,23 @@ class ObjectChecks(StoreSuite, kit=True):
         store = stores()
         store.create("a", b"0123456789")
         spans = {
-            (0, 3): b"012", (3, 7): b"3456", (8, 100): b"89", (0, 10): b"0123456789", (9, 10): b"9", (10, 20): b"",
-            (50, 60): b"", (4, 4): b"", (5, 2): b"", (0, 0): b"",
-        }  # fmt: skip
+            (0, 3): b"012",
+            (3, 7): b"3456",
+            (8, 100): b"89",
+            (0, 10): b"0123456789",
+            (9, 10): b"9",
+            (10, 20): b"",
+            (50, 60): b"",
+            (4, 4): b"",
+            (5, 2): b"",
+            (0, 0): b"",
+        }
         for (start, end), expected in spans.items():
-            same(store.get_range("a", start, end), expected, f"the range [{start}, {end}) of ten bytes")
+            same(
+                store.get_range("a", start, end),
+                expected,
+                f"the range [{start}, {end}) of ten bytes",
+            )
 
     def test_empty_objects_are_objects(self, stores: Stores) -> None:
         """They are listed, read, protected from creation, and replaced."""
@@ -196,11 +243,18 @@ class ObjectChecks(StoreSuite, kit=True):
         store, data = stores(), random.Random(1).randbytes(5_000_000)  # noqa: S311 - noise
         store.create("large", data)
         expect(
-            store.get("large").data == data, "five megabytes of noise were read back otherwise than they were written"
+            store.get("large").data == data,
+            "five megabytes of noise were read back otherwise than they were written",
         )
         same(store.head("large").size, len(data), "the size")
-        same(store.get_range("large", 4_000_000, 4_000_100), data[4_000_000:4_000_100], "a range in the middle")
-        same(store.get_range("large", 4_999_990, 6_000_000), data[4_999_990:], "a range over the end")
+        same(
+            store.get_range("large", 4_000_000, 4_000_100),
+            data[4_000_000:4_000_100],
+            "a range in the middle",
+        )
+        same(
+            store.get_range("large", 4_999_990, 6_000_000), data[4_999_990:], "a range over the end"
+        )
 
     def test_times_are_aware_and_never_go_backwards(self, stores: Stores) -> None:
         """In a timezone, close to now, and rising with every write."""
@@ -211,7 +265,10 @@ class ObjectChecks(StoreSuite, kit=True):
             etag = store.replace("a", b"%d" % number, etag)
             times.append(store.get("a").last_modified)
         times.append(next(iter(store.list())).last_modified)
-        expect(all(time.utcoffset() is not None for time in times), f"a time has no timezone: {times[0]!r}")
+        expect(
+            all(time.utcoffset() is not None for time in times),
+            f"a time has no timezone: {times[0]!r}",
+        )
         expect(times == sorted(times), f"times go backwards: {', '.join(map(str, times))}")
         expect(
             before <= times[0] and times[-1] <= datetime.now(UTC) + timedelta(minutes=5),
@@ -223,19 +280,28 @@ class ObjectChecks(StoreSuite, kit=True):
         store = stores()
         store.create("a/b", b"content")
         path = store.local_path("a/b")
-        expect(path is None or path.read_bytes() == b"content", f"local_path is {path}, which does not hold the object")
+        expect(
+            path is None or path.read_bytes() == b"content",
+            f"local_path is {path}, which does not hold the object",
+        )
 
-    # --- keys ---------------------------------------------------------------------------------------------------------
+    # --- keys -------------------------------------------------------------------------------------
 
     def test_odd_keys_work(self, stores: Stores) -> None:
-        """Spaces, percent signs, other scripts, quotes, long names: written, read, listed, deleted."""
+        """Spaces, percent signs, other scripts, quotes, long names: written, read, listed,
+        deleted.
+        """
         store = stores()
         for key in ODD_KEYS:
             etag = store.create(key, b"1")
             same(store.get(key).data, b"1", f"the object {key!r}")
             same([(e.key, e.size) for e in store.list()], [(key, 1)], f"the listing with {key!r}")
             same(keys(store, key), [key], f"the listing of the prefix {key!r}")
-            same(keys(store, key.rpartition("/")[0] + "/"), [key], f"the listing of the folder of {key!r}")
+            same(
+                keys(store, key.rpartition("/")[0] + "/"),
+                [key],
+                f"the listing of the folder of {key!r}",
+            )
             same(keys(store, start_after=key), [], f"the listing after {key!r}")
             store.replace(key, b"2", etag)
             same(store.get_range(key, 0, 1), b"2", f"a range of {key!r}")
@@ -243,13 +309,20 @@ class ObjectChecks(StoreSuite, kit=True):
             same(keys(store), [], f"the listing without {key!r}")
 
     def test_malformed_keys_are_refused(self, stores: Stores) -> None:
-        """By every method, with InvalidKeyError (`titans.store.check_key` does it), before anything happens."""
+        """By every method, with InvalidKeyError (`titans.store.check_key` does it), before anything
+        happens.
+        """
         store = stores()
         for key in REFUSED_KEYS:
             for method, rest in {
-                "get": (), "get_range": (0, 1), "head": (), "create": (b"1",), "replace": (b"1", "etag"), "delete": (),
+                "get": (),
+                "get_range": (0, 1),
+                "head": (),
+                "create": (b"1",),
+                "replace": (b"1", "etag"),
+                "delete": (),
                 "local_path": (),
-            }.items():  # fmt: skip
+            }.items():
                 refused(InvalidKeyError, getattr(store, method), key, *rest)
         same(keys(store), [], "the listing after malformed keys")
 

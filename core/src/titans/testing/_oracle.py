@@ -1,4 +1,6 @@
-"""What an archive must answer, kept in plain dicts: slow, small, and independent of how the archive does it."""
+"""What an archive must answer, kept in plain dicts: slow, small, and independent of how the archive
+does it.
+"""
 
 from __future__ import annotations
 
@@ -30,16 +32,30 @@ class Oracle:
         state: State = {}
         for key, values in rows_of(self._provider.normalize(snapshot), self._provider):
             known = before.get(key, (None,) * len(values))
-            state[key] = tuple(old if new is None else new for new, old in zip(values, known, strict=True))
+            state[key] = tuple(
+                old if new is None else new for new, old in zip(values, known, strict=True)
+            )
         self.states[at] = state
 
 
-def rows_of(frame: pl.DataFrame, provider: Provider) -> Iterable[tuple[tuple[Any, ...], tuple[Any, ...]]]:
-    """(key, values) of every row, as the schema understands them; what was not observed is `None`."""
+def rows_of(
+    frame: pl.DataFrame, provider: Provider
+) -> Iterable[tuple[tuple[Any, ...], tuple[Any, ...]]]:
+    """(key, values) of every row, as the schema understands them; what was not observed is
+    `None`.
+    """
     schema = provider.schema
     for row in frame.to_dicts():
-        key = tuple(None if row.get(column) is None else str(row[column]) for column in provider.key)
-        yield key, tuple(_meant(row.get(c), dtype, schema.unobserved.get(c)) for c, dtype in schema.columns.items())
+        key = tuple(
+            None if row.get(column) is None else str(row[column]) for column in provider.key
+        )
+        yield (
+            key,
+            tuple(
+                _meant(row.get(c), dtype, schema.unobserved.get(c))
+                for c, dtype in schema.columns.items()
+            ),
+        )
 
 
 def _meant(value: Any, dtype: str, sentinel: float | None) -> Any:

@@ -1,4 +1,6 @@
-"""Checks of paths and slots: one place for each thing, found again from its path, and nothing of anybody else's."""
+"""Checks of paths and slots: one place for each thing, found again from its path, and nothing of
+anybody else's.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ class PathChecks(ProviderSuite, kit=True):
         return self._provider.layout.slot_minutes
 
     def _slots(self) -> list[Slot]:
-        """Of several years, in order: the beginning and the end of months, among them a leap February."""
+        """Of several years, in order: the beginning and the end of months, among them a leap
+        February.
+        """
         found = []
         for month in MONTHS:
             count = month.slots(self._minutes)
@@ -48,14 +52,16 @@ class PathChecks(ProviderSuite, kit=True):
             found += [Slot(month, index, self._minutes) for index in indexes]
         return found
 
-    # --- paths --------------------------------------------------------------------------------------------------------
+    # --- paths ------------------------------------------------------------------------------------
 
     def test_every_slot_has_a_path_of_its_own(self) -> None:
         """No two slots share a file."""
         paths, owner = self._provider.paths(), dict[str, Slot]()
         for slot in self._slots():
             path = paths.hot_key(slot)
-            expect(path not in owner, f"the slots {owner.get(path)} and {slot} share the path {path}")
+            expect(
+                path not in owner, f"the slots {owner.get(path)} and {slot} share the path {path}"
+            )
             owner[path] = slot
 
     def test_paths_are_sorted_by_time(self) -> None:
@@ -63,9 +69,14 @@ class PathChecks(ProviderSuite, kit=True):
         paths, slots = self._provider.paths(), self._slots()
         found = [paths.hot_key(slot) for slot in slots]
         wrong = next(((a, b) for a, b in pairwise(found) if a >= b), ("", ""))
-        expect(not wrong[0], f"the later slot's path comes first: {wrong[1]} sorts before {wrong[0]}")
+        expect(
+            not wrong[0], f"the later slot's path comes first: {wrong[1]} sorts before {wrong[0]}"
+        )
         manifests = [paths.manifest_key(month) for month in MONTHS]
-        expect(manifests == sorted(set(manifests)), f"paths of manifests are not sorted by month: {manifests}")
+        expect(
+            manifests == sorted(set(manifests)),
+            f"paths of manifests are not sorted by month: {manifests}",
+        )
 
     def test_a_path_tells_its_slot(self) -> None:
         """Hot files, manifests and keyframes are found again from their paths."""
@@ -75,7 +86,9 @@ class PathChecks(ProviderSuite, kit=True):
             try:
                 found = paths.parse_hot_key(path)
             except InvalidKeyError as error:
-                raise Nonconformance(f"the path of slot {slot} is not recognised: {error}") from error
+                raise Nonconformance(
+                    f"the path of slot {slot} is not recognised: {error}"
+                ) from error
             expect(found == slot, f"{path} was made for the slot {slot} and is read as {found}")
         for month in MONTHS:
             name = paths.keyframe_name(0, "0123456789abcdef")
@@ -97,7 +110,9 @@ class PathChecks(ProviderSuite, kit=True):
                 raise Nonconformance(f"a store would refuse the path {path!r}: {error}") from error
 
     def test_foreign_paths_are_refused(self) -> None:
-        """Nothing outside, nothing of another provider, nothing between slots: keys are data, not trust."""
+        """Nothing outside, nothing of another provider, nothing between slots: keys are data, not
+        trust.
+        """
         paths = self._provider.paths()
         own = paths.hot_key(Slot.of(self._at(5), self._minutes))
         stranger = Paths("stranger", self._provider.layout, paths.environment).hot_key(
@@ -105,19 +120,40 @@ class PathChecks(ProviderSuite, kit=True):
         )
         prefix = paths.hot_prefix
         for path in (
-            f"{prefix}/../../etc/passwd", f"{prefix}/2026/03/01/../../../x.parquet", f"/{own}", f"../{own}", own + "/", own + "x",
-            own.replace(".parquet", ".json"), own.replace("/2026/", "//2026/"), own.replace("/2026/", "/2026/../2026/"),
-            f"{prefix}/2026/13/01/00-00.parquet", f"{prefix}/2026/02/30/00-00.parquet", f"{prefix}/2026/03/01/24-00.parquet",
-            f"{prefix}/2026/03/01/00-60.parquet", f"{prefix}/2026/3/1/0-0.parquet", "", own.upper(), f"x{own}", stranger,
-        ):  # fmt: skip
+            f"{prefix}/../../etc/passwd",
+            f"{prefix}/2026/03/01/../../../x.parquet",
+            f"/{own}",
+            f"../{own}",
+            own + "/",
+            own + "x",
+            own.replace(".parquet", ".json"),
+            own.replace("/2026/", "//2026/"),
+            own.replace("/2026/", "/2026/../2026/"),
+            f"{prefix}/2026/13/01/00-00.parquet",
+            f"{prefix}/2026/02/30/00-00.parquet",
+            f"{prefix}/2026/03/01/24-00.parquet",
+            f"{prefix}/2026/03/01/00-60.parquet",
+            f"{prefix}/2026/3/1/0-0.parquet",
+            "",
+            own.upper(),
+            f"x{own}",
+            stranger,
+        ):
             try:
                 found = paths.parse_hot_key(path)
             except InvalidKeyError:
                 continue
             raise Nonconformance(
-                f"{path!r} is taken for the hot file of the slot {found} of provider {self._provider.name!r}"
+                f"{path!r} is taken for the hot file of the slot {found} of provider "
+                f"{self._provider.name!r}"
             )
-        for file in ("../manifest.json", "manifest.json", "a/b.parquet", "L1_0001_00000-00007.parquet/..", stranger):
+        for file in (
+            "../manifest.json",
+            "manifest.json",
+            "a/b.parquet",
+            "L1_0001_00000-00007.parquet/..",
+            stranger,
+        ):
             try:
                 paths.file_key(MONTHS[0], file)
             except InvalidKeyError:
@@ -125,14 +161,20 @@ class PathChecks(ProviderSuite, kit=True):
             raise Nonconformance(f"a manifest that names {file!r} is believed")
 
     def test_paths_belong_to_this_provider_alone(self) -> None:
-        """With another provider's name all prefixes are others: two providers in one store stay apart."""
+        """With another provider's name all prefixes are others: two providers in one store stay
+        apart.
+        """
         layout = self._provider.layout
-        mine, other = self._provider.paths(), Paths("stranger", layout, self._provider.paths().environment)
+        mine, other = (
+            self._provider.paths(),
+            Paths("stranger", layout, self._provider.paths().environment),
+        )
         for tier in ("hot_prefix", "warm_prefix", "state_prefix"):
             prefix = getattr(mine, tier)
             expect(
                 prefix != getattr(other, tier) or self._provider.name in prefix.split("/"),
-                f"the {tier} {prefix!r} does not name the provider; put {{provider}} into the PathLayout",
+                f"the {tier} {prefix!r} does not name the provider; put {{provider}} into the "
+                "PathLayout",
             )
 
     def test_tiers_do_not_overlap(self) -> None:
@@ -141,16 +183,24 @@ class PathChecks(ProviderSuite, kit=True):
         prefixes = [paths.hot_prefix, paths.warm_prefix, paths.state_prefix]
         for a in prefixes:
             inside = [b for b in prefixes if b is not a and f"{b}/".startswith(f"{a}/")]
-            expect(not inside, f"the prefix {inside[:1]} lies inside {a!r}; give each tier one of its own")
+            expect(
+                not inside,
+                f"the prefix {inside[:1]} lies inside {a!r}; give each tier one of its own",
+            )
 
     def test_the_test_environment_has_its_own_paths(self) -> None:
-        """With `TITANS_ENV=test` everything lies below `test/`, and paths of the other environment are refused."""
+        """With `TITANS_ENV=test` everything lies below `test/`, and paths of the other environment
+        are refused.
+        """
         with _environment(""):
             real = self._provider.paths()
         with _environment("test"):
             test = self._provider.paths()
         for path, other in zip(self._some_paths(test), self._some_paths(real), strict=True):
-            expect(path == f"test/{other}", f"with TITANS_ENV=test the path is {path!r}, not 'test/{other}'")
+            expect(
+                path == f"test/{other}",
+                f"with TITANS_ENV=test the path is {path!r}, not 'test/{other}'",
+            )
         slot = Slot.of(self._at(5), self._minutes)
         for paths, path in ((real, test.hot_key(slot)), (test, real.hot_key(slot))):
             try:
@@ -167,14 +217,15 @@ class PathChecks(ProviderSuite, kit=True):
             found.append(paths.state_month(month) + paths.keyframe_name(0, "0123456789abcdef"))
         return found
 
-    # --- slots --------------------------------------------------------------------------------------------------------
+    # --- slots ------------------------------------------------------------------------------------
 
     def test_slots_divide_the_day(self) -> None:
         """A whole number of minutes, and a whole number of slots in a day."""
         minutes: Any = self._minutes
         expect(
             type(minutes) is int and minutes > 0 and DAY % minutes == 0,
-            f"slot_minutes is {minutes!r}; choose an integer that divides the 1440 minutes of a day",
+            f"slot_minutes is {minutes!r}; choose an integer that divides the 1440 minutes of a "
+            "day",
         )
 
     def test_slots_meet_without_gap_or_overlap(self) -> None:
@@ -188,8 +239,14 @@ class PathChecks(ProviderSuite, kit=True):
             )
             for index in (0, 1, count // 2, count - 2):
                 if 0 <= index < count - 1:
-                    end, start = Slot(month, index, self._minutes).end, Slot(month, index + 1, self._minutes).start
-                    expect(end == start, f"slot {index} of {month} ends at {end}, the next one starts at {start}")
+                    end, start = (
+                        Slot(month, index, self._minutes).end,
+                        Slot(month, index + 1, self._minutes).start,
+                    )
+                    expect(
+                        end == start,
+                        f"slot {index} of {month} ends at {end}, the next one starts at {start}",
+                    )
 
     def test_every_moment_lies_in_one_slot(self) -> None:
         """In whatever timezone it is given; all moments of a slot have the slot's path."""
@@ -198,7 +255,10 @@ class PathChecks(ProviderSuite, kit=True):
 
         def holds(moment: datetime) -> None:
             slot = Slot.of(moment, minutes)
-            expect(slot.start <= moment < slot.end, f"{moment} is put into the slot from {slot.start} to {slot.end}")
+            expect(
+                slot.start <= moment < slot.end,
+                f"{moment} is put into the slot from {slot.start} to {slot.end}",
+            )
             midnight = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
             passed = (moment - midnight) // timedelta(minutes=minutes)
             expect(
@@ -206,10 +266,17 @@ class PathChecks(ProviderSuite, kit=True):
                 f"the slot of {moment} starts at {slot.start}",
             )
             path = paths.hot_key(slot)
-            found = {paths.hot_key(Slot.of(t, minutes)) for t in (slot.start, slot.end - timedelta(microseconds=1))}
-            expect(found == {path}, f"moments of the slot {slot} have the paths {sorted(found)} and {path}")
+            found = {
+                paths.hot_key(Slot.of(t, minutes))
+                for t in (slot.start, slot.end - timedelta(microseconds=1))
+            }
+            expect(
+                found == {path},
+                f"moments of the slot {slot} have the paths {sorted(found)} and {path}",
+            )
 
-        self._for_all(st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1), timezones=zones), holds)  # noqa: DTZ001
+        moments = st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1), timezones=zones)  # noqa: DTZ001
+        self._for_all(moments, holds)
 
 
 @contextmanager

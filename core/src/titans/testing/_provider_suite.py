@@ -1,4 +1,6 @@
-"""What the checks of a provider share: the provider, its hooks, frames of it, and processes to ask."""
+"""What the checks of a provider share: the provider, its hooks, frames of it, and processes to
+ask.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,8 @@ class ProviderSuite(Suite, kit=True):
     """The name of an installed provider."""
 
     values: ClassVar[Mapping[str, st.SearchStrategy[Any]]] = {}
-    """Value column → a Hypothesis strategy, where the provider does not take every value of the column's dtype."""
+    """Value column → a Hypothesis strategy, where the provider does not take every value of the
+    column's dtype."""
 
     max_examples: ClassVar[int] = 30
     """How many frames Hypothesis makes for a check."""
@@ -47,12 +50,14 @@ class ProviderSuite(Suite, kit=True):
             yield 'it names no provider; add provider = "name", the name of the entry point'
 
     def example(self, seed: int, keys: int, slots: int) -> Iterator[pl.DataFrame]:
-        """Full snapshots to check with: those of `titans_example`, or made-up ones where the provider has none."""
+        """Full snapshots to check with: those of `titans_example`, or made-up ones where the
+        provider has none.
+        """
         if self._has_example:
             return self._provider.example(seed, keys, slots)
         return made_up(self._provider.schema, self._provider.key, seed, keys, slots)
 
-    # --- what checks are made of --------------------------------------------------------------------------------------
+    # --- what checks are made of ------------------------------------------------------------------
 
     def _load(self) -> Provider:
         """Raises `Nonconformance` with what is wrong with the plugin."""
@@ -64,7 +69,9 @@ class ProviderSuite(Suite, kit=True):
         try:
             return plugins.load(self.provider)
         except UnknownProviderError as error:
-            problem = f"{error}. To test a package, install it first; in its folder: pip install -e ."
+            problem = (
+                f"{error}. To test a package, install it first; in its folder: pip install -e ."
+            )
         except ProviderError as error:
             problem = str(error)
         raise Nonconformance(problem)
@@ -83,7 +90,8 @@ class ProviderSuite(Suite, kit=True):
         hooks = self._provider.hooks
         if hooks is None:
             pytest.skip(
-                f"provider {self._provider.name!r} was made by hand: it has no plugin whose {name} could be asked"
+                f"provider {self._provider.name!r} was made by hand: it has no plugin whose {name} "
+                "could be asked"
             )
         try:
             return getattr(hooks, name)(**arguments)
@@ -104,7 +112,9 @@ class ProviderSuite(Suite, kit=True):
         return list(islice(self.example(seed, keys, slots), slots))
 
     def _conformed(self, frame: pl.DataFrame, what: str) -> pl.DataFrame:
-        """The frame as the archive would store it: normalized, cast, sentinels null, sorted by key."""
+        """The frame as the archive would store it: normalized, cast, sentinels null, sorted by
+        key.
+        """
         try:
             return conform_snapshot(frame, self._provider)[0]
         except TitansError as error:
@@ -115,7 +125,10 @@ class ProviderSuite(Suite, kit=True):
             found = self._provider.normalize(frame)
         except TitansError as error:
             raise Nonconformance(f"titans_normalize fails on {what}: {error}") from error
-        expect(isinstance(found, pl.DataFrame), f"titans_normalize must return a DataFrame, got {type(found).__name__}")
+        expect(
+            isinstance(found, pl.DataFrame),
+            f"titans_normalize must return a DataFrame, got {type(found).__name__}",
+        )
         return found
 
     def _keys(self, count: int = 4) -> list[tuple[str, ...]]:
@@ -133,16 +146,23 @@ class ProviderSuite(Suite, kit=True):
         return found
 
     def _at(self, slot: int) -> datetime:
-        """The start of a slot, counted from the start of `MONTH`; below zero it lies in the month before."""
+        """The start of a slot, counted from the start of `MONTH`; below zero it lies in the month
+        before.
+        """
         return MONTH.start + slot * timedelta(minutes=self._provider.layout.slot_minutes)
 
     def _for_all(self, strategy: st.SearchStrategy[Any], holds: Callable[[Any], None]) -> None:
         for_all(strategy, holds, self.max_examples)
 
     def _in_a_new_process(self, code: str, hash_seed: int = 0) -> str:
-        """What the code prints in a fresh interpreter, where it finds the provider as `provider`."""
+        """What the code prints in a fresh interpreter, where it finds the provider as
+        `provider`.
+        """
         if not self._provider.distribution:
-            pytest.skip(f"provider {self._provider.name!r} is not installed, so no other process can load it")
+            pytest.skip(
+                f"provider {self._provider.name!r} is not installed, so no other process can load "
+                "it"
+            )
         environment = {
             **os.environ,
             "PYTHONHASHSEED": str(hash_seed),
@@ -157,5 +177,8 @@ class ProviderSuite(Suite, kit=True):
             check=False,
             timeout=120,
         )
-        expect(done.returncode == 0, f"in a new process the provider fails: {done.stderr.strip()[-2000:]}")
+        expect(
+            done.returncode == 0,
+            f"in a new process the provider fails: {done.stderr.strip()[-2000:]}",
+        )
         return done.stdout

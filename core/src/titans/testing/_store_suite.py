@@ -27,7 +27,8 @@ class StoreSuite(Suite, kit=True):
     """Declare `url`, or override `make_stores` or the fixture `stores`."""
 
     url: ClassVar[str] = ""
-    """Of a place that is empty: `{unique}` stands for a new name at every check, `{folder}` for an empty folder."""
+    """Of a place that is empty: `{unique}` stands for a new name at every check, `{folder}` for an
+    empty folder."""
 
     page: ClassVar[int] = 1000
     """How many objects the store lists with one request; the checks list one more."""
@@ -37,15 +38,22 @@ class StoreSuite(Suite, kit=True):
 
     @classmethod
     def _undeclared(cls) -> Iterator[str]:
-        own = [name for name in ("make_stores", "stores") if getattr_static(cls, name) is not vars(StoreSuite)[name]]
+        own = [
+            name
+            for name in ("make_stores", "stores")
+            if getattr_static(cls, name) is not vars(StoreSuite)[name]
+        ]
         if cls.__name__.startswith("Test") and not cls.url and not own:
             yield (
-                'it names no store; add url = "scheme://{unique}", or a method make_stores(self, tmp_path) that returns a '
+                'it names no store; add url = "scheme://{unique}", or a method make_stores(self, '
+                "tmp_path) that returns a "
                 "function opening an empty store"
             )
 
     def make_stores(self, tmp_path: Path) -> Stores:
-        """A function that opens one and the same place, empty at first, as another object at each call."""
+        """A function that opens one and the same place, empty at first, as another object at each
+        call.
+        """
         if not self.url:
             raise ConformanceError(f"{type(self).__qualname__} has no url and no make_stores")
         where = self.url.replace("{unique}", uuid.uuid4().hex).replace("{folder}", str(tmp_path))
@@ -81,25 +89,36 @@ def done(call: Callable[..., Any], *arguments: Any) -> Any:
         return call(*arguments)
     except Exception as raised:
         said = f"{getattr(call, '__name__', call)}({', '.join(map(_short, arguments))})"
-        raise Nonconformance(f"{said} raised {type(raised).__name__}: {raised}; it must succeed") from raised
+        raise Nonconformance(
+            f"{said} raised {type(raised).__name__}: {raised}; it must succeed"
+        ) from raised
 
 
-def refused(error: type[Exception], call: Callable[..., Any], *arguments: Any, mention: str = "") -> None:
+def refused(
+    error: type[Exception], call: Callable[..., Any], *arguments: Any, mention: str = ""
+) -> None:
     """The call raises this error, and its message mentions what it is about."""
     __tracebackhide__ = True
     said = f"{getattr(call, '__name__', call)}({', '.join(map(_short, arguments))})"
     try:
         result = call(*arguments)
     except error as raised:
-        expect(mention in str(raised), f"{said}: the message {str(raised)!r} does not mention {mention!r}")
+        expect(
+            mention in str(raised),
+            f"{said}: the message {str(raised)!r} does not mention {mention!r}",
+        )
     except Exception as raised:
-        raise Nonconformance(f"{said} raised {type(raised).__name__}: {raised}, not {error.__name__}") from raised
+        raise Nonconformance(
+            f"{said} raised {type(raised).__name__}: {raised}, not {error.__name__}"
+        ) from raised
     else:
         raise Nonconformance(f"{said} returned {_short(result)}; it must raise {error.__name__}")
 
 
 def in_threads(work: Callable[[int], Any]) -> list[Any]:
-    """What `work` returns in each of eight threads that begin together and take turns as often as can be."""
+    """What `work` returns in each of eight threads that begin together and take turns as often as
+    can be.
+    """
     barrier, interval = Barrier(WORKERS), sys.getswitchinterval()
 
     def run(number: int) -> Any:

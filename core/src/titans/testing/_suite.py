@@ -22,7 +22,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class ConformanceError(TypeError):
-    """A test class is no whole suite: it lacks what it must declare, or a check was deleted or overridden in silence."""
+    """A test class is no whole suite: it lacks what it must declare, or a check was deleted or
+    overridden in silence.
+    """
 
 
 class Nonconformance(AssertionError):
@@ -30,14 +32,17 @@ class Nonconformance(AssertionError):
 
 
 def expect(condition: object, message: str) -> None:
-    """Raise `Nonconformance(message)` unless `condition`. Not an assert: it also holds under `python -O`."""
+    """Raise `Nonconformance(message)` unless `condition`. Not an assert: it also holds under
+    `python -O`.
+    """
     __tracebackhide__ = True
     if not condition:
         raise Nonconformance(message)
 
 
 def overrides(reason: str) -> Callable[[Function], Function]:
-    """Put another check in the place of one of the kit, and say why. The reason is shown at the end of the test run.
+    """Put another check in the place of one of the kit, and say why. The reason is shown at the end
+    of the test run.
 
         @overrides("keys of this market are numbers, so text with slashes is refused")
         def test_any_text_can_be_a_key(self): ...
@@ -47,7 +52,8 @@ def overrides(reason: str) -> Callable[[Function], Function]:
     """
     if not isinstance(reason, str) or not reason.strip():
         raise ConformanceError(
-            'an override needs a reason: write @overrides("why this check does not apply") above the method'
+            'an override needs a reason: write @overrides("why this check does not apply") above '
+            "the method"
         )
 
     def mark(function: Function) -> Function:
@@ -58,7 +64,9 @@ def overrides(reason: str) -> Callable[[Function], Function]:
 
 
 class Suite:
-    """A class of checks. A class of the kit declares its own with `kit=True`; any other class is held to them."""
+    """A class of checks. A class of the kit declares its own with `kit=True`; any other class is
+    held to them.
+    """
 
     checks: ClassVar[Mapping[str, Callable[..., Any]]] = MappingProxyType({})
     """Every check by name, as the kit has it. Do not set it."""
@@ -68,7 +76,12 @@ class Suite:
     def __init_subclass__(cls, kit: bool = False, **rest: Any) -> None:
         super().__init_subclass__(**rest)
         if kit:
-            names = [name for base in reversed(cls.__mro__) for name in vars(base) if name.startswith("test_")]
+            names = [
+                name
+                for base in reversed(cls.__mro__)
+                for name in vars(base)
+                if name.startswith("test_")
+            ]
             found = {name: inspect.getattr_static(cls, name) for name in dict.fromkeys(names)}
             cls.checks = cls._titans_checks = MappingProxyType(found)
             return
@@ -79,7 +92,9 @@ class Suite:
         """What a check gets for an argument of this name, where pytest does not run it."""
         if name == "tmp_path":
             return folder
-        raise ConformanceError(f"only pytest can give a check the fixture {name}; run this suite with pytest")
+        raise ConformanceError(
+            f"only pytest can give a check the fixture {name}; run this suite with pytest"
+        )
 
     @classmethod
     def _undeclared(cls) -> Iterator[str]:
@@ -87,13 +102,16 @@ class Suite:
         return iter(())
 
     def test_no_check_is_missing_or_overridden_without_a_reason(self) -> None:
-        """The class has every check of the kit; what is overridden, skipped or expected to fail says why."""
+        """The class has every check of the kit; what is overridden, skipped or expected to fail
+        says why.
+        """
         problems = [*incomplete(type(self)), *unexplained(type(self))]
         expect(not problems, "; ".join(problems))
 
 
 def _kit_checks(cls: type[Suite]) -> Mapping[str, Callable[..., Any]]:
-    # Asked of the kit's own class: a subclass that sets `checks` to something else changes nothing here.
+    # Asked of the kit's own class: a subclass that sets `checks` to something else changes nothing
+    # here.
     for base in cls.__mro__:
         found: Mapping[str, Callable[..., Any]] | None = vars(base).get("_titans_checks")
         if found and base.__module__.startswith("titans.testing."):
@@ -103,12 +121,17 @@ def _kit_checks(cls: type[Suite]) -> Mapping[str, Callable[..., Any]]:
 
 def overridden(cls: type[Suite]) -> dict[str, str]:
     """Check → the reason why the class has another one in its place."""
-    found = {name: getattr(inspect.getattr_static(cls, name, None), _REASON, None) for name in _kit_checks(cls)}
+    found = {
+        name: getattr(inspect.getattr_static(cls, name, None), _REASON, None)
+        for name in _kit_checks(cls)
+    }
     return {name: reason for name, reason in found.items() if reason is not None}
 
 
 def incomplete(cls: type[Suite]) -> Iterator[str]:
-    """What is wrong with the checks of a class: deleted, or overridden in silence, or an override of nothing."""
+    """What is wrong with the checks of a class: deleted, or overridden in silence, or an override
+    of nothing.
+    """
     checks = _kit_checks(cls)
     for name, original in checks.items():
         current = inspect.getattr_static(cls, name, None)
@@ -127,7 +150,9 @@ def incomplete(cls: type[Suite]) -> Iterator[str]:
     for name in dir(cls):
         if name not in checks and hasattr(inspect.getattr_static(cls, name), _REASON):
             meant = get_close_matches(name, checks, n=1)
-            yield f"{name} overrides no check" + (f"; did you mean {meant[0]}?" if meant else "; remove @overrides")
+            yield f"{name} overrides no check" + (
+                f"; did you mean {meant[0]}?" if meant else "; remove @overrides"
+            )
     for name in ("__init__", "__new__", "__test__"):
         if any(name in vars(base) for base in cls.__mro__ if issubclass(base, Suite)):
             yield f"with {name} pytest collects none of its checks; remove it (a shared base needs no Test in its name)"
@@ -154,8 +179,14 @@ def silent(mark: pytest.Mark) -> str | None:
     """What to say of a mark that skips a check, or lets it fail, without a reason."""
     if mark.name not in _LOSING_MARKS:
         return None
-    reason = mark.kwargs.get("reason") or (mark.args[0] if mark.name == "skip" and mark.args else "")
-    return None if str(reason).strip() else f'pytest.mark.{mark.name} without a reason; add reason="why"'
+    reason = mark.kwargs.get("reason") or (
+        mark.args[0] if mark.name == "skip" and mark.args else ""
+    )
+    return (
+        None
+        if str(reason).strip()
+        else f'pytest.mark.{mark.name} without a reason; add reason="why"'
+    )
 
 
 @frozen
@@ -164,7 +195,8 @@ class Outcome:
 
     check: str
     status: Literal["passed", "failed", "error", "skipped"]
-    """`failed`: the check found something. `error`: something else was raised, as a rule by what is checked."""
+    """`failed`: the check found something. `error`: something else was raised, as a rule by what is
+    checked."""
     message: str = ""
     override: str = ""
     """The reason, where the class has a check of its own in this one's place."""
@@ -182,9 +214,15 @@ def run(suite: type[Suite], only: Collection[str] | None = None) -> tuple[Outcom
     """
     checks = _kit_checks(suite)
     if unknown := sorted(set(only or ()) - set(checks)):
-        raise ConformanceError(f"no such check: {', '.join(unknown)}; there are {', '.join(sorted(checks))}")
+        raise ConformanceError(
+            f"no such check: {', '.join(unknown)}; there are {', '.join(sorted(checks))}"
+        )
     reasons = overridden(suite)
-    return tuple(_outcome(suite, name, reasons.get(name, "")) for name in checks if only is None or name in only)
+    return tuple(
+        _outcome(suite, name, reasons.get(name, ""))
+        for name in checks
+        if only is None or name in only
+    )
 
 
 def _outcome(suite: type[Suite], name: str, override: str) -> Outcome:
@@ -193,7 +231,8 @@ def _outcome(suite: type[Suite], name: str, override: str) -> Outcome:
         try:
             method = getattr(instance, name)
             fixtures = {
-                wanted: instance._fixture(wanted, Path(folder)) for wanted in inspect.signature(method).parameters
+                wanted: instance._fixture(wanted, Path(folder))
+                for wanted in inspect.signature(method).parameters
             }
             method(**fixtures)
         except pytest.skip.Exception as skipped:

@@ -1,8 +1,10 @@
-"""The pytest plugin of the conformance kit: no check of a suite is lost in silence, and overrides are shown.
+"""The pytest plugin of the conformance kit: no check of a suite is lost in silence, and overrides
+are shown.
 
-A suite itself refuses deleted checks, and overrides without a reason, as soon as its class is defined. What it cannot see
-is here: marks that are added from outside, and plugins that take checks out of the run. It knows suites by an attribute,
-so that test runs without one import nothing of the kit.
+A suite itself refuses deleted checks, and overrides without a reason, as soon as its class is
+defined. What it cannot see is here: marks that are added from outside, and plugins that take checks
+out of the run. It knows suites by an attribute, so that test runs without one import nothing of the
+kit.
 """
 
 from __future__ import annotations
@@ -31,13 +33,17 @@ def _suite_of(item: pytest.Item) -> type[Suite] | None:
 
 
 def pytest_deselected(items: Iterable[pytest.Item]) -> None:
-    """Deselecting (`-k`, `--deselect`, `--lf`) is shown by pytest itself, and so no loss in silence."""
+    """Deselecting (`-k`, `--deselect`, `--lf`) is shown by pytest itself, and so no loss in
+    silence.
+    """
     for item in items:
         item.config.stash.setdefault(_collected, set()).discard(item.nodeid)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, None, None]:
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None, None, None]:
     """Refuse a run from which some plugin or conftest took checks without saying so."""
     expected = {item.nodeid for item in items if _suite_of(item) is not None}
     config.stash[_collected] = set(expected)
@@ -45,7 +51,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     lost = sorted(config.stash[_collected] - {item.nodeid for item in items})
     if lost:
         raise pytest.UsageError(
-            f"{len(lost)} check(s) of a TITANS conformance suite were taken out of the run by a conftest or plugin, first "
+            f"{len(lost)} check(s) of a TITANS conformance suite were taken out of the run by a "
+            "conftest or plugin, first "
             f'{lost[0]}; leave them in, or override them with @titans.testing.overrides("why")'
         )
 
@@ -69,7 +76,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """List the checks that are overridden, and why."""
     reports = [report for found in terminalreporter.stats.values() for report in found]
-    lines = {text for report in reports for kind, text in getattr(report, "user_properties", ()) if kind == _OVERRIDE}
+    lines = {
+        text
+        for report in reports
+        for kind, text in getattr(report, "user_properties", ())
+        if kind == _OVERRIDE
+    }
     if lines:
         terminalreporter.section("TITANS conformance: overridden checks")
         for line in sorted(lines):

@@ -11,12 +11,14 @@ from titans.testing._path_checks import PathChecks
 __all__ = ["ProviderConformance"]
 
 
-class ProviderConformance(DeclarationChecks, ExampleChecks, NormalizeChecks, PathChecks, ArchiveChecks, kit=True):
+class ProviderConformance(
+    DeclarationChecks, ExampleChecks, NormalizeChecks, PathChecks, ArchiveChecks, kit=True
+):
     """What every provider must do. Subclass it in the tests of a provider's package:
 
         class TestNewcloud(ProviderConformance):
             provider = "newcloud"
 
-    `values` narrows what Hypothesis puts into a column, `example` is where snapshots come from, `max_examples` is how many
-    frames are tried. `docs/testing.md` describes each check.
+    `values` narrows what Hypothesis puts into a column, `example` is where snapshots come from,
+    `max_examples` is how many frames are tried. `docs/testing.md` describes each check.
     """

@@ -14,6 +14,6 @@ class StoreConformance(ObjectChecks, ListingChecks, RaceChecks, ArchiveInStoreCh
         class TestAcme(StoreConformance):
             url = "acme://127.0.0.1/{unique}"
 
-    Where a URL does not say it all, override `make_stores`, or the fixture `stores`, which may use other fixtures.
-    `docs/testing.md` describes each check.
+    Where a URL does not say it all, override `make_stores`, or the fixture `stores`, which may use
+    other fixtures. `docs/testing.md` describes each check.
     """

@@ -1,4 +1,6 @@
-"""Adoption: every hot file of the month that the manifest does not have yet becomes part of it, oldest first."""
+"""Adoption: every hot file of the month that the manifest does not have yet becomes part of it,
+oldest first.
+"""
 
 from __future__ import annotations
 
@@ -61,9 +63,16 @@ class _Plan:
 
 
 def unadopted(
-    store: ObjectStore, paths: Paths, provider: Provider, month: Month, keys: Mapping[int, str], manifest: Manifest
+    store: ObjectStore,
+    paths: Paths,
+    provider: Provider,
+    month: Month,
+    keys: Mapping[int, str],
+    manifest: Manifest,
 ) -> list[tuple[int, Hot]]:
-    """The hot files among `keys` that `manifest` has not adopted, oldest first, as `MonthView.adopt` takes them."""
+    """The hot files among `keys` that `manifest` has not adopted, oldest first, as
+    `MonthView.adopt` takes them.
+    """
     found: list[tuple[int, Hot]] = []
     for index in manifest.adopted.missing(keys):
         slot = Slot(month, index, paths.minutes)
@@ -95,7 +104,8 @@ class _Adopter:
                 log.warning("%s vanished before it was adopted", key)
                 return None
             except FormatError as error:
-                # One bad object must not keep the others out; it stays where it is, and readers name it.
+                # One bad object must not keep the others out; it stays where it is, and readers
+                # name it.
                 log.error("%s is not adopted: %s", key, error)
                 return None
         return self.known[index]
@@ -111,9 +121,11 @@ class _Adopter:
                 continue
             info, data = hot
             if view is None:
-                # All keyframes, trusted or not: those that stay must be right once they are trusted again.
+                # All keyframes, trusted or not: those that stay must be right once they are trusted
+                # again.
                 view = evolve(
-                    MonthView.of(manifest, self.store, self.paths, self.provider), keyframes=manifest.keyframes
+                    MonthView.of(manifest, self.store, self.paths, self.provider),
+                    keyframes=manifest.keyframes,
                 )
             view, rows = view.adopt(info, data)
             entries = [FileEntry.of(self.keys[index], 0, index, index, info)]
@@ -154,7 +166,8 @@ class _Adopter:
                 continue  # perhaps our own, its answer lost: left to vacuum
             return name
         raise OutcomeUnknown(
-            f"{_NAMES} attempts to write corrections of {self.month} had no clear outcome; compact again"
+            f"{_NAMES} attempts to write corrections of {self.month} had no clear outcome; compact "
+            "again"
         )
 
 
@@ -170,10 +183,11 @@ def adopt(
     removed: Iterable[Pending] = (),
     wait: Callable[[int], None] = pause,
 ) -> Adoption:
-    """Commit every hot file of `keys` (slot → key, listed before) that is not adopted; drop `removed` from the pending ones.
+    """Commit every hot file of `keys` (slot → key, listed before) that is not adopted; drop
+    `removed` from the pending ones.
 
-    `head` is the manifest, if the caller has just read it (after the listing), and `own` a file that the caller has just
-    written: neither is read again.
+    `head` is the manifest, if the caller has just read it (after the listing), and `own` a file
+    that the caller has just written: neither is read again.
     """
     adopter = _Adopter(store, paths, provider, month, keys, frozenset(removed))
     marks: Marks | None = None
@@ -185,7 +199,12 @@ def adopt(
         nonlocal done
         plan = adopter.plan(head)
         done = plan or _Plan(head.manifest, (), 0)
-        if plan and plan.slots and _reaches_on(head) and (marks is None or marks.fence != head.manifest.fence):
+        if (
+            plan
+            and plan.slots
+            and _reaches_on(head)
+            and (marks is None or marks.fence != head.manifest.fence)
+        ):
             raise _Unmarked(head.manifest.fence)
         return plan.manifest if plan else None
 
@@ -196,11 +215,14 @@ def adopt(
             marks, head = Marks.set(store, paths, provider, month, found.fence, wait), None
             continue
         if marks is not None:
-            with suppress(RetryableError):  # else the marks stay, and what they are on is not trusted
+            with suppress(
+                RetryableError
+            ):  # else the marks stay, and what they are on is not trusted
                 marks.release(store, paths, provider, wait)
         return Adoption(manifest, done.slots, done.corrections)
     raise ConcurrencyConflictError(
-        f"provider {provider.name!r}, month {month}: its fence was raised {ATTEMPTS} times; nothing is lost, compact again"
+        f"provider {provider.name!r}, month {month}: its fence was raised {ATTEMPTS} times; "
+        "nothing is lost, compact again"
     )
 
 

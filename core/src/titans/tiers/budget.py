@@ -33,7 +33,8 @@ class Budget:
             raise InputError(f"budget_seconds is a number of seconds or None, got {seconds!r}")
         if not isinstance(memory, int) or memory < 1 << 20:
             raise InputError(
-                f"memory_limit is in bytes, at least 1 MiB (1048576), got {memory!r}; the default is {MEMORY}"
+                f"memory_limit is in bytes, at least 1 MiB (1048576), got {memory!r}; the default "
+                f"is {MEMORY}"
             )
         return cls(memory, None if seconds is None else time.monotonic() + seconds)
 

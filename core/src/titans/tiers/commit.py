@@ -1,4 +1,6 @@
-"""The commit loop: read, apply a pure function, compare-and-swap, and on a lost race do it again on what is there now."""
+"""The commit loop: read, apply a pure function, compare-and-swap, and on a lost race do it again on
+what is there now.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,8 @@ class Head:
 
 
 _parsed: dict[bytes, tuple[Provider, Paths, Manifest]] = {}
-"""Manifests as they were last read or written: whoever meets the same bytes again need not take them apart."""
+"""Manifests as they were last read or written: whoever meets the same bytes again need not take
+them apart."""
 
 
 def read_head(store: ObjectStore, paths: Paths, provider: Provider, month: Month) -> Head:
@@ -58,8 +61,10 @@ def read_head(store: ObjectStore, paths: Paths, provider: Provider, month: Month
 
     Raises:
         ManifestError, FormatVersionError
-        NotFound: a file that has to be looked at, because the manifest does not say enough of it, is not there (any more).
-        ProviderMismatchError: the month was written with a key, a slot length or a schema that are not the provider's.
+        NotFound: a file that has to be looked at, because the manifest does not say enough of it,
+            is not there (any more).
+        ProviderMismatchError: the month was written with a key, a slot length or a schema that are
+            not the provider's.
     """
     try:
         blob = store.get(paths.manifest_key(month))
@@ -77,13 +82,18 @@ def read_head(store: ObjectStore, paths: Paths, provider: Provider, month: Month
 
 
 def _complete(manifest: Manifest, store: ObjectStore, paths: Paths, provider: Provider) -> Manifest:
-    """With the schemas that a manifest of before they were recorded does not name: one file of each says them."""
+    """With the schemas that a manifest of before they were recorded does not name: one file of each
+    says them.
+    """
     named = [(f.schema_version, f.file, f.first) for f in manifest.files]
     named += [(k.schema_version, k.file, k.slot) for k in manifest.keyframes]
     gone: NotFound | None = None
     for version, file, index in named:
         if version not in manifest.schemas:
-            key, slot = paths.file_key(manifest.month, file), Slot(manifest.month, index, paths.minutes)
+            key, slot = (
+                paths.file_key(manifest.month, file),
+                Slot(manifest.month, index, paths.minutes),
+            )
             try:
                 manifest = manifest.knowing(provider, read_info(store, key, provider, slot).schema)
             except NotFound as error:
@@ -92,15 +102,19 @@ def _complete(manifest: Manifest, store: ObjectStore, paths: Paths, provider: Pr
         if gone is not None:
             raise gone  # merged and removed since the manifest was read: who asked reads it again
         raise ProviderMismatchError(
-            f"{paths.manifest_key(manifest.month)} has files of schema version {missing[0]} that do not say their columns, and "
-            f"{provider} declares version {provider.schema.version}; compact once with the release of the provider that has "
+            f"{paths.manifest_key(manifest.month)} has files of schema version {missing[0]} that "
+            "do not say their columns, and "
+            f"{provider} declares version {provider.schema.version}; compact once with the release "
+            "of the provider that has "
             f"version {missing[0]}, then this one reads them"
         )
     return manifest
 
 
 def admitted(store: ObjectStore, paths: Paths, provider: Provider, month: Month) -> Head:
-    """As `read_head`, for a month that is about to be written to: where it has no manifest, the rest of the archive is asked."""
+    """As `read_head`, for a month that is about to be written to: where it has no manifest, the
+    rest of the archive is asked.
+    """
     head = read_head(store, paths, provider, month)
     if head.blob is None:
         agree(store, paths, provider, month)
@@ -108,9 +122,11 @@ def admitted(store: ObjectStore, paths: Paths, provider: Provider, month: Month)
 
 
 def agree(store: ObjectStore, paths: Paths, provider: Provider, month: Month) -> None:
-    """For a month without a manifest: raise where the rest of the archive is not that of the provider.
+    """For a month without a manifest: raise where the rest of the archive is not that of the
+    provider.
 
-    The month before is looked at, else the nearest one before or after that has a manifest; where none has, a hot file.
+    The month before is looked at, else the nearest one before or after that has a manifest; where
+    none has, a hot file.
 
     Raises:
         ProviderMismatchError: see `titans.tiers.manifest.check_provider`.
@@ -169,10 +185,12 @@ def commit(
     wait: Callable[[int], None] = pause,
     attempts: int = ATTEMPTS,
 ) -> Manifest:
-    """Apply `mutate` to the month's manifest and store the result; returns the manifest that holds it.
+    """Apply `mutate` to the month's manifest and store the result; returns the manifest that holds
+    it.
 
-    `mutate` gets the head as it is and returns the new manifest, or `None` if there is nothing to change (any more). It is
-    called again on the newer head after every lost race, so it must not remember what an earlier call saw.
+    `mutate` gets the head as it is and returns the new manifest, or `None` if there is nothing to
+    change (any more). It is called again on the newer head after every lost race, so it must not
+    remember what an earlier call saw.
 
     `head` is the manifest as the caller has just read it; it saves the first read.
 
@@ -180,8 +198,8 @@ def commit(
 
     Raises:
         ProviderMismatchError: as `read_head`.
-        ConcurrencyConflictError: `attempts` races were lost. Nothing is lost: hot files stay, and whoever compacts next
-            adopts them.
+        ConcurrencyConflictError: `attempts` races were lost. Nothing is lost: hot files stay, and
+            whoever compacts next adopts them.
         Unavailable: the store does not answer.
     """
     key = paths.manifest_key(month)
@@ -206,7 +224,8 @@ def commit(
         try:
             changed = mutate(head)
         except NotFound as error:
-            # A file of this manifest was merged and removed while it was looked at; unless it is gone for good.
+            # A file of this manifest was merged and removed while it was looked at; unless it is
+            # gone for good.
             if missing_at == head.manifest.version:
                 raise
             missing_at, reason, head = head.manifest.version, error, None
@@ -225,14 +244,20 @@ def commit(
         except (AlreadyExists, PreconditionFailed, OutcomeUnknown, Unavailable) as error:
             reason = error
             log.info(
-                "%s %s: attempt %d to commit lost (%s)", provider.name, month, attempt + 1, type(error).__name__,
+                "%s %s: attempt %d to commit lost (%s)",
+                provider.name,
+                month,
+                attempt + 1,
+                type(error).__name__,
                 extra={"provider": provider.name, "month": str(month), "attempt": attempt + 1},
-            )  # fmt: skip
+            )
             continue
         _remember(data, provider, paths, changed)
         return changed
     raise ConcurrencyConflictError(
-        f"provider {provider.name!r}, month {month}: {attempts} attempts to commit to {key} failed, the last with "
-        f"{type(reason).__name__ if reason else 'a conflict'} ({reason}); nothing is lost, the next compaction adopts "
+        f"provider {provider.name!r}, month {month}: {attempts} attempts to commit to {key} "
+        "failed, the last with "
+        f"{type(reason).__name__ if reason else 'a conflict'} ({reason}); nothing is lost, the "
+        "next compaction adopts "
         "every uploaded file: run it again later"
     ) from reason

@@ -1,4 +1,6 @@
-"""Compaction: adopt what was uploaded, merge what is due, remove what has been replaced long enough ago."""
+"""Compaction: adopt what was uploaded, merge what is due, remove what has been replaced long enough
+ago.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ __all__ = ["SEAL_DELAY", "Notify", "compact", "compact_month", "seal", "settle"]
 UNLIMITED = Budget()
 
 SEAL_DELAY = timedelta(days=1)
-"""How far the archive has to go on after the end of a month before compaction seals that month by itself."""
+"""How far the archive has to go on after the end of a month before compaction seals that month by
+itself."""
 
 
 class Notify(Protocol):
@@ -50,10 +53,12 @@ def compact(
     budget: Budget = UNLIMITED,
     written: HotFile | None = None,
 ) -> Compaction:
-    """Every month that has hot files; with `slot` only its month, and what is left of the one before.
+    """Every month that has hot files; with `slot` only its month, and what is left of the one
+    before.
 
-    `written` is a file that the caller knows to be there: it is not read. Adoption is not held up by the budget; in each month
-    one merge is made even where it is spent, so that there is progress.
+    `written` is a file that the caller knows to be there: it is not read. Adoption is not held up
+    by the budget; in each month one merge is made even where it is spent, so that there is
+    progress.
 
     Raises:
         NotFound: `slot` has neither been adopted nor has it a hot file.
@@ -66,14 +71,27 @@ def compact(
             keys.setdefault(slot.index, paths.hot_key(slot))  # the store's list may lag
         known = written if written is not None and written.slot.month == month else None
         done, adoption = compact_month(
-            store, paths, provider, month, keys, seen, notify=notify, wait=wait, budget=budget, written=known
+            store,
+            paths,
+            provider,
+            month,
+            keys,
+            seen,
+            notify=notify,
+            wait=wait,
+            budget=budget,
+            written=known,
         )
         if slot is not None and own and slot.index not in adoption.manifest.adopted:
             raise NotFound(
-                f"{paths.hot_key(slot)} was not adopted: it is not there, or unreadable (see the log); upload it first"
+                f"{paths.hot_key(slot)} was not adopted: it is not there, or unreadable (see the "
+                "log); upload it first"
             )
         result += done
-    newest = max((Slot(m, max(keys), paths.minutes).start for m, keys in months.items() if keys), default=None)
+    newest = max(
+        (Slot(m, max(keys), paths.minutes).start for m, keys in months.items() if keys),
+        default=None,
+    )
     if newest is not None and (
         slot is None or result.merged
     ):  # a collector looks at the month before in one slot of eight
@@ -110,13 +128,17 @@ def settle(
     wait: Callable[[int], None] = pause,
     budget: Budget = UNLIMITED,
 ) -> None:
-    """Adopt what is left in the month before that of `slot`, and go on sealing it; nothing where it is sealed."""
+    """Adopt what is left in the month before that of `slot`, and go on sealing it; nothing where it
+    is sealed.
+    """
     month = slot.month.previous()
     head = read_head(store, paths, provider, month)
     if head.blob is None or head.manifest.sealed:
         return
     keys, seen = list_hot(store, paths, month)
-    compact_month(store, paths, provider, month, keys, seen, notify=notify, wait=wait, budget=budget)
+    compact_month(
+        store, paths, provider, month, keys, seen, notify=notify, wait=wait, budget=budget
+    )
     if slot.start >= month.end + SEAL_DELAY and not budget.spent:
         _seal_further(store, paths, provider, month, notify, wait, budget)
 
@@ -131,16 +153,21 @@ def seal(
     wait: Callable[[int], None] = pause,
     budget: Budget = UNLIMITED,
 ) -> Compaction:
-    """Bring everything in `month` to its final form: adopt, merge what is left of every level, write missing keyframes.
+    """Bring everything in `month` to its final form: adopt, merge what is left of every level,
+    write missing keyframes.
 
     Raises:
         InputError: there is nothing in the month.
     """
     keys, seen = list_hot(store, paths, month)
-    result, adoption = compact_month(store, paths, provider, month, keys, seen, notify=notify, wait=wait, budget=budget)
+    result, adoption = compact_month(
+        store, paths, provider, month, keys, seen, notify=notify, wait=wait, budget=budget
+    )
     manifest = adoption.manifest
     if not manifest.files:
-        raise InputError(f"provider {provider.name!r} has nothing in {month}: there is nothing to seal")
+        raise InputError(
+            f"provider {provider.name!r} has nothing in {month}: there is nothing to seal"
+        )
     while not manifest.sealed:
         manifest, done = _seal_step(store, paths, provider, manifest, notify, wait, budget)
         result += done
@@ -166,7 +193,11 @@ def _seal_step(
         manifest, written = _keyframe(store, paths, provider, month, missing[0], notify, wait)
         return manifest, Compaction(keyframes=written)
     following = read_head(store, paths, provider, month.next())
-    if following.blob is not None and not following.manifest.full and 0 in missing_keyframes(following.manifest):
+    if (
+        following.blob is not None
+        and not following.manifest.full
+        and 0 in missing_keyframes(following.manifest)
+    ):
         _keyframe(store, paths, provider, month.next(), 0, notify, wait)
 
     def sealed(head: Head) -> Manifest | None:
@@ -177,7 +208,12 @@ def _seal_step(
 
     manifest = commit(store, paths, provider, month, sealed, wait=wait)
     if manifest.sealed:
-        notify("month_sealed", month=str(month), files=len(manifest.files), keyframes=len(manifest.keyframes))
+        notify(
+            "month_sealed",
+            month=str(month),
+            files=len(manifest.files),
+            keyframes=len(manifest.keyframes),
+        )
     return manifest, Compaction()
 
 
@@ -196,12 +232,20 @@ def _keyframe(
     if entry is not None:
         ms = round((time.monotonic() - started) * 1000)
         notify(
-            "keyframe_written", month=str(month), slot=slot, file=entry.file, rows=entry.rows, bytes=entry.bytes, ms=ms
+            "keyframe_written",
+            month=str(month),
+            slot=slot,
+            file=entry.file,
+            rows=entry.rows,
+            bytes=entry.bytes,
+            ms=ms,
         )
     return manifest, int(entry is not None)
 
 
-def _listed(store: ObjectStore, paths: Paths, slot: Slot | None) -> tuple[dict[Month, dict[int, str]], datetime | None]:
+def _listed(
+    store: ObjectStore, paths: Paths, slot: Slot | None
+) -> tuple[dict[Month, dict[int, str]], datetime | None]:
     """Hot files by month, and when the youngest was written."""
     if slot is None:
         return list_all_hot(store, paths)
@@ -226,7 +270,8 @@ def compact_month(
 ) -> tuple[Compaction, Adoption]:
     """One month, whose hot files are `keys`, listed before; the youngest was written at `seen`.
 
-    With `own`, a file that the caller has just written, adopting it is what counts: a failing merge is told, not raised.
+    With `own`, a file that the caller has just written, adopting it is what counts: a failing merge
+    is told, not raised.
     """
     head = (admitted if keys and own is None else read_head)(store, paths, provider, month)
     ready = due(head, seen)
@@ -234,13 +279,28 @@ def compact_month(
     if removal.keys:
         notify("files_removed", month=str(month), files=len(removal.keys))
     adoption = adopt(
-        store, paths, provider, month, keys, head=head, own=own or written, removed=removal.done, wait=wait
+        store,
+        paths,
+        provider,
+        month,
+        keys,
+        head=head,
+        own=own or written,
+        removed=removal.done,
+        wait=wait,
     )
     if adoption.slots:
-        notify("slots_adopted", month=str(month), slots=len(adoption.slots), corrections=adoption.corrections)
+        notify(
+            "slots_adopted",
+            month=str(month),
+            slots=len(adoption.slots),
+            corrections=adoption.corrections,
+        )
     done = Compaction(adopted=len(adoption.slots), removed=len(removal.keys))
     try:
-        manifest, merges = _merge_due(store, paths, provider, adoption.manifest, notify, wait, budget)
+        manifest, merges = _merge_due(
+            store, paths, provider, adoption.manifest, notify, wait, budget
+        )
         done = evolve(done, merged=merges, unfinished=next_merge(manifest) is not None)
         slot = next_keyframe(manifest, adoption.slots)
         if slot is not None:
@@ -262,7 +322,9 @@ def _merge_due(
     wait: Callable[[int], None],
     budget: Budget,
 ) -> tuple[Manifest, int]:
-    """Every merge that is due, at least one of them whatever the budget; the manifest after that, and how many this process did."""
+    """Every merge that is due, at least one of them whatever the budget; the manifest after that,
+    and how many this process did.
+    """
     merges = 0
     while plan := next_merge(manifest):
         if merges and budget.spent:
@@ -290,12 +352,20 @@ def _merged(
         newer = read_head(store, paths, provider, manifest.month).manifest
         if {f.file for f in plan.inputs} <= newer.live:
             raise
-        return newer, 0  # another process has merged these meanwhile; a slot's name may even be taken again since
+        return (
+            newer,
+            0,
+        )  # another process has merged these meanwhile; a slot's name may even be taken again since
     if entry is None:
         return manifest, 0
     ms = round((time.monotonic() - started) * 1000)
     notify(
-        "files_merged", month=str(manifest.month), level=plan.level, file=entry.file, rows=entry.rows, bytes=entry.bytes,
+        "files_merged",
+        month=str(manifest.month),
+        level=plan.level,
+        file=entry.file,
+        rows=entry.rows,
+        bytes=entry.bytes,
         ms=ms,
-    )  # fmt: skip
+    )
     return manifest, 1

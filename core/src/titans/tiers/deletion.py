@@ -1,7 +1,9 @@
-"""Deferred deletion. A file leaves the archive by a commit, and the store only after the grace period.
+"""Deferred deletion. A file leaves the archive by a commit, and the store only after the grace
+period.
 
-Time is the store's own, never this machine's: a list of files is stamped with the time at which a manifest that has it was
-written, and is due when an object a grace period younger has been seen in the store.
+Time is the store's own, never this machine's: a list of files is stamped with the time at which a
+manifest that has it was written, and is due when an object a grace period younger has been seen in
+the store.
 """
 
 from __future__ import annotations
@@ -47,14 +49,16 @@ def retire(manifest: Manifest, entries: Iterable[FileEntry]) -> Manifest:
         files=tuple(e.file for e in gone if not e.is_hot),
         slots=SlotSet.of(e.first for e in gone if e.is_hot),
     )
-    return listed(evolve(manifest, files=tuple(f for f in manifest.files if f.file not in names)), pending)
+    return listed(
+        evolve(manifest, files=tuple(f for f in manifest.files if f.file not in names)), pending
+    )
 
 
 def listed(manifest: Manifest, pending: Pending) -> Manifest:
     """`manifest` with files, of which it names none, listed for removal.
 
-    No later file may get one of their names, not even from a process that read the manifest long ago: a removal that is
-    repeated late would hit it.
+    No later file may get one of their names, not even from a process that read the manifest long
+    ago: a removal that is repeated late would hit it.
     """
     ids = [parsed.id or 0 for name in pending.files if (parsed := WarmName.parse(name))]
     least = max([manifest.least_file_id, *(number + 1 for number in ids)])
@@ -67,10 +71,11 @@ def listed(manifest: Manifest, pending: Pending) -> Manifest:
 
 
 def stamped(head: Head, removed: frozenset[Pending] = frozenset()) -> Manifest:
-    """The head's manifest without the lists in `removed`, and with a time for every list that has none yet.
+    """The head's manifest without the lists in `removed`, and with a time for every list that has
+    none yet.
 
-    Such a list joins the one before, which then waits a little longer, where that got its time in the same minute: commits that
-    follow each other closely must not make the manifest long.
+    Such a list joins the one before, which then waits a little longer, where that got its time in
+    the same minute: commits that follow each other closely must not make the manifest long.
     """
     manifest = head.manifest
     if head.blob is None or not manifest.pending:
@@ -83,7 +88,12 @@ def stamped(head: Head, removed: frozenset[Pending] = frozenset()) -> Manifest:
         last = kept[-1] if kept else None
         if pending.since is not None:
             kept.append(pending)
-        elif last is not None and last.since is not None and _minute(last.since) == _minute(now) and last.since <= now:
+        elif (
+            last is not None
+            and last.since is not None
+            and _minute(last.since) == _minute(now)
+            and last.since <= now
+        ):
             kept[-1] = Pending(now, last.files + pending.files, last.slots | pending.slots)
         else:
             kept.append(evolve(pending, since=now))
@@ -97,8 +107,8 @@ def _minute(time: datetime) -> datetime:
 def due(head: Head, seen: datetime | None, grace: timedelta = GRACE) -> tuple[Pending, ...]:
     """The lists whose grace period is over.
 
-    What the store's clock shows now is not known, but it shows at least `seen`, the time of its youngest object that the
-    caller has come across, and the time at which the manifest was written.
+    What the store's clock shows now is not known, but it shows at least `seen`, the time of its
+    youngest object that the caller has come across, and the time at which the manifest was written.
     """
     if head.blob is None:
         return ()
@@ -117,12 +127,17 @@ class Removal:
 
 
 def remove(
-    store: ObjectStore, paths: Paths, provider: Provider, manifest: Manifest, lists: Iterable[Pending]
+    store: ObjectStore,
+    paths: Paths,
+    provider: Provider,
+    manifest: Manifest,
+    lists: Iterable[Pending],
 ) -> Removal:
-    """Delete the objects of `lists`, by their keys. Where the store does not answer, the list stays for the next time.
+    """Delete the objects of `lists`, by their keys. Where the store does not answer, the list stays
+    for the next time.
 
-    What the manifest still (or again) names as live stays. A hot file goes only if its slot was adopted and a live file that
-    is there says in its own metadata that it holds the slot.
+    What the manifest still (or again) names as live stays. A hot file goes only if its slot was
+    adopted and a live file that is there says in its own metadata that it holds the slot.
     """
     chosen = tuple(lists)
     if not chosen:
@@ -158,13 +173,18 @@ def _deleted(store: ObjectStore, key: str) -> bool:
     return True
 
 
-def _proven(store: ObjectStore, paths: Paths, provider: Provider, manifest: Manifest, slots: SlotSet) -> SlotSet:
+def _proven(
+    store: ObjectStore, paths: Paths, provider: Provider, manifest: Manifest, slots: SlotSet
+) -> SlotSet:
     """Those of `slots` that a merged file holds, by its own metadata."""
     proven = SlotSet()
     for entry in manifest.files:
         if entry.is_hot or not entry.slots & slots:
             continue
-        start, key = Slot(manifest.month, entry.first, paths.minutes), paths.file_key(manifest.month, entry.file)
+        start, key = (
+            Slot(manifest.month, entry.first, paths.minutes),
+            paths.file_key(manifest.month, entry.file),
+        )
         try:
             info = read_info(store, key, provider, start, entry.bytes)
         except (NotFound, CorruptFileError) as error:

@@ -25,8 +25,13 @@ def versions_cast(provider: Provider, entries: Sequence[FileEntry]) -> tuple[int
 def read_keyframe(
     store: ObjectStore, paths: Paths, provider: Provider, manifest: Manifest, keyframe: Keyframe
 ) -> pl.DataFrame:
-    """The rows of a keyframe in today's columns. Raises `NotFound`, `CorruptFileError`, `ProviderMismatchError`."""
-    key, schema = paths.file_key(manifest.month, keyframe.file), manifest.schema(keyframe.schema_version)
+    """The rows of a keyframe in today's columns. Raises `NotFound`, `CorruptFileError`,
+    `ProviderMismatchError`.
+    """
+    key, schema = (
+        paths.file_key(manifest.month, keyframe.file),
+        manifest.schema(keyframe.schema_version),
+    )
     slot = Slot(manifest.month, keyframe.slot, paths.minutes)
     rows, _ = read_file(store, key, provider.as_of(schema), slot, hot=False)
     return rows if schema is None else provider.evolution(schema, key).apply(rows, provider.key)

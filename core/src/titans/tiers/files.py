@@ -56,7 +56,8 @@ class Encoding:
     level: int
     """Of zstd."""
     page: int | None = None
-    """About how many bytes of a column make a page before compression; `None` leaves it to polars, a megabyte."""
+    """About how many bytes of a column make a page before compression; `None` leaves it to polars,
+    a megabyte."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -77,7 +78,8 @@ WHOLE = Encoding(12)
 """Of what stays for ever and is read as a whole: keyframes."""
 
 FINAL = Encoding(12, 192 << 10)
-"""Of what stays for ever, and of which a question about one key needs a few rows: readers skip the other pages."""
+"""Of what stays for ever, and of which a question about one key needs a few rows: readers skip the
+other pages."""
 
 _Frame = TypeVar("_Frame", pl.DataFrame, pl.LazyFrame)
 
@@ -91,7 +93,9 @@ _PIECE = 8 << 20
 """Bytes of a large object that are in memory at once on their way to a file."""
 
 
-def encode(rows: pl.DataFrame, info: FileInfo, provider: Provider, encoding: Encoding = PASSING) -> bytes:
+def encode(
+    rows: pl.DataFrame, info: FileInfo, provider: Provider, encoding: Encoding = PASSING
+) -> bytes:
     """The file's bytes; the same for the same rows, info and polars version."""
     buffer = io.BytesIO()
     rows.write_parquet(buffer, **encoding.options, metadata=_metadata(info, provider))
@@ -105,9 +109,14 @@ def sink(
     provider: Provider,
     encoding: Encoding = PASSING,
 ) -> None:
-    """Write a file while its rows are made; `info` is asked when the last of them has gone through."""
+    """Write a file while its rows are made; `info` is asked when the last of them has gone
+    through.
+    """
     rows.sink_parquet(
-        target, **encoding.options, metadata=lambda _context: _metadata(info(), provider), engine="streaming"
+        target,
+        **encoding.options,
+        metadata=lambda _context: _metadata(info(), provider),
+        engine="streaming",
     )
 
 
@@ -116,16 +125,23 @@ def _metadata(info: FileInfo, provider: Provider) -> dict[str, str]:
 
 
 def decode(
-    source: bytes | Path, provider: Provider, key: str, where: pl.Expr | None = None, slot: Slot | None = None
+    source: bytes | Path,
+    provider: Provider,
+    key: str,
+    where: pl.Expr | None = None,
+    slot: Slot | None = None,
 ) -> pl.DataFrame:
-    """The rows of a file that satisfy `where` (all by default), in canonical columns and in the file's order.
+    """The rows of a file that satisfy `where` (all by default), in canonical columns and in the
+    file's order.
 
-    Files of the original writers may lack columns or have other dtypes; they are read as what they mean. `slot` is that of a
-    hot file: a tombstone in it that kept the time of the row before it means the slot. A file of an earlier schema version is
-    read with `provider.as_of` that schema, and what comes of it put through its evolution.
+    Files of the original writers may lack columns or have other dtypes; they are read as what they
+    mean. `slot` is that of a hot file: a tombstone in it that kept the time of the row before it
+    means the slot. A file of an earlier schema version is read with `provider.as_of` that schema,
+    and what comes of it put through its evolution.
 
     Raises:
-        CorruptFileError: it is no Parquet file, lacks a key column, or has not the columns of its own schema version.
+        CorruptFileError: it is no Parquet file, lacks a key column, or has not the columns of its
+            own schema version.
     """
     readable = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
@@ -148,13 +164,17 @@ def decode(
     return frame if where is None else frame.filter(where)
 
 
-def _refuse_foreign(source: bytes | Path, frame: pl.DataFrame, provider: Provider, key: str) -> None:
+def _refuse_foreign(
+    source: bytes | Path, frame: pl.DataFrame, provider: Provider, key: str
+) -> None:
     """Raise where a file that TITANS wrote has other columns than its schema version."""
     described = _described(source, key)
     if described is not None and described.get("schema_version") == provider.schema.version:
         raise CorruptFileError(
-            f"{key} has the columns {dict(frame.schema)}, which are not those of schema version {provider.schema.version} of "
-            f"{provider}; if the provider's columns have changed, its schema version has to be raised"
+            f"{key} has the columns {dict(frame.schema)}, which are not those of schema version "
+            f"{provider.schema.version} of "
+            f"{provider}; if the provider's columns have changed, its schema version has to be "
+            "raised"
         )
 
 
@@ -180,7 +200,9 @@ def _in_slot(rows: pl.DataFrame, provider: Provider, slot: Slot) -> pl.DataFrame
     if not rows.select(stale.any()).item():
         return rows
     rows = rows.with_columns(pl.when(stale).then(start).otherwise(TIME).alias(TIME))
-    return rows.sort([*provider.key, TIME, CEASED]).unique([*provider.key, TIME], keep="first", maintain_order=True)
+    return rows.sort([*provider.key, TIME, CEASED]).unique(
+        [*provider.key, TIME], keep="first", maintain_order=True
+    )
 
 
 @frozen
@@ -193,7 +215,8 @@ class Source:
     slot: Slot | None
     """That of a hot file, see `decode`."""
     hash: str = ""
-    """Of a hot file's rows. Once it was merged and removed, another file may come under its name, to be taken back."""
+    """Of a hot file's rows. Once it was merged and removed, another file may come under its name,
+    to be taken back."""
     schema: Schema | None = None
     """That of the earlier version of the provider that wrote it; `None` for today's."""
 
@@ -206,11 +229,13 @@ def read_sources(
     key: Mapping[str, str] | None = None,
     shortened: Callable[[pl.DataFrame], pl.DataFrame] | None = None,
 ) -> list[pl.DataFrame]:
-    """The rows of each source that satisfy its expression, in the source's order and canonical columns.
+    """The rows of each source that satisfy its expression, in the source's order and canonical
+    columns.
 
-    Files on this machine are mapped and read in parallel; others are fetched at once. With `key`, only rows whose key columns
-    have these values are needed: of large files elsewhere, no more is fetched than what may hold them. `shortened` may leave out
-    rows that are not needed, of a part of a file as well as of the whole: large merged files are never in memory as a whole.
+    Files on this machine are mapped and read in parallel; others are fetched at once. With `key`,
+    only rows whose key columns have these values are needed: of large files elsewhere, no more is
+    fetched than what may hold them. `shortened` may leave out rows that are not needed, of a part
+    of a file as well as of the whole: large merged files are never in memory as a whole.
 
     Raises:
         NotFound, CorruptFileError
@@ -218,7 +243,9 @@ def read_sources(
     files = [s for s in sources if isinstance(s, Source)]
     bytes_of: dict[str, bytes | Path] = {}
     if key is not None and provider.key[0] in key and store.parallel:
-        bytes_of.update(fetch_parts(store, [(s.key, s.size, s.hash) for s in files if s.slot is None], key))
+        bytes_of.update(
+            fetch_parts(store, [(s.key, s.size, s.hash) for s in files if s.slot is None], key)
+        )
     bytes_of.update(fetched(store, [(s.key, s.size) for s in files if s.key not in bytes_of]))
     lazies = []
     for source, where in zip(sources, wheres, strict=True):
@@ -230,7 +257,8 @@ def read_sources(
     try:
         return _collected(sources, lazies, shortened)
     except (pl.exceptions.PolarsError, OSError):
-        pass  # one by one: to say which file it was, or to read one of an earlier writer as what it means
+        # one by one: to say which file it was, or to read one of an earlier writer as what it means
+        pass
     frames = []
     for source, where in zip(sources, wheres, strict=True):
         if isinstance(source, pl.DataFrame):
@@ -238,7 +266,9 @@ def read_sources(
         elif source.schema is None:
             frame = decode(bytes_of[source.key], provider, source.key, where, source.slot)
         else:
-            frame = decode(bytes_of[source.key], provider.as_of(source.schema), source.key, slot=source.slot)
+            frame = decode(
+                bytes_of[source.key], provider.as_of(source.schema), source.key, slot=source.slot
+            )
             frame = _evolved(frame, source, provider)
             frame = frame if where is None else frame.filter(where)
         frames.append(frame)
@@ -246,7 +276,9 @@ def read_sources(
 
 
 def _to_be_read(source: Source, found: bytes | Path, provider: Provider) -> pl.LazyFrame:
-    """The rows of a file; only an earlier writer's hot file, which `decode` has to put right, is read already."""
+    """The rows of a file; only an earlier writer's hot file, which `decode` has to put right, is
+    read already.
+    """
     if source.slot is not None:
         described = _described(found, source.key)
         if described is None:
@@ -265,40 +297,57 @@ def _collected(
     if shortened is None:
         return [lazies[0].collect()] if len(lazies) == 1 else pl.collect_all(lazies)
     large = [isinstance(s, Source) and s.slot is None and s.size > _LARGE for s in sources]
-    others = iter(pl.collect_all([lazy for lazy, is_large in zip(lazies, large, strict=True) if not is_large]))
+    others = iter(
+        pl.collect_all([lazy for lazy, is_large in zip(lazies, large, strict=True) if not is_large])
+    )
     return [
-        _shortened(lazy, shortened) if is_large else next(others) for lazy, is_large in zip(lazies, large, strict=True)
+        _shortened(lazy, shortened) if is_large else next(others)
+        for lazy, is_large in zip(lazies, large, strict=True)
     ]
 
 
-def _shortened(rows: pl.LazyFrame, shortened: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
-    parts = [shortened(part) for part in rows.collect_batches(maintain_order=True, chunk_size=_PART)]
+def _shortened(
+    rows: pl.LazyFrame, shortened: Callable[[pl.DataFrame], pl.DataFrame]
+) -> pl.DataFrame:
+    parts = [
+        shortened(part) for part in rows.collect_batches(maintain_order=True, chunk_size=_PART)
+    ]
     return shortened(pl.concat(parts)) if parts else rows.clear().collect()
 
 
 def scan_files(sources: Sequence[Any], provider: Provider) -> pl.LazyFrame:
-    """Files in canonical columns (paths, or bytes to be read), not opened before the frame is collected."""
+    """Files in canonical columns (paths, or bytes to be read), not opened before the frame is
+    collected.
+    """
     schema = dict(provider.schema_dtypes)
     return pl.scan_parquet(list(sources), schema=schema, glob=False, hive_partitioning=False)
 
 
 def scan_source(source: Source, readable: Any, provider: Provider) -> pl.LazyFrame:
-    """As `scan_files`, for one file of whatever schema version; predicates and columns reach it under its own names."""
+    """As `scan_files`, for one file of whatever schema version; predicates and columns reach it
+    under its own names.
+    """
     return _evolved(scan_files([readable], provider.as_of(source.schema)), source, provider)
 
 
 def _evolved(rows: _Frame, source: Source, provider: Provider) -> _Frame:
     """Rows of `source`, as it was written, in today's columns."""
-    return rows if source.schema is None else provider.evolution(source.schema, source.key).apply(rows, provider.key)
+    return (
+        rows
+        if source.schema is None
+        else provider.evolution(source.schema, source.key).apply(rows, provider.key)
+    )
 
 
 def fetched(
-    store: ObjectStore, objects: Sequence[tuple[str, int]], scratch: Callable[[str], Path] | None = None
+    store: ObjectStore,
+    objects: Sequence[tuple[str, int]],
+    scratch: Callable[[str], Path] | None = None,
 ) -> dict[str, bytes | Path]:
     """Of objects given as key and size: key → the file's path on this machine, or its bytes.
 
-    With `scratch`, which gives the path of a temporary file, large ones are brought there piece by piece instead of into
-    memory. Raises `NotFound`, `StoreError`.
+    With `scratch`, which gives the path of a temporary file, large ones are brought there piece by
+    piece instead of into memory. Raises `NotFound`, `StoreError`.
     """
     found: dict[str, bytes | Path] = {}
     remote = []
@@ -320,15 +369,21 @@ def _brought(store: ObjectStore, key: str, size: int, path: Path) -> Path:
             for start in range(0, size, _PIECE):
                 file.write(store.get_range(key, start, min(start + _PIECE, size)))
     except OSError as error:
-        raise StoreError(f"cannot bring {key} to {path}: {error}; make room there, or set TMPDIR") from error
+        raise StoreError(
+            f"cannot bring {key} to {path}: {error}; make room there, or set TMPDIR"
+        ) from error
     return path
 
 
-def read_info(store: ObjectStore, key: str, provider: Provider, slot: Slot, size: int | None = None) -> FileInfo:
-    """What the object under `key` says of itself; `slot` is any slot of its month, for a hot file its own.
+def read_info(
+    store: ObjectStore, key: str, provider: Provider, slot: Slot, size: int | None = None
+) -> FileInfo:
+    """What the object under `key` says of itself; `slot` is any slot of its month, for a hot file
+    its own.
 
-    With `size`, its size in bytes, only the end of a large remote object is fetched. A file without TITANS metadata (an
-    earlier writer's) is read and described as `legacy`, with `slot` as its one source.
+    With `size`, its size in bytes, only the end of a large remote object is fetched. A file without
+    TITANS metadata (an earlier writer's) is read and described as `legacy`, with `slot` as its one
+    source.
 
     Raises:
         NotFound, CorruptFileError, FormatVersionError
@@ -346,7 +401,9 @@ def read_info(store: ObjectStore, key: str, provider: Provider, slot: Slot, size
 def read_file(
     store: ObjectStore, key: str, provider: Provider, slot: Slot, *, hot: bool
 ) -> tuple[pl.DataFrame, FileInfo]:
-    """`decode` and `read_info` with one request; `slot` is any slot of the file's month, for a hot file its own."""
+    """`decode` and `read_info` with one request; `slot` is any slot of the file's month, for a hot
+    file its own.
+    """
     path = store.local_path(key)
     source = store.get(key).data if path is None else path
     rows = decode(source, provider, key, slot=slot if hot else None)
@@ -355,7 +412,9 @@ def read_file(
 
 def _described(source: bytes | Path, key: str) -> dict[str, Any] | None:
     try:
-        found = pl.read_parquet_metadata(io.BytesIO(source) if isinstance(source, bytes) else source)
+        found = pl.read_parquet_metadata(
+            io.BytesIO(source) if isinstance(source, bytes) else source
+        )
         text = found.get(METADATA_KEY)
         described: dict[str, Any] | None = json.loads(text) if text is not None else None
     except FileNotFoundError as error:
@@ -365,14 +424,18 @@ def _described(source: bytes | Path, key: str) -> dict[str, Any] | None:
     return described
 
 
-def _parsed(described: dict[str, Any], source: bytes | Path, provider: Provider, key: str, slot: Slot) -> FileInfo:
+def _parsed(
+    described: dict[str, Any], source: bytes | Path, provider: Provider, key: str, slot: Slot
+) -> FileInfo:
     """With the file's own columns, where an earlier version of the provider wrote it."""
     info = FileInfo.from_json(described, provider, slot.month.start, key)
     if info.schema_version == provider.schema.version:
         return info
     try:
         stored = pl.read_parquet_schema(io.BytesIO(source) if isinstance(source, bytes) else source)
-        columns = {c: str(dtype) for c, dtype in stored.items() if c not in (*provider.key, TIME, CEASED)}
+        columns = {
+            c: str(dtype) for c, dtype in stored.items() if c not in (*provider.key, TIME, CEASED)
+        }
         return evolve(info, schema=Schema(columns, version=info.schema_version))
     except FileNotFoundError as error:
         raise NotFound(f"no object {key}") from error

@@ -54,12 +54,18 @@ class HotFile:
         source: Callable[[str], Source],
         base: int | None = None,
     ) -> HotFile:
-        """The file of `rows`; `source` is called with their content hash, which is computed while they are encoded."""
+        """The file of `rows`; `source` is called with their content hash, which is computed while
+        they are encoded.
+        """
         info = Future[FileInfo]()
         encoded = _encoded(rows, info, provider)
         try:
             content = digest(rows)
-            info.set_result(FileInfo.describe(rows, provider, "hot", (source(content),), base=base, hash=content))
+            info.set_result(
+                FileInfo.describe(
+                    rows, provider, "hot", (source(content),), base=base, hash=content
+                )
+            )
         except BaseException as error:
             info.set_exception(error)
             raise
@@ -67,7 +73,9 @@ class HotFile:
 
 
 def _encoded(rows: pl.DataFrame, info: Future[FileInfo], provider: Provider) -> Future[bytes]:
-    """The bytes of a file, made in a thread of its own: a pool's would not be there after a fork."""
+    """The bytes of a file, made in a thread of its own: a pool's would not be there after a
+    fork.
+    """
     done = Future[bytes]()
 
     def encode() -> None:
@@ -82,7 +90,9 @@ def _encoded(rows: pl.DataFrame, info: Future[FileInfo], provider: Provider) -> 
     return done
 
 
-def list_hot(store: ObjectStore, paths: Paths, month: Month) -> tuple[dict[int, str], datetime | None]:
+def list_hot(
+    store: ObjectStore, paths: Paths, month: Month
+) -> tuple[dict[int, str], datetime | None]:
     """Slot index → key of the hot files of a month, ascending; and when the youngest was written.
 
     Foreign objects are passed over.
@@ -94,7 +104,9 @@ def list_hot(store: ObjectStore, paths: Paths, month: Month) -> tuple[dict[int, 
 def list_all_hot(
     store: ObjectStore, paths: Paths, start_after: str = ""
 ) -> tuple[dict[Month, dict[int, str]], datetime | None]:
-    """As `list_hot` for every month with a hot file whose key is greater than `start_after`, ascending."""
+    """As `list_hot` for every month with a hot file whose key is greater than `start_after`,
+    ascending.
+    """
     found, youngest = _listed(store, paths, paths.hot_prefix + "/", start_after)
     return dict(sorted(found.items())), youngest
 
@@ -146,15 +158,19 @@ def _left_alone(paths: Paths, key: str) -> None:
     if paths.as_any_hot_key(key) is None:
         log.debug("%s is no hot file; left alone", key)
     else:
-        log.warning("%s is not at the start of a slot of %d minutes; it is left alone", key, paths.minutes)
+        log.warning(
+            "%s is not at the start of a slot of %d minutes; it is left alone", key, paths.minutes
+        )
 
 
 def create_hot(
     store: ObjectStore, provider: Provider, file: HotFile, wait: Callable[[int], None] = pause
 ) -> tuple[HotFile, Source]:
-    """Put `file` into its slot unless one is there: the file with what became of it, and what the slot holds afterwards.
+    """Put `file` into its slot unless one is there: the file with what became of it, and what the
+    slot holds afterwards.
 
-    A write whose answer got lost is tried again: what is then found there with the same content is as good as one's own.
+    A write whose answer got lost is tried again: what is then found there with the same content is
+    as good as one's own.
     """
     data = file.encoded.result()
     for attempt in range(_ATTEMPTS):
@@ -169,7 +185,9 @@ def create_hot(
             if attempt == _ATTEMPTS - 1:
                 raise
         else:
-            return evolve(file, created=True, info=evolve(file.info, size=len(data))), file.info.source
+            return evolve(
+                file, created=True, info=evolve(file.info, size=len(data))
+            ), file.info.source
         wait(attempt)
     raise OutcomeUnknown(f"{file.key} came and went {_ATTEMPTS} times; upload the slot again")
 
@@ -182,28 +200,41 @@ def adopted_source(
         for entry in manifest.files:
             if slot.index in entry.slots:
                 try:
-                    info = read_info(store, paths.file_key(manifest.month, entry.file), provider, slot, entry.bytes)
+                    info = read_info(
+                        store,
+                        paths.file_key(manifest.month, entry.file),
+                        provider,
+                        slot,
+                        entry.bytes,
+                    )
                 except NotFound:
                     break  # merged into another file and removed since the manifest was read
                 return next(s for s in info.sources if s.slot == slot.index)
         newer = read_head(store, paths, provider, slot.month).manifest
         if newer.version == manifest.version:
-            raise NotFound(f"slot {slot} is adopted in {paths.manifest_key(slot.month)}, but no file there holds it")
+            raise NotFound(
+                f"slot {slot} is adopted in {paths.manifest_key(slot.month)}, but no file there "
+                "holds it"
+            )
         manifest = newer
     return None
 
 
-def settled(store: ObjectStore, paths: Paths, provider: Provider, file: HotFile, manifest: Manifest) -> Source | None:
+def settled(
+    store: ObjectStore, paths: Paths, provider: Provider, file: HotFile, manifest: Manifest
+) -> Source | None:
     """What was adopted for the file's slot, `None` if nothing is.
 
-    A file that this call wrote for a slot whose own had been merged and removed long before is taken back: no manifest
-    names it, and no reader looks at it.
+    A file that this call wrote for a slot whose own had been merged and removed long before is
+    taken back: no manifest names it, and no reader looks at it.
     """
     held = adopted_source(store, paths, provider, manifest, file.slot)
     if held is not None and file.created:
         now = read_head(store, paths, provider, file.slot.month).manifest
         retired = any(file.slot.index in p.slots for p in now.pending)
-        if not any(e.file == file.key for e in now.files) and (held != file.info.source or not retired):
+        if not any(e.file == file.key for e in now.files) and (
+            held != file.info.source or not retired
+        ):
             with suppress(RetryableError):  # else it is left to vacuum
                 store.delete(file.key)
     return held

@@ -31,8 +31,8 @@ __all__ = [
 ]
 
 FORMAT_VERSION = 2
-"""What this TITANS reads. It writes 1 where only the first version of a schema is in use, and 2 otherwise: a TITANS that knows
-nothing of schema evolution must not merge such files."""
+"""What this TITANS reads. It writes 1 where only the first version of a schema is in use, and 2
+otherwise: a TITANS that knows nothing of schema evolution must not merge such files."""
 
 UNSAID_MINUTES = 10
 """The length of a slot where a file or manifest does not say it."""
@@ -50,12 +50,16 @@ def format_version(schema_version: int) -> int:
 
 
 def check_slot_length(data: Mapping[str, Any], provider: Provider, key: str) -> None:
-    """Raise `ProviderMismatchError` where `data`, found under `key`, counts in slots of another length."""
+    """Raise `ProviderMismatchError` where `data`, found under `key`, counts in slots of another
+    length.
+    """
     length, declared = data.get("slot_minutes", UNSAID_MINUTES), provider.layout.slot_minutes
     if length != declared:
         raise ProviderMismatchError(
-            f"{key} has slots of {length!r} minutes, but {provider} declares {declared}; an archive keeps the length it began "
-            f"with: declare PathLayout(slot_minutes={length!r}), or begin another archive (another store, or other prefixes)"
+            f"{key} has slots of {length!r} minutes, but {provider} declares {declared}; an "
+            "archive keeps the length it began "
+            f"with: declare PathLayout(slot_minutes={length!r}), or begin another archive (another "
+            "store, or other prefixes)"
         )
 
 
@@ -101,7 +105,10 @@ class Contents:
         return {name: getattr(self, name) for name in _CONTENTS}
 
     def contents_to_json(self) -> dict[str, Any]:
-        times = {name: iso(t) if (t := getattr(self, name)) else None for name in ("min_time", "max_time")}
+        times = {
+            name: iso(t) if (t := getattr(self, name)) else None
+            for name in ("min_time", "max_time")
+        }
         said = self.contents | times
         if not self.cast_from:
             del said["cast_from"]
@@ -109,11 +116,15 @@ class Contents:
 
     @staticmethod
     def contents_from_json(data: Mapping[str, Any]) -> dict[str, Any]:
-        """Arguments for a subclass. Raises `KeyError`, `TypeError` or `ValueError` where a field is missing or wrong."""
+        """Arguments for a subclass. Raises `KeyError`, `TypeError` or `ValueError` where a field is
+        missing or wrong.
+        """
         found = {name: data[name] for name in _CONTENTS if name != "cast_from"}
         found["cast_from"] = tuple(data.get("cast_from", ()))
         keys = {name: tuple(data[name]) if data[name] else None for name in ("min_key", "max_key")}
-        times = {name: parse_iso(data[name]) if data[name] else None for name in ("min_time", "max_time")}
+        times = {
+            name: parse_iso(data[name]) if data[name] else None for name in ("min_time", "max_time")
+        }
         return found | keys | times
 
 
@@ -135,7 +146,8 @@ class FileInfo(Contents):
     size: int = 0
     """Bytes of the object; not part of the metadata."""
     schema: Schema | None = None
-    """Of a file that an earlier version of the provider wrote: what it wrote. Read from the file's own Parquet schema."""
+    """Of a file that an earlier version of the provider wrote: what it wrote. Read from the file's
+    own Parquet schema."""
 
     @property
     def slots(self) -> SlotSet:
@@ -159,31 +171,40 @@ class FileInfo(Contents):
             "slots": self.slots.to_json(),
             "kinds": "".join(KINDS[s.kind] for s in starts),
             "hashes": "".join(s.hash for s in starts),
-            "times": [iso(s.time) for s in starts] if len(starts) == 1 else _offsets(starts, provider),
+            "times": [iso(s.time) for s in starts]
+            if len(starts) == 1
+            else _offsets(starts, provider),
             "corrections": self.corrections,
             **self.contents_to_json(),
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any], provider: Provider, start: datetime, key: str) -> FileInfo:
+    def from_json(
+        cls, data: Mapping[str, Any], provider: Provider, start: datetime, key: str
+    ) -> FileInfo:
         """`start` is the first moment of the file's month.
 
         Raises:
             CorruptFileError, FormatVersionError
-            ProviderMismatchError: a newer version of the provider wrote it, or one with slots of another length.
+            ProviderMismatchError: a newer version of the provider wrote it, or one with slots of
+                another length.
         """
         version = data.get("format_version")
         if not isinstance(version, int) or version > FORMAT_VERSION:
             raise FormatVersionError(
-                f"{key} has format version {version!r}, this TITANS reads up to {FORMAT_VERSION}; upgrade titans-core"
+                f"{key} has format version {version!r}, this TITANS reads up to {FORMAT_VERSION}; "
+                "upgrade titans-core"
             )
         if data.get("provider") != provider.name:
-            raise CorruptFileError(f"{key} belongs to provider {data.get('provider')!r}, not {provider.name!r}")
+            raise CorruptFileError(
+                f"{key} belongs to provider {data.get('provider')!r}, not {provider.name!r}"
+            )
         check_slot_length(data, provider, key)
         written = data.get("schema_version")
         if isinstance(written, int) and written > provider.schema.version:
             raise ProviderMismatchError(
-                f"{key} was written with schema version {written}, but {provider} declares version {provider.schema.version} "
+                f"{key} was written with schema version {written}, but {provider} declares version "
+                f"{provider.schema.version} "
                 "and cannot read or write it; upgrade the package of the provider"
             )
         try:
@@ -198,7 +219,9 @@ class FileInfo(Contents):
                     time = parse_iso(times[0])
                 else:
                     time = opens + timedelta(microseconds=times[at]) if times else opens
-                sources.append(Source(slot, _KIND_OF[kinds[at]], hashes[16 * at : 16 * at + 16], time))
+                sources.append(
+                    Source(slot, _KIND_OF[kinds[at]], hashes[16 * at : 16 * at + 16], time)
+                )
             return cls(
                 kind=data["kind"],
                 sources=tuple(sources),
@@ -240,6 +263,14 @@ class FileInfo(Contents):
 def _offsets(sources: tuple[Source, ...], provider: Provider) -> list[int]:
     """Microseconds from each slot's start to its collection; empty where all are zero."""
     length = timedelta(minutes=provider.layout.slot_minutes)
-    month = sources[0].time.replace(day=1, hour=0, minute=0, second=0, microsecond=0) if sources else None
-    offsets = [round((s.time - month - s.slot * length) / timedelta(microseconds=1)) for s in sources if month]
+    month = (
+        sources[0].time.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        if sources
+        else None
+    )
+    offsets = [
+        round((s.time - month - s.slot * length) / timedelta(microseconds=1))
+        for s in sources
+        if month
+    ]
     return offsets if any(offsets) else []

@@ -1,7 +1,8 @@
 """Keyframes: whole states at the start of a slot, so that reading a state never replays the past.
 
-A keyframe is right by construction: it is committed only if the slots before it are still those it was made from, and a slot that
-is adopted late takes the later ones away in its own commit (`MonthView.adopt`).
+A keyframe is right by construction: it is committed only if the slots before it are still those it
+was made from, and a slot that is adopted late takes the later ones away in its own commit
+(`MonthView.adopt`).
 """
 
 from __future__ import annotations
@@ -41,20 +42,26 @@ _NAMES = 8
 def missing_keyframes(manifest: Manifest) -> list[int]:
     """Slots at which a sealed month has keyframes and this one has none, ascending.
 
-    Every `SPACING` slots, if there is anything in the slots since the one before. Before the first full snapshot there are none;
-    a month without any has one at its start, with what earlier months left, so that it stands alone.
+    Every `SPACING` slots, if there is anything in the slots since the one before. Before the first
+    full snapshot there are none; a month without any has one at its start, with what earlier months
+    left, so that it stands alone.
     """
     there = {k.slot for k in manifest.keyframes if not (k.dependent and manifest.dirty)}
     return [slot for slot in _wanted(manifest) if slot not in there]
 
 
 def next_keyframe(manifest: Manifest, adopted: Iterable[int]) -> int | None:
-    """The keyframe that ordinary compaction writes now: the newest one, unless slots before it came just now (`adopted`).
+    """The keyframe that ordinary compaction writes now: the newest one, unless slots before it came
+    just now (`adopted`).
 
     The one at the start of a month is left to the sealing of the month before.
     """
     newest = max(_wanted(manifest), default=0)
-    if newest == 0 or newest not in missing_keyframes(manifest) or any(slot < newest for slot in adopted):
+    if (
+        newest == 0
+        or newest not in missing_keyframes(manifest)
+        or any(slot < newest for slot in adopted)
+    ):
         return None
     return newest
 
@@ -68,7 +75,10 @@ def _wanted(manifest: Manifest) -> list[int]:
         for low, high in manifest.adopted.intervals
         for number in range(low // SPACING + 1, high // SPACING + 2)
     }
-    return sorted(({0} if first is None else set()) | {s for s in ends if s <= last and (first is None or s > first)})
+    return sorted(
+        ({0} if first is None else set())
+        | {s for s in ends if s <= last and (first is None or s > first)}
+    )
 
 
 def build_keyframe(
@@ -81,7 +91,8 @@ def build_keyframe(
 ) -> tuple[Manifest, Keyframe | None]:
     """Write the state at the start of `slot` and commit it; the manifest after that.
 
-    The keyframe is `None` where the month has changed meanwhile, or has it by now; what was written is listed for removal.
+    The keyframe is `None` where the month has changed meanwhile, or has it by now; what was written
+    is listed for removal.
     """
     start = Slot(month, slot, paths.minutes).start
     seen = read_head(store, paths, provider, month).manifest
@@ -95,7 +106,11 @@ def build_keyframe(
     if not view.stands_alone(start):
         _fence_unbegun(store, paths, provider, month, wait)
         earlier = state_left_before(
-            store, paths, provider, month, lambda link: commit(store, paths, provider, link, _built_on, wait=wait)
+            store,
+            paths,
+            provider,
+            month,
+            lambda link: commit(store, paths, provider, link, _built_on, wait=wait),
         )
     state = view.state(start, earlier)
     name, entry = _write(store, paths, provider, month, slot, state, dependent=dependent)
@@ -121,7 +136,12 @@ def build_keyframe(
     after = commit(store, paths, provider, month, mutate, wait=wait)
     committed = done or any(k.file == name for k in after.keyframes)
     if not committed:
-        log.info("%s %s: slots before %d changed while their keyframe was written", provider.name, month, slot)
+        log.info(
+            "%s %s: slots before %d changed while their keyframe was written",
+            provider.name,
+            month,
+            slot,
+        )
     return after, entry if committed else None
 
 
@@ -145,8 +165,12 @@ def _write(
             store.create(paths.file_key(month, name), data)
         except (AlreadyExists, OutcomeUnknown):
             continue  # perhaps our own, its answer lost: left to vacuum
-        return name, Keyframe(name, slot, rows.height, len(data), info.hash, dependent, info.schema_version)
-    raise OutcomeUnknown(f"{_NAMES} attempts to write a keyframe of {month} had no clear outcome; compact again")
+        return name, Keyframe(
+            name, slot, rows.height, len(data), info.hash, dependent, info.schema_version
+        )
+    raise OutcomeUnknown(
+        f"{_NAMES} attempts to write a keyframe of {month} had no clear outcome; compact again"
+    )
 
 
 def state_left_before(
@@ -156,7 +180,9 @@ def state_left_before(
     month: Month,
     read: Callable[[Month], Manifest] | None = None,
 ) -> pl.DataFrame | None:
-    """The adopted state at the start of `month`, from as many earlier months as it takes; `read` gives their manifests."""
+    """The adopted state at the start of `month`, from as many earlier months as it takes; `read`
+    gives their manifests.
+    """
     found = {
         m
         for e in store.list(paths.warm_prefix + "/")
@@ -177,7 +203,11 @@ def state_left_before(
 
 def _built_on(head: Head) -> Manifest | None:
     """Whoever adopts later in this month will know that another one builds on it."""
-    return None if head.blob is None or head.manifest.built_on else evolve(stamped(head), built_on=True)
+    return (
+        None
+        if head.blob is None or head.manifest.built_on
+        else evolve(stamped(head), built_on=True)
+    )
 
 
 def _fence_unbegun(
@@ -185,7 +215,8 @@ def _fence_unbegun(
 ) -> None:
     """Give earlier months that only have hot files a manifest, with a fence.
 
-    Who is about to adopt there may have set its marks before `month` had a manifest, so none on it: it has to begin again.
+    Who is about to adopt there may have set its marks before `month` had a manifest, so none on it:
+    it has to begin again.
     """
     for earlier in list_all_hot(store, paths)[0]:
         if earlier < month:
@@ -193,4 +224,8 @@ def _fence_unbegun(
 
 
 def _begun(head: Head) -> Manifest | None:
-    return None if head.blob is not None else evolve(stamped(head), built_on=True, fence=head.manifest.fence + 1)
+    return (
+        None
+        if head.blob is not None
+        else evolve(stamped(head), built_on=True, fence=head.manifest.fence + 1)
+    )

@@ -1,10 +1,11 @@
 """Late adoption into a month that later months build on.
 
-Where no full snapshot comes first, a month's keyframes hold what earlier months left. Months have manifests of their own, and
-no commit spans two of them. So a late adoption first marks the later months dirty (their dependent keyframes are not trusted
-from then on), then adopts, then drops those keyframes and takes its marks away. Marks of a process that died are cleared by
-whoever wants to write a keyframe, after it has raised the *fence* of the month they came from: should the process be alive, its
-adoption fails at the fence, and it begins again with new marks.
+Where no full snapshot comes first, a month's keyframes hold what earlier months left. Months have
+manifests of their own, and no commit spans two of them. So a late adoption first marks the later
+months dirty (their dependent keyframes are not trusted from then on), then adopts, then drops those
+keyframes and takes its marks away. Marks of a process that died are cleared by whoever wants to
+write a keyframe, after it has raised the *fence* of the month they came from: should the process be
+alive, its adoption fails at the fence, and it begins again with new marks.
 """
 
 from __future__ import annotations
@@ -35,9 +36,12 @@ def without_keyframes(manifest: Manifest, gone: Callable[[Keyframe], bool]) -> M
 
 
 def later_months(store: ObjectStore, paths: Paths, month: Month) -> list[Month]:
-    """Months after `month` that may have a manifest, ascending; the next one even if the store's list lags."""
+    """Months after `month` that may have a manifest, ascending; the next one even if the store's
+    list lags.
+    """
     listed_ = (
-        paths.parse_manifest_key(e.key) for e in store.list(paths.warm_prefix + "/", paths.after_warm_month(month))
+        paths.parse_manifest_key(e.key)
+        for e in store.list(paths.warm_prefix + "/", paths.after_warm_month(month))
     )
     return sorted({m for m in listed_ if m is not None} | {month.next()})
 
@@ -81,22 +85,51 @@ class Marks:
         return cls(month, token, fence, tuple(marked))
 
     def release(
-        self, store: ObjectStore, paths: Paths, provider: Provider, wait: Callable[[int], None] = pause
+        self,
+        store: ObjectStore,
+        paths: Paths,
+        provider: Provider,
+        wait: Callable[[int], None] = pause,
     ) -> None:
         """Drop the keyframes that the adoption has made wrong, and take the marks away."""
         for later in self.later:
-            commit(store, paths, provider, later, lambda head: _released(head, (self.token,)), wait=wait)
+            commit(
+                store,
+                paths,
+                provider,
+                later,
+                lambda head: _released(head, (self.token,)),
+                wait=wait,
+            )
 
 
 def clear(
-    store: ObjectStore, paths: Paths, provider: Provider, manifest: Manifest, wait: Callable[[int], None] = pause
+    store: ObjectStore,
+    paths: Paths,
+    provider: Provider,
+    manifest: Manifest,
+    wait: Callable[[int], None] = pause,
 ) -> Manifest:
-    """`manifest`'s month without the marks that are on it now; what set them begins again, if it is still alive."""
+    """`manifest`'s month without the marks that are on it now; what set them begins again, if it is
+    still alive.
+    """
     for month in sorted({Month.parse(token.partition("/")[0]) for token in manifest.dirty}):
         commit(
-            store, paths, provider, month, lambda head: evolve(stamped(head), fence=head.manifest.fence + 1), wait=wait
+            store,
+            paths,
+            provider,
+            month,
+            lambda head: evolve(stamped(head), fence=head.manifest.fence + 1),
+            wait=wait,
         )
-    return commit(store, paths, provider, manifest.month, lambda head: _released(head, manifest.dirty), wait=wait)
+    return commit(
+        store,
+        paths,
+        provider,
+        manifest.month,
+        lambda head: _released(head, manifest.dirty),
+        wait=wait,
+    )
 
 
 def _released(head: Head, tokens: tuple[str, ...]) -> Manifest | None:

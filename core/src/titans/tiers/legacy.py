@@ -1,8 +1,10 @@
-"""Manifests of the original layout, read as what they mean; the next commit stores them in today's format.
+"""Manifests of the original layout, read as what they mean; the next commit stores them in today's
+format.
 
-An original manifest has no `format_version`. Its `hot_range` counts arrivals and not slots, so what a file holds is read from
-the file: from its metadata where it has any (then an original writer saved over a manifest of ours), otherwise from the times
-of its live rows. Tombstones prove nothing, they kept the time of the row before them.
+An original manifest has no `format_version`. Its `hot_range` counts arrivals and not slots, so what
+a file holds is read from the file: from its metadata where it has any (then an original writer
+saved over a manifest of ours), otherwise from the times of its live rows. Tombstones prove nothing,
+they kept the time of the row before them.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ def is_legacy(data: Mapping[str, Any]) -> bool:
     return "format_version" not in data and "levels" in data and "next_file_id" in data
 
 
-def upgraded(data: Mapping[str, Any], store: ObjectStore, paths: Paths, provider: Provider, month: Month) -> Manifest:
+def upgraded(
+    data: Mapping[str, Any], store: ObjectStore, paths: Paths, provider: Provider, month: Month
+) -> Manifest:
     """The manifest that says the same in today's format.
 
     Raises:
@@ -44,13 +48,17 @@ def upgraded(data: Mapping[str, Any], store: ObjectStore, paths: Paths, provider
     key = paths.manifest_key(month)
     try:
         named = (str(data.get("provider", provider.name)), int(data["year"]), int(data["month"]))
-        levels = {int(level): [str(entry["file"]) for entry in entries] for level, entries in data["levels"].items()}
+        levels = {
+            int(level): [str(entry["file"]) for entry in entries]
+            for level, entries in data["levels"].items()
+        }
         next_id = int(data["next_file_id"])
     except (KeyError, TypeError, ValueError) as error:
         raise ManifestError(f"{key} cannot be read: {error!r}; it is left as it is") from error
     if named != (provider.name, month.year, month.month):
         raise ManifestError(
-            f"{key} is that of provider {named[0]!r}, month {named[1]}-{named[2]:02d}; it is left as it is"
+            f"{key} is that of provider {named[0]!r}, month {named[1]}-{named[2]:02d}; it is left "
+            "as it is"
         )
     check_provider(data, provider, key)
     manifest = evolve(Manifest.empty(provider, month), next_file_id=max(1, next_id))
@@ -60,13 +68,17 @@ def upgraded(data: Mapping[str, Any], store: ObjectStore, paths: Paths, provider
     return _settled(manifest, data, paths, month)
 
 
-def _with(manifest: Manifest, name: str, level: int, store: ObjectStore, paths: Paths, provider: Provider) -> Manifest:
+def _with(
+    manifest: Manifest, name: str, level: int, store: ObjectStore, paths: Paths, provider: Provider
+) -> Manifest:
     """`manifest` with one file more."""
     month = manifest.month
     try:
         key = paths.file_key(month, name)
     except InvalidKeyError as error:
-        raise ManifestError(f"{paths.manifest_key(month)} names a file that cannot be its own: {error}") from error
+        raise ManifestError(
+            f"{paths.manifest_key(month)} names a file that cannot be its own: {error}"
+        ) from error
     hot = "/" in name
     slot = paths.parse_hot_key(name) if hot else Slot(month, 0, paths.minutes)
     rows, info = read_file(store, key, provider, slot, hot=hot)
@@ -74,7 +86,9 @@ def _with(manifest: Manifest, name: str, level: int, store: ObjectStore, paths: 
     slots -= manifest.adopted
     parsed = WarmName.parse(name)
     first, last = (
-        _bounds(slots, info, paths) if parsed is None or parsed.id is not None else (parsed.first, parsed.last)
+        _bounds(slots, info, paths)
+        if parsed is None or parsed.id is not None
+        else (parsed.first, parsed.last)
     )
     entry = evolve(FileEntry.of(name, level, first, last, info), slots=slots)
     return evolve(
@@ -88,7 +102,9 @@ def _with(manifest: Manifest, name: str, level: int, store: ObjectStore, paths: 
 
 
 def _settled(manifest: Manifest, data: Mapping[str, Any], paths: Paths, month: Month) -> Manifest:
-    """With what was to be deleted, and with the slots that were merged though no live row shows it."""
+    """With what was to be deleted, and with the slots that were merged though no live row shows
+    it.
+    """
     files, slots = _own(data.get("pending_deletions") or (), paths, month)
     live = {f.file for f in manifest.files}
     _, processed = _own(data.get("processed_keys") or (), paths, month)
@@ -102,12 +118,16 @@ def _settled(manifest: Manifest, data: Mapping[str, Any], paths: Paths, month: M
             adopted=manifest.adopted | merged,
         )
     in_level_0 = SlotSet.of(f.first for f in manifest.files if f.is_hot)
-    pending = Pending(None, tuple(f for f in files if f not in live), (slots & manifest.adopted) - in_level_0)
+    pending = Pending(
+        None, tuple(f for f in files if f not in live), (slots & manifest.adopted) - in_level_0
+    )
     return evolve(manifest, pending=(pending,) if pending.files or pending.slots else ())
 
 
 def _own(names: Iterable[Any], paths: Paths, month: Month) -> tuple[list[str], SlotSet]:
-    """Warm file names and hot slots of this month among keys; whatever else is there is left alone."""
+    """Warm file names and hot slots of this month among keys; whatever else is there is left
+    alone.
+    """
     files: list[str] = []
     slots: list[int] = []
     prefix = paths.warm_month(month)
@@ -123,12 +143,16 @@ def _own(names: Iterable[Any], paths: Paths, month: Month) -> tuple[list[str], S
         if slot is not None and slot.month == month:
             slots.append(slot.index)
         else:
-            log.warning("%s names %r, which is not its own; left alone", paths.manifest_key(month), given)
+            log.warning(
+                "%s names %r, which is not its own; left alone", paths.manifest_key(month), given
+            )
     return files, SlotSet.of(slots)
 
 
 def _live_slots(rows: pl.DataFrame, month: Month, paths: Paths) -> SlotSet:
-    times: list[datetime] = rows.filter(~pl.col(CEASED))[TIME].dt.truncate(f"{paths.minutes}m").unique().to_list()
+    times: list[datetime] = (
+        rows.filter(~pl.col(CEASED))[TIME].dt.truncate(f"{paths.minutes}m").unique().to_list()
+    )
     return SlotSet.of(Slot.of(t, paths.minutes).index for t in times if Month.of(t) == month)
 
 

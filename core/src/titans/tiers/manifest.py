@@ -1,7 +1,8 @@
 """The manifest: one JSON object per provider and month that says which files are the archive.
 
-It keeps the fields of the original layout (`m`, `provider`, `year`, `month`, `pk_columns`, `levels`, `next_file_id`,
-`last_hot_idx`, `pending_deletions`) and adds its own. Values are frozen; every change is a function manifest → manifest.
+It keeps the fields of the original layout (`m`, `provider`, `year`, `month`, `pk_columns`,
+`levels`, `next_file_id`, `last_hot_idx`, `pending_deletions`) and adds its own. Values are frozen;
+every change is a function manifest → manifest.
 """
 
 from __future__ import annotations
@@ -20,9 +21,24 @@ from titans.layout import FANOUT, KeyframeName, Paths, WarmName
 from titans.provider import Provider
 from titans.schema import Schema
 from titans.slots import NO_SLOTS, Month, SlotSet, iso, parse_iso
-from titans.tiers.info import FORMAT_VERSION, UNSAID_MINUTES, Contents, FileInfo, check_slot_length, format_version
+from titans.tiers.info import (
+    FORMAT_VERSION,
+    UNSAID_MINUTES,
+    Contents,
+    FileInfo,
+    check_slot_length,
+    format_version,
+)
 
-__all__ = ["COMMIT_IDS", "FileEntry", "Keyframe", "Manifest", "Pending", "check_provider", "load_json"]
+__all__ = [
+    "COMMIT_IDS",
+    "FileEntry",
+    "Keyframe",
+    "Manifest",
+    "Pending",
+    "check_provider",
+    "load_json",
+]
 
 COMMIT_IDS = 64
 """How many of the latest commit ids a manifest keeps, for writers whose answer got lost."""
@@ -44,21 +60,27 @@ def load_json(data: bytes, key: str) -> dict[str, Any]:
 
 
 def check_provider(found: Mapping[str, Any], provider: Provider, key: str) -> dict[int, Schema]:
-    """The schemas, by version, that the manifest `found` under `key` says its files were written with.
+    """The schemas, by version, that the manifest `found` under `key` says its files were written
+    with.
 
     Raises:
-        ProviderMismatchError: the provider declares another primary key or slot length, or a schema that can be no later one.
+        ProviderMismatchError: the provider declares another primary key or slot length, or a schema
+            that can be no later one.
         KeyError, TypeError, ValueError, AttributeError: it cannot be read.
     """
     columns = tuple(found.get("pk_columns") or provider.key)
     if columns != provider.key:
         raise ProviderMismatchError(
-            f"{key} was written with the primary key {', '.join(columns)}, but {provider} declares {', '.join(provider.key)} "
-            f"(schema version {provider.schema.version}); a key cannot change: install the release of the provider that wrote "
+            f"{key} was written with the primary key {', '.join(columns)}, but {provider} declares "
+            f"{', '.join(provider.key)} "
+            f"(schema version {provider.schema.version}); a key cannot change: install the release "
+            "of the provider that wrote "
             "it, or begin another archive (another store, or other prefixes)"
         )
     check_slot_length(found, provider, key)
-    schemas = {int(v): Schema(columns, version=int(v)) for v, columns in found.get("schemas", {}).items()}
+    schemas = {
+        int(v): Schema(columns, version=int(v)) for v, columns in found.get("schemas", {}).items()
+    }
     for schema in schemas.values():
         provider.evolution(schema, key)
     return schemas
@@ -89,8 +111,14 @@ class FileEntry(Contents):
     @classmethod
     def of(cls, file: str, level: int, first: int, last: int, info: FileInfo) -> FileEntry:
         return cls(
-            file=file, level=level, first=first, last=last, slots=info.slots, bytes=info.size, **info.contents
-        )  # fmt: skip
+            file=file,
+            level=level,
+            first=first,
+            last=last,
+            slots=info.slots,
+            bytes=info.size,
+            **info.contents,
+        )
 
     @cached_property
     def text(self) -> str:
@@ -118,7 +146,9 @@ class FileEntry(Contents):
 
 @frozen
 class Keyframe:
-    """A file with the whole state at the start of a slot: every key alive just before it, with its last change point."""
+    """A file with the whole state at the start of a slot: every key alive just before it, with its
+    last change point.
+    """
 
     file: str
     slot: int
@@ -136,12 +166,16 @@ class Keyframe:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Keyframe:
-        return cls(**{"schema_version": 1} | {f.name: data[f.name] for f in fields(cls) if f.name in data})
+        return cls(
+            **{"schema_version": 1} | {f.name: data[f.name] for f in fields(cls) if f.name in data}
+        )
 
 
 @frozen
 class Pending:
-    """Files that no longer belong to the archive and may be removed once the grace period is over."""
+    """Files that no longer belong to the archive and may be removed once the grace period is
+    over.
+    """
 
     since: datetime | None
     """By the store's clock; `None` until the first commit after the one that put it here."""
@@ -169,7 +203,8 @@ class Manifest:
     month: Month
     key: tuple[str, ...]
     schemas: Mapping[int, Schema] = field(factory=dict)
-    """Version → columns and dtypes of every schema that files of the month were, or now are, written with."""
+    """Version → columns and dtypes of every schema that files of the month were, or now are,
+    written with."""
     casts: tuple[Mapping[str, Any], ...] = ()
     """What each newer version made of the rows of an earlier one (`titans.evolution`)."""
     slot_minutes: int = UNSAID_MINUTES
@@ -177,7 +212,8 @@ class Manifest:
     """Live files in order of adoption within each level."""
     next_file_id: int = 1
     least_file_id: int = 1
-    """No merge commits a file with a lower id any more: one of that name may have been removed, or is about to be."""
+    """No merge commits a file with a lower id any more: one of that name may have been removed, or
+    is about to be."""
     adopted: SlotSet = NO_SLOTS
     observed: SlotSet = NO_SLOTS
     """Adopted slots of full snapshots."""
@@ -188,13 +224,16 @@ class Manifest:
     sealed: bool = False
     """The month is over, and everything in it has its final form."""
     built_on: bool = False
-    """Keyframes of later months hold what this one left: who adopts here marks them first (`titans.tiers.late`)."""
+    """Keyframes of later months hold what this one left: who adopts here marks them first
+    (`titans.tiers.late`)."""
     dirty: tuple[str, ...] = ()
-    """Marks of late adoptions into earlier months that may be under way: dependent keyframes are not trusted."""
+    """Marks of late adoptions into earlier months that may be under way: dependent keyframes are
+    not trusted."""
     marks: int = 0
     """Counts the marks ever set."""
     fence: int = 0
-    """Raised to make a late adoption that seems to have died set its marks again, should it go on."""
+    """Raised to make a late adoption that seems to have died set its marks again, should it go
+    on."""
     pending: tuple[Pending, ...] = ()
     version: int = 0
     """Counts commits."""
@@ -204,7 +243,9 @@ class Manifest:
 
     @classmethod
     def empty(cls, provider: Provider, month: Month) -> Manifest:
-        return cls(provider.name, month, provider.key, slot_minutes=provider.layout.slot_minutes).knowing(provider)
+        return cls(
+            provider.name, month, provider.key, slot_minutes=provider.layout.slot_minutes
+        ).knowing(provider)
 
     def knowing(self, provider: Provider, *schemas: Schema | None) -> Manifest:
         """This manifest with some earlier schemas, and today's.
@@ -213,9 +254,19 @@ class Manifest:
             ProviderMismatchError: today's is no later version of one of them.
         """
         today = Schema(provider.schema.columns, version=provider.schema.version)
-        known = {**self.schemas, **{s.version: s for s in schemas if s is not None}, today.version: today}
-        evolutions = [provider.evolution(known[v], str(self.month)) for v in sorted(known) if v < today.version]
-        casts = tuple(c for c in self.casts if c["to"] < today.version) + tuple(e.to_json() for e in evolutions)
+        known = {
+            **self.schemas,
+            **{s.version: s for s in schemas if s is not None},
+            today.version: today,
+        }
+        evolutions = [
+            provider.evolution(known[v], str(self.month))
+            for v in sorted(known)
+            if v < today.version
+        ]
+        casts = tuple(c for c in self.casts if c["to"] < today.version) + tuple(
+            e.to_json() for e in evolutions
+        )
         return evolve(self, schemas=known, casts=casts)
 
     def schema(self, version: int) -> Schema | None:
@@ -233,7 +284,9 @@ class Manifest:
     def gaps(self) -> SlotSet:
         """Slots between the first and the last observed one for which nobody looked."""
         first, last = self.observed.first, self.observed.last
-        return NO_SLOTS if first is None or last is None else SlotSet(((first, last),)) - self.observed
+        return (
+            NO_SLOTS if first is None or last is None else SlotSet(((first, last),)) - self.observed
+        )
 
     @property
     def live(self) -> frozenset[str]:
@@ -253,7 +306,7 @@ class Manifest:
             commit_ids=(*self.commit_ids, commit_id)[-COMMIT_IDS:],
         )
 
-    # --- JSON ---------------------------------------------------------------------------------------------------------
+    # --- JSON -------------------------------------------------------------------------------------
 
     def dump(self) -> bytes:
         levels = ",".join(f'"{level}":{_texts(self.level(level))}' for level in self.levels)
@@ -286,7 +339,9 @@ class Manifest:
         return f'{_json(data)[:-1]},"levels":{{{levels}}},{lists}}}'.encode()
 
     @classmethod
-    def from_json(cls, found: Mapping[str, Any], provider: Provider, month: Month, paths: Paths) -> Manifest:
+    def from_json(
+        cls, found: Mapping[str, Any], provider: Provider, month: Month, paths: Paths
+    ) -> Manifest:
         """Every file name in it is checked before anybody reads or deletes it.
 
         Raises:
@@ -298,15 +353,19 @@ class Manifest:
         version = found.get("format_version")
         if isinstance(version, int) and version > FORMAT_VERSION:
             raise FormatVersionError(
-                f"{key} has format version {version}, this TITANS reads up to {FORMAT_VERSION}; upgrade titans-core"
+                f"{key} has format version {version}, this TITANS reads up to {FORMAT_VERSION}; "
+                "upgrade titans-core"
             )
         try:
             manifest = cls._from_json(found)
             if (manifest.provider, manifest.month) != (provider.name, month):
                 raise ManifestError(
-                    f"{key} is that of provider {manifest.provider!r}, month {manifest.month}; it is left as it is"
+                    f"{key} is that of provider {manifest.provider!r}, month {manifest.month}; it "
+                    "is left as it is"
                 )
-            manifest = evolve(manifest, schemas=check_provider(found, provider, key)).knowing(provider)
+            manifest = evolve(manifest, schemas=check_provider(found, provider, key)).knowing(
+                provider
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ManifestError(f"{key} cannot be read: {error!r}; it is left as it is") from error
         manifest._check(month, paths, key)
@@ -345,27 +404,42 @@ class Manifest:
 
     def _check(self, month: Month, paths: Paths, key: str) -> None:
         slots = month.slots(paths.minutes)
-        for numbers in (self.adopted, self.observed, *(f.slots for f in self.files), *(p.slots for p in self.pending)):
+        for numbers in (
+            self.adopted,
+            self.observed,
+            *(f.slots for f in self.files),
+            *(p.slots for p in self.pending),
+        ):
             if numbers.last is not None and numbers.last >= slots:
-                raise ManifestError(f"{key} names slot {numbers.last}, but {month} has {slots}; it is left as it is")
+                raise ManifestError(
+                    f"{key} names slot {numbers.last}, but {month} has {slots}; it is left as it is"
+                )
         for mark in self.dirty:
             if not _MARK.fullmatch(mark) or mark[:7] >= str(month):
-                raise ManifestError(f"{key} has the mark {mark!r}, which no earlier month sets; it is left as it is")
+                raise ManifestError(
+                    f"{key} has the mark {mark!r}, which no earlier month sets; it is left as it is"
+                )
         try:
             names = [f.file for f in self.files] + [k.file for k in self.keyframes]
             for entry in self.files:
                 paths.file_key(month, entry.file)
                 if KeyframeName.parse(entry.file) is not None:
-                    raise InvalidKeyError(f"{entry.file!r} is a keyframe, not a file of change points")
+                    raise InvalidKeyError(
+                        f"{entry.file!r} is a keyframe, not a file of change points"
+                    )
             for keyframe in self.keyframes:
                 parsed = KeyframeName.parse(keyframe.file)
                 if parsed is None or parsed.slot != keyframe.slot or keyframe.slot >= slots:
-                    raise InvalidKeyError(f"{keyframe.file!r} is no keyframe of slot {keyframe.slot} of {month}")
+                    raise InvalidKeyError(
+                        f"{keyframe.file!r} is no keyframe of slot {keyframe.slot} of {month}"
+                    )
             for name in self.pending_files:
                 if WarmName.parse(name) is None and KeyframeName.parse(name) is None:
                     raise InvalidKeyError(f"{name!r} is neither a warm file nor a keyframe")
         except InvalidKeyError as error:
-            raise ManifestError(f"{key} names a file that cannot be its own: {error}; nothing was read") from error
+            raise ManifestError(
+                f"{key} names a file that cannot be its own: {error}; nothing was read"
+            ) from error
         if len(set(names)) != len(names):
             twice = sorted({n for n in names if names.count(n) > 1})
             raise ManifestError(f"{key} names {', '.join(twice)} twice; it is left as it is")

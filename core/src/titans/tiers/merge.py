@@ -23,7 +23,8 @@ __all__ = ["FANOUTS", "TOP", "Merge", "final_merge", "merge", "next_merge"]
 log = logging.getLogger("titans.merge")
 
 FANOUTS = (FANOUT, FANOUT, 3)
-"""How many files of level 0, 1, … become one of the next: 8, 64 and 192 slots (docs/format.md has the measurements)."""
+"""How many files of level 0, 1, … become one of the next: 8, 64 and 192 slots (docs/format.md has
+the measurements)."""
 
 TOP = len(FANOUTS)
 """The highest level; its files are final."""
@@ -38,20 +39,25 @@ class Merge:
 
 
 def next_merge(manifest: Manifest) -> Merge | None:
-    """The merge that is due, lowest level first; always the files adopted first, so that order is kept across levels."""
+    """The merge that is due, lowest level first; always the files adopted first, so that order is
+    kept across levels.
+    """
     for level in manifest.levels:
         files = manifest.level(level)
         if level >= TOP or len(files) < FANOUTS[level]:
             continue
         count = FANOUTS[level]
         while count < len(files) and files[count].is_correction:
-            count += 1  # the corrections that an adoption needed stay with the file that was adopted
+            count += (
+                1  # the corrections that an adoption needed stay with the file that was adopted
+            )
         return Merge(level + 1, files[:count])
     return None
 
 
 def final_merge(manifest: Manifest) -> Merge | None:
-    """The merge that brings what is left of all levels to its final form; `None` where there is nothing left.
+    """The merge that brings what is left of all levels to its final form; `None` where there is
+    nothing left.
 
     A final file that is smaller than it could be, of an earlier sealing, is taken in too.
     """
@@ -78,10 +84,11 @@ def merge(
     wait: Callable[[int], None] = pause,
     memory: int = MEMORY,
 ) -> tuple[Manifest, FileEntry | None]:
-    """Write the merged file with its rows in `memory` bytes, then swap it for its inputs in one commit; the manifest after that, and the new entry.
+    """Write the merged file with its rows in `memory` bytes, then swap it for its inputs in one
+    commit; the manifest after that, and the new entry.
 
-    The entry is `None` where another process has merged (some of) the inputs meanwhile: the output is then listed for
-    removal, as everything is that nobody needs.
+    The entry is `None` where another process has merged (some of) the inputs meanwhile: the output
+    is then listed for removal, as everything is that nobody needs.
 
     Raises:
         CorruptFileError: an input does not hold what the manifest says; nothing changed.
@@ -95,15 +102,18 @@ def merge(
         nonlocal committed
         now = stamped(head)
         live = {f.file for f in now.files}
-        # The output may have been taken for an orphan while this process slept: listed for removal, or removed already. It
-        # is looked for after the manifest was read, and vacuum removes before it unlists, so one of the two tells. Below
-        # the least id, a file of this name may have been removed before, and that removal may be repeated late.
+        # The output may have been taken for an orphan while this process slept: listed for removal,
+        # or removed already. It is looked for after the manifest was read, and vacuum removes
+        # before it unlists, so one of the two tells. Below the least id, a file of this name may
+        # have been removed before, and that removal may be repeated late.
         ours = entry.file not in live | now.pending_files and number >= now.least_file_id
         committed = ours and names <= live and exists(store, output)
         if not committed:
             return listed(now, Pending(None, (entry.file,))) if ours else None
         retired = retire(now, (f for f in now.files if f.file in names))
-        return evolve(retired, files=(*retired.files, entry), next_file_id=max(now.next_file_id, number + 1))
+        return evolve(
+            retired, files=(*retired.files, entry), next_file_id=max(now.next_file_id, number + 1)
+        )
 
     after = commit(store, paths, provider, manifest.month, mutate, wait=wait)
     if any(f.file == entry.file for f in after.files):
@@ -115,7 +125,14 @@ def merge(
 
 
 def _write(
-    store: ObjectStore, paths: Paths, provider: Provider, manifest: Manifest, plan: Merge, memory: int
+    store: ObjectStore,
+    paths: Paths,
+    provider: Provider,
+    manifest: Manifest,
+    plan: Merge,
+    memory: int,
 ) -> FileEntry:
     output = Output(store, paths, provider, manifest, plan.inputs)
-    return output.write(plan.level, manifest.next_file_id, FINAL if plan.level == TOP else PASSING, memory)
+    return output.write(
+        plan.level, manifest.next_file_id, FINAL if plan.level == TOP else PASSING, memory
+    )

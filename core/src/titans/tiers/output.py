@@ -1,4 +1,6 @@
-"""The file that a merge writes: made in memory where it is small, in a temporary file where it is not."""
+"""The file that a merge writes: made in memory where it is small, in a temporary file where it is
+not.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ class _Scratch:
     def path(self, name: str) -> Path:
         with self.watched():
             if not self.made:
-                self.made.append(Path(self.stack.enter_context(TemporaryDirectory(prefix="titans-"))))
+                self.made.append(
+                    Path(self.stack.enter_context(TemporaryDirectory(prefix="titans-")))
+                )
         return self.made[0] / name
 
     @contextmanager
@@ -55,7 +59,8 @@ class _Scratch:
             yield
         except OSError as error:
             raise StoreError(
-                f"cannot merge through a temporary file in {gettempdir()}: {error}; make room there, or set TMPDIR to another "
+                f"cannot merge through a temporary file in {gettempdir()}: {error}; make room "
+                "there, or set TMPDIR to another "
                 "folder; nothing was merged"
             ) from error
 
@@ -120,19 +125,29 @@ class Output:
                     size = len(target.getvalue())
                     self.store.create(key, target.getvalue())
             except (AlreadyExists, OutcomeUnknown):
-                continue  # somebody's, or perhaps our own: a name is never shared, what is left over goes to vacuum
+                # somebody's, or perhaps our own: a name is never shared, what is left over goes to
+                # vacuum
+                continue
             return FileEntry.of(name, level, first, last, evolve(self._info(), size=size))
         raise OutcomeUnknown(
-            f"{_NAMES} names for a merged file of {self.month} were taken or unclear; compact again later"
+            f"{_NAMES} names for a merged file of {self.month} were taken or unclear; compact "
+            "again later"
         )
 
     def _opened(self, scratch: _Scratch) -> list[Input]:
         keys = [self.paths.file_key(self.month, f.file) for f in self.inputs]
-        found = fetched(self.store, [(k, f.bytes) for k, f in zip(keys, self.inputs, strict=True)], scratch.path)
-        return [self._open(entry, key, found[key]) for entry, key in zip(self.inputs, keys, strict=True)]
+        found = fetched(
+            self.store, [(k, f.bytes) for k, f in zip(keys, self.inputs, strict=True)], scratch.path
+        )
+        return [
+            self._open(entry, key, found[key]) for entry, key in zip(self.inputs, keys, strict=True)
+        ]
 
     def _open(self, entry: FileEntry, key: str, found: bytes | Path) -> Input:
-        slot, schema = Slot(self.month, entry.first, self.paths.minutes), self.manifest.schema(entry.schema_version)
+        slot, schema = (
+            Slot(self.month, entry.first, self.paths.minutes),
+            self.manifest.schema(entry.schema_version),
+        )
         written = self.provider.as_of(schema)
         info = info_of(found, written, key, slot)
         rows: pl.LazyFrame | pl.DataFrame
@@ -140,9 +155,14 @@ class Output:
             rows = decode(found, written, key, slot=slot if entry.is_hot else None)
             rows, height = rows.sort([*self.provider.key, TIME], maintain_order=True), rows.height
         else:
-            rows, height = scan_files([io.BytesIO(found) if isinstance(found, bytes) else found], written), info.rows
+            rows, height = (
+                scan_files([io.BytesIO(found) if isinstance(found, bytes) else found], written),
+                info.rows,
+            )
         if height != entry.rows:
-            raise CorruptFileError(f"{key} has {height} rows, the manifest says {entry.rows}; nothing was merged")
+            raise CorruptFileError(
+                f"{key} has {height} rows, the manifest says {entry.rows}; nothing was merged"
+            )
         expected = entry.hash
         if schema is not None:
             evolution = self.provider.evolution(schema, key)
@@ -153,15 +173,21 @@ class Output:
         self.infos.append(info)
         return Input(rows, height, entry.is_correction)
 
-    def _cast_hash(self, rows: pl.LazyFrame | pl.DataFrame, evolution: Evolution, entry: FileEntry, key: str) -> str:
-        """Check rows of an earlier schema version, which have another hash once they are cast; that is returned."""
+    def _cast_hash(
+        self, rows: pl.LazyFrame | pl.DataFrame, evolution: Evolution, entry: FileEntry, key: str
+    ) -> str:
+        """Check rows of an earlier schema version, which have another hash once they are cast; that
+        is returned.
+        """
         written = cast = UNKNOWN
         for at in range(0, entry.rows, ROW_GROUP):
             part = rows.lazy().slice(at, ROW_GROUP).collect()
             written = add(written, digest(part))
             cast = add(cast, digest(evolution.apply(part, self.provider.key)))
         if written != entry.hash:
-            raise CorruptFileError(f"{key} does not hold the rows it was written with; nothing was merged")
+            raise CorruptFileError(
+                f"{key} does not hold the rows it was written with; nothing was merged"
+            )
         return cast
 
     def _through(self, ranges: Iterator[Range]) -> Iterator[pl.DataFrame]:
@@ -177,7 +203,8 @@ class Output:
             yield rows
         if rows_in != sum(f.rows for f in self.inputs) or self.hash_in != self.expected:
             raise CorruptFileError(
-                f"the inputs of a merge of {self.month} do not add up to their rows and hashes in the manifest: "
+                f"the inputs of a merge of {self.month} do not add up to their rows and hashes in "
+                "the manifest: "
                 f"{', '.join(f.file for f in self.inputs)}; nothing was merged"
             )
 
@@ -195,7 +222,11 @@ class Output:
         self.max_time = high if self.max_time is None else max(self.max_time, high)
 
     def _info(self) -> FileInfo:
-        sources = (s for f, info in zip(self.inputs, self.infos, strict=True) for s in self._sources(f, info))
+        sources = (
+            s
+            for f, info in zip(self.inputs, self.infos, strict=True)
+            for s in self._sources(f, info)
+        )
         corrections = [f.file for f in self.inputs if f.is_correction]
         corrections += [name for info in self.infos for name in info.corrections]
         return FileInfo(
@@ -215,7 +246,12 @@ class Output:
         )
 
     def _sources(self, entry: FileEntry, info: FileInfo) -> tuple[Source, ...]:
-        """What each slot contributed; an earlier writer's merged file does not say, only the manifest knows the slots."""
+        """What each slot contributed; an earlier writer's merged file does not say, only the
+        manifest knows the slots.
+        """
         if info.kind != "legacy" or entry.is_hot:
             return info.sources
-        return tuple(Source(i, "changes", UNKNOWN, Slot(self.month, i, self.paths.minutes).start) for i in entry.slots)
+        return tuple(
+            Source(i, "changes", UNKNOWN, Slot(self.month, i, self.paths.minutes).start)
+            for i in entry.slots
+        )

@@ -1,8 +1,10 @@
-"""Parts of Parquet files: the row groups that may hold a key, and a small file of nothing but those.
+"""Parts of Parquet files: the row groups that may hold a key, and a small file of nothing but
+those.
 
-A file that is not on this machine need not be fetched as a whole for a few of its rows. Its footer (metadata of Parquet, in
-Thrift's compact protocol; https://github.com/apache/parquet-format, parquet.thrift) says where each row group lies and between
-which values; the same footer, with fewer row groups and other offsets, makes a file of them that any reader reads.
+A file that is not on this machine need not be fetched as a whole for a few of its rows. Its footer
+(metadata of Parquet, in Thrift's compact protocol; https://github.com/apache/parquet-format,
+parquet.thrift) says where each row group lies and between which values; the same footer, with fewer
+row groups and other offsets, makes a file of them that any reader reads.
 """
 
 from __future__ import annotations
@@ -15,11 +17,23 @@ from attrs import define, field, frozen
 __all__ = ["Footer", "Group", "footer_size"]
 
 _MAGIC = b"PAR1"
-_TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _STRUCT = 1, 2, 3, 4, 5, 6, 7, 8, 9, 12
+_TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _STRUCT = (
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+    9,
+    12,
+)
 _INTEGERS = (_I16, _I32, _I64)
 
 Struct = dict[int, tuple[int, Any]]
-"""Field id → its type, and its value: an int, a bool, bytes, another struct, or a list as (type of its elements, elements)."""
+"""Field id → its type, and its value: an int, a bool, bytes, another struct, or a list as (type of
+its elements, elements)."""
 
 # Fields of FileMetaData, RowGroup, ColumnChunk, ColumnMetaData and Statistics.
 _ROWS, _GROUPS = 3, 4
@@ -28,11 +42,14 @@ _CHUNK_OFFSET, _META = 2, 3
 _PATH, _SIZE, _DATA, _INDEX, _DICTIONARY, _STATISTICS = 3, 7, 9, 10, 11, 12
 _MAX, _MIN = 5, 6
 _ELSEWHERE = ((4, 5, 6, 7), (14, 15))
-"""Fields of ColumnChunk and ColumnMetaData that point to indexes and Bloom filters, which are left behind."""
+"""Fields of ColumnChunk and ColumnMetaData that point to indexes and Bloom filters, which are left
+behind."""
 
 
 def footer_size(tail: bytes) -> int:
-    """How many bytes at the end of a file are its footer, by the last 8 of them. Raises `ValueError` where it is no Parquet."""
+    """How many bytes at the end of a file are its footer, by the last 8 of them. Raises
+    `ValueError` where it is no Parquet.
+    """
     if len(tail) < 8 or tail[-4:] != _MAGIC:
         raise ValueError("not the end of a Parquet file")
     return int.from_bytes(tail[-8:-4], "little") + 8
@@ -129,7 +146,9 @@ def _moved(group: Struct, by: int) -> Struct:
 
     def shifted(fields: Struct, *names: int, without: tuple[int, ...] = ()) -> Struct:
         return {
-            name: (kind, value + by) if name in names and kind in _INTEGERS and value > 0 else (kind, value)
+            name: (kind, value + by)
+            if name in names and kind in _INTEGERS and value > 0
+            else (kind, value)
             for name, (kind, value) in fields.items()
             if name not in without
         }
@@ -137,7 +156,9 @@ def _moved(group: Struct, by: int) -> Struct:
     chunks = []
     for chunk in group[_CHUNKS][1][1]:
         meta = shifted(chunk[_META][1], _DATA, _INDEX, _DICTIONARY, without=_ELSEWHERE[1])
-        chunks.append({**shifted(chunk, _CHUNK_OFFSET, without=_ELSEWHERE[0]), _META: (_STRUCT, meta)})
+        chunks.append(
+            {**shifted(chunk, _CHUNK_OFFSET, without=_ELSEWHERE[0]), _META: (_STRUCT, meta)}
+        )
     return {**shifted(group, _GROUP_OFFSET), _CHUNKS: (_LIST, (_STRUCT, chunks))}
 
 

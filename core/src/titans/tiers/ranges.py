@@ -1,7 +1,8 @@
 """Merging sorted files range by range: any number of them, of any size, in bounded memory.
 
-From every input one block of rows is in memory. The least of their last rows bounds what can be merged now: nothing before it
-is still to come. So a range is a part of the order by key and `Time`, and a key with more rows than fit is split by time.
+From every input one block of rows is in memory. The least of their last rows bounds what can be
+merged now: nothing before it is still to come. So a range is a part of the order by key and `Time`,
+and a key with more rows than fit is split by time.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from titans.tiers.files import ROW_GROUP
 __all__ = ["Input", "Range", "merged_ranges", "rows_within"]
 
 _COPIES = 6
-"""How often a row is in memory at most, as measured: read, put in order with others, hashed, and waiting to be encoded."""
+"""How often a row is in memory at most, as measured: read, put in order with others, hashed, and
+waiting to be encoded."""
 
 _TEXT = 32
 """Bytes of a text value in a frame, about."""
@@ -33,7 +35,9 @@ Position = tuple[str | datetime, ...]
 
 @define
 class Input:
-    """Rows sorted by key and `Time`: a file's, or a frame's, which is in memory anyway and one block."""
+    """Rows sorted by key and `Time`: a file's, or a frame's, which is in memory anyway and one
+    block.
+    """
 
     source: pl.LazyFrame | pl.DataFrame
     height: int
@@ -66,8 +70,12 @@ def rows_within(memory: int, provider: Provider) -> int:
     return max(1, memory // (width * _COPIES))
 
 
-def merged_ranges(inputs: Sequence[Input], provider: Provider, memory: int = MEMORY) -> Iterator[Range]:
-    """The rows of all inputs as `resolve` gives them, in ascending ranges. `inputs` are in the order of their adoption."""
+def merged_ranges(
+    inputs: Sequence[Input], provider: Provider, memory: int = MEMORY
+) -> Iterator[Range]:
+    """The rows of all inputs as `resolve` gives them, in ascending ranges. `inputs` are in the
+    order of their adoption.
+    """
     by = [*provider.key, TIME]
     rows = max(1, rows_within(memory, provider) // max(1, len(inputs)))
     if rows > ROW_GROUP:
@@ -91,13 +99,18 @@ def merged_ranges(inputs: Sequence[Input], provider: Provider, memory: int = MEM
 def _fill(inputs: Sequence[Input], rows: int) -> None:
     """The next block of every input that has none."""
     empty = [i for i in inputs if not i.block.height and not i.ended]
-    scans = [i.source.slice(i.read, rows) if isinstance(i.source, pl.LazyFrame) else i.source.lazy() for i in empty]
+    scans = [
+        i.source.slice(i.read, rows) if isinstance(i.source, pl.LazyFrame) else i.source.lazy()
+        for i in empty
+    ]
     try:
         blocks = pl.collect_all(scans) if scans else []
     except FileNotFoundError as error:
         raise NotFound(f"a file was removed while it was being merged: {error}") from error
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise CorruptFileError(f"a file that is to be merged cannot be read: {error}; nothing was merged") from error
+        raise CorruptFileError(
+            f"a file that is to be merged cannot be read: {error}; nothing was merged"
+        ) from error
     for i, block in zip(empty, blocks, strict=True):
         i.block = block
         # A file that is shorter than it says ends here; who merges counts the rows.

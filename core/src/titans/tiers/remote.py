@@ -29,7 +29,9 @@ _footers: dict[tuple[str, _File], Footer] = {}
 """By store and file. Names of merged files are never used again, so a footer stays what it is."""
 
 
-def at_once(store: ObjectStore, ask: Callable[[_Asked], _Answer], wanted: Sequence[_Asked]) -> list[_Answer]:
+def at_once(
+    store: ObjectStore, ask: Callable[[_Asked], _Answer], wanted: Sequence[_Asked]
+) -> list[_Answer]:
     """What `ask` answers to each; in parallel where the store is the faster for it."""
     if len(wanted) < 2 or not store.parallel:
         return [ask(each) for each in wanted]
@@ -38,7 +40,9 @@ def at_once(store: ObjectStore, ask: Callable[[_Asked], _Answer], wanted: Sequen
 
 
 def tail_of(store: ObjectStore, key: str, size: int) -> bytes:
-    """The end of a file of `size` bytes, with all of its footer. Raises `NotFound`; `ValueError` where it is no Parquet file."""
+    """The end of a file of `size` bytes, with all of its footer. Raises `NotFound`; `ValueError`
+    where it is no Parquet file.
+    """
     tail = store.get_range(key, max(0, size - TAIL), size)
     length = footer_size(tail)
     if length > size:
@@ -46,10 +50,14 @@ def tail_of(store: ObjectStore, key: str, size: int) -> bytes:
     return tail if length <= len(tail) else store.get_range(key, size - length, size)
 
 
-def fetch_parts(store: ObjectStore, files: Iterable[_File], key: Mapping[str, str]) -> dict[str, bytes]:
-    """Of large merged files: key → a file of those row groups that may have rows with the values of `key`.
+def fetch_parts(
+    store: ObjectStore, files: Iterable[_File], key: Mapping[str, str]
+) -> dict[str, bytes]:
+    """Of large merged files: key → a file of those row groups that may have rows with the values of
+    `key`.
 
-    Left out, to be fetched whole, are files of which most is needed, that have another size, or whose footer is not understood.
+    Left out, to be fetched whole, are files of which most is needed, that have another size, or
+    whose footer is not understood.
 
     Raises:
         NotFound: one of them is gone.

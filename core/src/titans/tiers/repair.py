@@ -1,9 +1,9 @@
 """Repair: a lost or damaged manifest, made again from the files alone.
 
-Merged files say which slots they hold. Those that hold most are taken, and what is left of hot files is simply not adopted
-yet: the next compaction adopts it, with whatever corrections that needs. Correction files are not needed: the corrections of
-a slot are merged together with its file, and made anew when it is adopted again. Nothing is deleted; what is left over is for
-vacuum.
+Merged files say which slots they hold. Those that hold most are taken, and what is left of hot
+files is simply not adopted yet: the next compaction adopts it, with whatever corrections that
+needs. Correction files are not needed: the corrections of a slot are merged together with its file,
+and made anew when it is adopted again. Nothing is deleted; what is left over is for vacuum.
 """
 
 from __future__ import annotations
@@ -49,8 +49,9 @@ class Repair:
 def plan(store: ObjectStore, paths: Paths, provider: Provider) -> tuple[Repair, ...]:
     """What is wrong with the manifests, and how each would be made again. Changes nothing.
 
-    A month needs it where it has merged files and no manifest, a manifest that cannot be read, or one that names files or
-    keyframes that are not there. Keyframes are not made again here but by the next compaction or sealing.
+    A month needs it where it has merged files and no manifest, a manifest that cannot be read, or
+    one that names files or keyframes that are not there. Keyframes are not made again here but by
+    the next compaction or sealing.
 
     Raises:
         FormatVersionError: a manifest was written by a newer TITANS: it is not damaged.
@@ -74,9 +75,13 @@ def plan(store: ObjectStore, paths: Paths, provider: Provider) -> tuple[Repair, 
                     f"the manifest of {month} names {', '.join(missing[:3])}, which are not there",
                     head.blob,
                 )
-            elif lost := [k for k in head.manifest.keyframes if k.file not in found.keyframes.get(month, {})]:
+            elif lost := [
+                k for k in head.manifest.keyframes if k.file not in found.keyframes.get(month, {})
+            ]:
                 kept = tuple(k for k in head.manifest.keyframes if k not in lost)
-                reason = f"the manifest of {month} names {lost[0].file}, a keyframe that is not there"
+                reason = (
+                    f"the manifest of {month} names {lost[0].file}, a keyframe that is not there"
+                )
                 manifest = evolve(head.manifest, keyframes=kept, sealed=False)
                 repairs.append(Repair(month, reason, manifest, SlotSet(), (), head.blob))
                 continue
@@ -102,18 +107,27 @@ def _plan(
     for name, entry in warm.items():
         parsed = WarmName.parse(name)
         if parsed is not None and parsed.id is not None:
-            known.append((parsed, name, read_info(store, paths.file_key(month, name), provider, start, entry.size)))
+            known.append(
+                (
+                    parsed,
+                    name,
+                    read_info(store, paths.file_key(month, name), provider, start, entry.size),
+                )
+            )
     files: list[FileEntry] = []
     taken = SlotSet()
     manifest = Manifest.empty(provider, month)
     full = {}
     observed = SlotSet()
-    for parsed, name, info in sorted(known, key=lambda k: (-len(k[2].slots), -k[0].level, k[0].id or 0)):
+    for parsed, name, info in sorted(
+        known, key=lambda k: (-len(k[2].slots), -k[0].level, k[0].id or 0)
+    ):
         if not info.slots or not info.slots - taken:
             continue
         if info.slots & taken:
             raise CorruptFileError(
-                f"{paths.file_key(month, name)} holds some slots that a larger file holds too, and some that none does; "
+                f"{paths.file_key(month, name)} holds some slots that a larger file holds too, and "
+                "some that none does; "
                 "this cannot have been written by compaction: look at both before going on"
             )
         taken |= info.slots
@@ -143,17 +157,24 @@ def execute(store: ObjectStore, paths: Paths, repair: Repair) -> Manifest:
     """Write the manifest of a plan. A damaged one is kept beside it as `manifest.damaged-….json`.
 
     Raises:
-        AlreadyExists, PreconditionFailed: somebody else has written the manifest since the plan was made; nothing changed.
+        AlreadyExists, PreconditionFailed: somebody else has written the manifest since the plan was
+            made; nothing changed.
     """
     key = paths.manifest_key(repair.month)
     manifest = repair.manifest.committed(secrets.token_hex(8))
     if repair.damaged is None:
         store.create(key, manifest.dump())
     else:
-        store.create(key.replace("manifest.json", f"manifest.damaged-{secrets.token_hex(4)}.json"), repair.damaged.data)
+        store.create(
+            key.replace("manifest.json", f"manifest.damaged-{secrets.token_hex(4)}.json"),
+            repair.damaged.data,
+        )
         store.replace(key, manifest.dump(), repair.damaged.etag)
     log.warning(
-        "%s %s: manifest made again from %d file(s)", paths.provider, repair.month, len(manifest.files),
+        "%s %s: manifest made again from %d file(s)",
+        paths.provider,
+        repair.month,
+        len(manifest.files),
         extra={"provider": paths.provider, "month": str(repair.month)},
-    )  # fmt: skip
+    )
     return manifest

@@ -1,8 +1,9 @@
-"""Vacuum: find what no manifest names, list it for removal, and remove what has been listed for a grace period.
+"""Vacuum: find what no manifest names, list it for removal, and remove what has been listed for a
+grace period.
 
-Nothing is removed that was not listed by a commit before. Orphans are: warm files and keyframes no manifest names (of processes
-that lost a race or crashed), and hot files of adopted slots that are neither live nor listed (a slot uploaded again). Hot files that nobody has
-adopted are data.
+Nothing is removed that was not listed by a commit before. Orphans are: warm files and keyframes no
+manifest names (of processes that lost a race or crashed), and hot files of adopted slots that are
+neither live nor listed (a slot uploaded again). Hot files that nobody has adopted are data.
 """
 
 from __future__ import annotations
@@ -57,11 +58,15 @@ class Vacuumed:
     """Objects listed whose grace period is not over."""
 
     def __add__(self, other: Vacuumed) -> Vacuumed:
-        return Vacuumed(self.removed + other.removed, self.listed + other.listed, self.waiting + other.waiting)
+        return Vacuumed(
+            self.removed + other.removed, self.listed + other.listed, self.waiting + other.waiting
+        )
 
 
 def inventory(store: ObjectStore, paths: Paths) -> Inventory:
-    """Every object below the prefixes of the provider. What does not look like one of its files is passed over."""
+    """Every object below the prefixes of the provider. What does not look like one of its files is
+    passed over.
+    """
     warm: dict[Month, dict[str, Entry]] = {}
     keyframes: dict[Month, dict[str, Entry]] = {}
     hot: dict[Month, dict[int, Entry]] = {}
@@ -98,13 +103,16 @@ def vacuum(
     dry_run: bool = False,
     wait: Callable[[int], None] = pause,
 ) -> Vacuumed:
-    """List orphans older than `grace` for removal, and remove what was listed `grace` ago; all months.
+    """List orphans older than `grace` for removal, and remove what was listed `grace` ago; all
+    months.
 
     With `dry_run`, nothing changes and the result says what would be listed and removed.
 
     Raises:
-        ManifestError, FormatVersionError: some manifest cannot be read; nothing was listed or removed anywhere.
-        CorruptFileError: a file that is to replace others is not what its manifest says; nothing of that month was removed.
+        ManifestError, FormatVersionError: some manifest cannot be read; nothing was listed or
+            removed anywhere.
+        CorruptFileError: a file that is to replace others is not what its manifest says; nothing of
+            that month was removed.
     """
     found = inventory(store, paths)
     heads = {month: read_head(store, paths, provider, month) for month in found.months}
@@ -136,7 +144,8 @@ def _month(
         )
 
     def found_now(now: Head) -> Manifest | None:
-        # Against the manifest as it is now: what has become live or was listed meanwhile is no orphan.
+        # Against the manifest as it is now: what has become live or was listed meanwhile is no
+        # orphan.
         fresh = _orphans(found, now.manifest, grace)
         manifest = stamped(now)
         if fresh.files or fresh.slots:
@@ -157,9 +166,17 @@ def _month(
     removal = remove(store, paths, provider, now.manifest, ready)
     commit(store, paths, provider, month, lambda h: _without(h, removal.done), wait=wait)
     log.info(
-        "%s %s: removed %d object(s)", provider.name, month, len(removal.keys),
-        extra={"provider": provider.name, "month": str(month), "files": len(removal.keys), "version": touch.version},
-    )  # fmt: skip
+        "%s %s: removed %d object(s)",
+        provider.name,
+        month,
+        len(removal.keys),
+        extra={
+            "provider": provider.name,
+            "month": str(month),
+            "files": len(removal.keys),
+            "version": touch.version,
+        },
+    )
     return Vacuumed(removal.keys, tuple(_keys(paths, month, orphans)), _count(now, removal.done))
 
 
@@ -183,9 +200,13 @@ def _orphans(found: Inventory, manifest: Manifest, grace: timedelta) -> Pending:
     warm = {**found.warm.get(manifest.month, {}), **found.keyframes.get(manifest.month, {})}
     return Pending(
         since=None,
-        files=tuple(name for name, e in warm.items() if name not in live and name not in listed and aged(e)),
+        files=tuple(
+            name for name, e in warm.items() if name not in live and name not in listed and aged(e)
+        ),
         slots=SlotSet.of(
-            i for i, e in hot.items() if i in manifest.adopted and e.key not in live and i not in waiting and aged(e)
+            i
+            for i, e in hot.items()
+            if i in manifest.adopted and e.key not in live and i not in waiting and aged(e)
         ),
     )
 

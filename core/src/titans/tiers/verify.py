@@ -72,7 +72,8 @@ class Verification:
 
     checks: tuple[Check, ...]
     gaps: dict[str, SlotSet]
-    """Month → slots between the first and the last observed one for which nobody looked; a fact, not a failure."""
+    """Month → slots between the first and the last observed one for which nobody looked; a fact,
+    not a failure."""
     orphans: int
     """Objects no manifest names; vacuum removes them."""
 
@@ -93,16 +94,20 @@ class _Notes:
         return good
 
 
-def verify(store: ObjectStore, paths: Paths, provider: Provider, *, deep: bool = False) -> Verification:
+def verify(
+    store: ObjectStore, paths: Paths, provider: Provider, *, deep: bool = False
+) -> Verification:
     """Check every month, and change nothing.
 
-    Beside writers it may meet a file that has just been replaced; it then looks at the newer manifest.
+    Beside writers it may meet a file that has just been replaced; it then looks at the newer
+    manifest.
 
     Args:
         deep: read every row, not only metadata.
 
     Raises:
-        ProviderMismatchError: the archive, or a file in it, is not this provider's, or a newer version of it wrote it.
+        ProviderMismatchError: the archive, or a file in it, is not this provider's, or a newer
+            version of it wrote it.
     """
     notes, found, gaps, orphans = _Notes(), inventory(store, paths), {}, 0
     for month in found.months:
@@ -123,11 +128,15 @@ def verify(store: ObjectStore, paths: Paths, provider: Provider, *, deep: bool =
             gaps[str(month)] = manifest.gaps
         orphans += _orphans(found, manifest)
     names = [name for name in CHECKS if deep or name not in _DEEP]
-    checks = tuple(Check(name, notes.asked[name], tuple(notes.failures.get(name, ()))) for name in names)
+    checks = tuple(
+        Check(name, notes.asked[name], tuple(notes.failures.get(name, ()))) for name in names
+    )
     return Verification(checks, gaps, orphans)
 
 
-def _manifest(store: ObjectStore, paths: Paths, provider: Provider, month: Month, notes: _Notes) -> Manifest | None:
+def _manifest(
+    store: ObjectStore, paths: Paths, provider: Provider, month: Month, notes: _Notes
+) -> Manifest | None:
     try:
         manifest = read_head(store, paths, provider, month).manifest
     except FormatError as error:
@@ -155,16 +164,30 @@ def _month(
         rows = _file(store, paths, provider, manifest, entry, found, notes, deep=deep)
         if rows is not None:
             times.append(rows.select(*provider.key, TIME))
-    wrong = sorted(set(manifest.adopted) ^ set(holders)) + sorted(i for i, n in holders.items() if n > 1)
+    wrong = sorted(set(manifest.adopted) ^ set(holders)) + sorted(
+        i for i, n in holders.items() if n > 1
+    )
     named = ", ".join(str(Slot(month, i, paths.minutes)) for i in wrong[:3])
     notes.say(
-        "exactly once", not wrong, f"{month}: {len(wrong)} slot(s) are adopted but not in exactly one file: {named}"
+        "exactly once",
+        not wrong,
+        f"{month}: {len(wrong)} slot(s) are adopted but not in exactly one file: {named}",
     )
-    stray = set(manifest.observed) - set(manifest.adopted) | set(manifest.full) - set(manifest.observed)
-    notes.say("exactly once", not stray, f"{month}: slots {sorted(stray)[:3]} are observed or full, but not adopted")
+    stray = set(manifest.observed) - set(manifest.adopted) | set(manifest.full) - set(
+        manifest.observed
+    )
+    notes.say(
+        "exactly once",
+        not stray,
+        f"{month}: slots {sorted(stray)[:3]} are observed or full, but not adopted",
+    )
     if times:
         repeated = pl.concat(times).is_duplicated().sum() // 2
-        notes.say("uniqueness", not repeated, f"{month}: {repeated} key(s) have several rows for the same Time")
+        notes.say(
+            "uniqueness",
+            not repeated,
+            f"{month}: {repeated} key(s) have several rows for the same Time",
+        )
     _keyframes(store, paths, provider, manifest, found, notes, deep=deep)
     for index, hot in sorted(found.hot.get(month, {}).items()):
         if index not in manifest.adopted:
@@ -185,7 +208,11 @@ def _file(
 ) -> pl.DataFrame | None:
     month = manifest.month
     key, slot = paths.file_key(month, entry.file), Slot(month, entry.first, paths.minutes)
-    there = found.hot.get(month, {}).get(entry.first) if entry.is_hot else found.warm.get(month, {}).get(entry.file)
+    there = (
+        found.hot.get(month, {}).get(entry.first)
+        if entry.is_hot
+        else found.warm.get(month, {}).get(entry.file)
+    )
     if there is None:
         try:
             there = store.head(key)
@@ -193,41 +220,69 @@ def _file(
             notes.say("existence", False, f"{key} is missing")
             return None
     notes.say("existence", True, "")
-    notes.say("size", there.size == entry.bytes, f"{key} has {there.size} bytes, the manifest says {entry.bytes}")
+    notes.say(
+        "size",
+        there.size == entry.bytes,
+        f"{key} has {there.size} bytes, the manifest says {entry.bytes}",
+    )
     lost = entry.rows_in - entry.rows
     notes.say("ledger", lost >= 0, f"{key} has {-lost} row(s) more than went into it")
     rows: pl.DataFrame | None = None
     if deep:
         provider = provider.as_of(manifest.schema(entry.schema_version))  # as it was written
-        read = _tried("content", key, notes, lambda: read_file(store, key, provider, slot, hot=entry.is_hot))
+        read = _tried(
+            "content", key, notes, lambda: read_file(store, key, provider, slot, hot=entry.is_hot)
+        )
         info = None if read is None else read[1]
         rows = None if read is None else read[0]
     else:
-        info = _tried("metadata", key, notes, lambda: read_info(store, key, provider, slot, entry.bytes))
+        info = _tried(
+            "metadata", key, notes, lambda: read_info(store, key, provider, slot, entry.bytes)
+        )
     if info is not None and info.kind != "legacy":
         wrong = [name for name, value in _said(info) if value != getattr(entry, name)]
-        notes.say("metadata", not wrong, f"{key} disagrees with the manifest about {', '.join(wrong)}")
+        notes.say(
+            "metadata", not wrong, f"{key} disagrees with the manifest about {', '.join(wrong)}"
+        )
     if rows is not None:
         _rows(rows, provider, key, entry, notes)
     return rows
 
 
 def _said(info: FileInfo) -> Iterator[tuple[str, object]]:
-    for name in ("rows", "rows_in", "hash", "slots", "min_key", "max_key", "min_time", "max_time", "schema_version"):
+    for name in (
+        "rows",
+        "rows_in",
+        "hash",
+        "slots",
+        "min_key",
+        "max_key",
+        "min_time",
+        "max_time",
+        "schema_version",
+    ):
         yield name, getattr(info, name)
 
 
-def _rows(rows: pl.DataFrame, provider: Provider, key: str, entry: FileEntry, notes: _Notes) -> None:
+def _rows(
+    rows: pl.DataFrame, provider: Provider, key: str, entry: FileEntry, notes: _Notes
+) -> None:
     good = rows.height == entry.rows and digest(rows) == entry.hash
     notes.say("content", good, f"{key} does not hold the {entry.rows} rows it was written with")
-    notes.say("schema", rows.schema == provider.schema_dtypes, f"{key} has the columns {dict(rows.schema)}")
+    notes.say(
+        "schema",
+        rows.schema == provider.schema_dtypes,
+        f"{key} has the columns {dict(rows.schema)}",
+    )
     by = [*provider.key, TIME]
     is_sorted = rows.select(by).equals(rows.select(by).sort(by))
     bounds: list[tuple[datetime | None, datetime | None]] = [(rows[TIME].min(), rows[TIME].max())]  # type: ignore[list-item]
     inside = bounds == [(entry.min_time, entry.max_time)]
     keys = rows.select(provider.key)
     inside &= not rows.height or (keys.row(0), keys.row(-1)) == (entry.min_key, entry.max_key)
-    notes.say("order", is_sorted and inside, f"{key} is not sorted by key and Time, or leaves its bounds")
+    notes.say(
+        "order", is_sorted and inside, f"{key} is not sorted by key and Time, or leaves its bounds"
+    )
 
 
 def _keyframes(
@@ -242,13 +297,20 @@ def _keyframes(
 ) -> None:
     month = manifest.month
     for keyframe in manifest.keyframes:
-        key, there = paths.file_key(month, keyframe.file), found.keyframes.get(month, {}).get(keyframe.file)
+        key, there = (
+            paths.file_key(month, keyframe.file),
+            found.keyframes.get(month, {}).get(keyframe.file),
+        )
         if there is None and not exists(store, key):
             notes.say("existence", False, f"{key} is missing")
             continue
         notes.say("existence", True, "")
         size = keyframe.bytes if there is None else there.size
-        notes.say("size", size == keyframe.bytes, f"{key} has {size} bytes, the manifest says {keyframe.bytes}")
+        notes.say(
+            "size",
+            size == keyframe.bytes,
+            f"{key} has {size} bytes, the manifest says {keyframe.bytes}",
+        )
     if not deep or not manifest.keyframes or manifest.dirty:
         return
     replayed = evolve(MonthView.of(manifest, store, paths, provider), keyframes=())
@@ -257,13 +319,22 @@ def _keyframes(
         earlier = state_left_before(store, paths, provider, month)
     for keyframe in manifest.keyframes:
         key = paths.file_key(month, keyframe.file)
-        read = _tried("keyframes", key, notes, partial(read_keyframe, store, paths, provider, manifest, keyframe))
+        read = _tried(
+            "keyframes",
+            key,
+            notes,
+            partial(read_keyframe, store, paths, provider, manifest, keyframe),
+        )
         if read is None:
             continue
         start = Slot(month, keyframe.slot, paths.minutes).start
         state = replayed.state(start, earlier if keyframe.dependent else None)
         same = read.drop(CEASED).equals(state)
-        notes.say("keyframes", same, f"{key} is not the state at the start of slot {keyframe.slot} of {month}")
+        notes.say(
+            "keyframes",
+            same,
+            f"{key} is not the state at the start of slot {keyframe.slot} of {month}",
+        )
 
 
 def _tried(check: str, key: str, notes: _Notes, read: Callable[[], T]) -> T | None:

@@ -1,4 +1,6 @@
-"""The change points of a month as one moment saw them: the files a manifest names, and what unadopted hot files add."""
+"""The change points of a month as one moment saw them: the files a manifest names, and what
+unadopted hot files add.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ class Part:
     @property
     def is_merged(self) -> bool:
         """A merged file: its rows may be scanned together with those of others."""
-        plain = isinstance(self.data, Source) and self.data.slot is None and self.data.schema is None
+        plain = (
+            isinstance(self.data, Source) and self.data.slot is None and self.data.schema is None
+        )
         return plain and not self.is_correction
 
     def overlaps(self, start: datetime | None, end: datetime | None) -> bool:
@@ -71,9 +75,20 @@ class MonthView:
     """What `adopt` added to the files of the manifest."""
 
     @classmethod
-    def of(cls, manifest: Manifest, store: ObjectStore, paths: Paths, provider: Provider) -> MonthView:
+    def of(
+        cls, manifest: Manifest, store: ObjectStore, paths: Paths, provider: Provider
+    ) -> MonthView:
         keyframes = tuple(k for k in manifest.keyframes if not (k.dependent and manifest.dirty))
-        return cls(manifest, store, paths, provider, manifest.adopted, manifest.observed, manifest.full, keyframes)
+        return cls(
+            manifest,
+            store,
+            paths,
+            provider,
+            manifest.adopted,
+            manifest.observed,
+            manifest.full,
+            keyframes,
+        )
 
     @property
     def month(self) -> Month:
@@ -88,10 +103,18 @@ class MonthView:
 
     def _part(self, entry: FileEntry) -> Part:
         slot = self.slot(entry.first) if entry.is_hot else None
-        key, schema = self.paths.file_key(self.month, entry.file), self.manifest.schema(entry.schema_version)
+        key, schema = (
+            self.paths.file_key(self.month, entry.file),
+            self.manifest.schema(entry.schema_version),
+        )
         source = Source(key, entry.bytes, slot, entry.hash, schema)
         return Part(
-            source, entry.min_time, entry.max_time, entry.min_key, entry.max_key, is_correction=entry.is_correction
+            source,
+            entry.min_time,
+            entry.max_time,
+            entry.min_key,
+            entry.max_key,
+            is_correction=entry.is_correction,
         )
 
     def standing_alone(self) -> MonthView:
@@ -101,18 +124,28 @@ class MonthView:
     def slot(self, index: int) -> Slot:
         return Slot(self.month, index, self.provider.layout.slot_minutes)
 
-    # --- rows ---------------------------------------------------------------------------------------------------------
+    # --- rows -------------------------------------------------------------------------------------
 
     def parts_in(
-        self, start: datetime | None = None, end: datetime | None = None, key: Mapping[str, str] | None = None
+        self,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        key: Mapping[str, str] | None = None,
     ) -> list[Part]:
-        """The parts that may have rows with `start <= Time < end`; with `key`, rows whose key columns have these values."""
+        """The parts that may have rows with `start <= Time < end`; with `key`, rows whose key
+        columns have these values.
+        """
         lead = None if key is None else key.get(self.provider.key[0])
         return [
             p
             for p in self.parts
             if p.overlaps(start, end)
-            and (lead is None or p.min_key is None or p.max_key is None or p.min_key[0] <= lead <= p.max_key[0])
+            and (
+                lead is None
+                or p.min_key is None
+                or p.max_key is None
+                or p.min_key[0] <= lead <= p.max_key[0]
+            )
         ]
 
     def _frames(
@@ -123,9 +156,13 @@ class MonthView:
         where: pl.Expr | None,
         key: Mapping[str, str] | None,
     ) -> tuple[list[pl.DataFrame], list[pl.DataFrame]]:
-        """Rows of files, and of corrections: one frame for each part that has some, in order of adoption."""
+        """Rows of files, and of corrections: one frame for each part that has some, in order of
+        adoption.
+        """
         conditions = [condition(p, start, end, where) for p in parts]
-        return _divided(parts, read_sources(self.store, self.provider, [p.data for p in parts], conditions, key))
+        return _divided(
+            parts, read_sources(self.store, self.provider, [p.data for p in parts], conditions, key)
+        )
 
     def rows(
         self,
@@ -134,7 +171,8 @@ class MonthView:
         where: pl.Expr | None = None,
         key: Mapping[str, str] | None = None,
     ) -> pl.DataFrame:
-        """Change points with `start <= Time < end` that satisfy `where`, an expression over key columns.
+        """Change points with `start <= Time < end` that satisfy `where`, an expression over key
+        columns.
 
         In canonical columns, sorted by key and `Time`, one row for each.
         """
@@ -145,7 +183,9 @@ class MonthView:
         if len(plain) < 2 or entangled or self.store.local_path(plain[0].data.key) is None:  # type: ignore[union-attr]
             return resolve(*self._frames(wanted, start, end, where, key), self.provider)
         # One scan of all files that need no other condition is faster than one of each.
-        real, corrections = self._frames([p for p in wanted if p not in plain], start, end, where, key)
+        real, corrections = self._frames(
+            [p for p in wanted if p not in plain], start, end, where, key
+        )
         paths = [self.store.local_path(p.data.key) for p in plain]  # type: ignore[union-attr]
         lazy = scan_files(paths, self.provider)
         try:
@@ -153,16 +193,23 @@ class MonthView:
         except (pl.exceptions.PolarsError, OSError):
             return resolve(*self._frames(wanted, start, end, where, key), self.provider)
         by = [*self.provider.key, TIME]
-        return resolve([scanned.sort(by, maintain_order=True), *real], corrections, self.provider, repeated=True)
+        return resolve(
+            [scanned.sort(by, maintain_order=True), *real],
+            corrections,
+            self.provider,
+            repeated=True,
+        )
 
-    # --- states -------------------------------------------------------------------------------------------------------
+    # --- states -----------------------------------------------------------------------------------
 
     def last_full(self, end: datetime) -> datetime | None:
         """The latest time before `end` from which nothing earlier counts."""
         return max((time for time in self.full.values() if time < end), default=None)
 
     def keyframe(self, end: datetime) -> Keyframe | None:
-        """The newest keyframe that may serve for the state after all change points before `end`, if that is worth it."""
+        """The newest keyframe that may serve for the state after all change points before `end`, if
+        that is worth it.
+        """
         full = self.last_full(end)
         for keyframe in reversed(self.keyframes):
             start = self.slot(keyframe.slot).start
@@ -171,26 +218,42 @@ class MonthView:
         return None
 
     def stands_alone(self, end: datetime) -> bool:
-        """Whether the state after all change points before `end` needs nothing of earlier months."""
+        """Whether the state after all change points before `end` needs nothing of earlier
+        months.
+        """
         return self.last_full(end) is not None or self.keyframe(end) is not None
 
-    def state(self, end: datetime, earlier: pl.DataFrame | None = None, where: pl.Expr | None = None) -> pl.DataFrame:
+    def state(
+        self, end: datetime, earlier: pl.DataFrame | None = None, where: pl.Expr | None = None
+    ) -> pl.DataFrame:
         """The living keys after all change points before `end`: key, `Time`, values; sorted by key.
 
-        `earlier` is the state at the start of the month, for months in which no full snapshot comes first.
+        `earlier` is the state at the start of the month, for months in which no full snapshot comes
+        first.
         """
-        keyframe, sources, conditions = self.keyframe(end), list[Source | pl.DataFrame](), list[pl.Expr | None]()
+        keyframe, sources, conditions = (
+            self.keyframe(end),
+            list[Source | pl.DataFrame](),
+            list[pl.Expr | None](),
+        )
         start = self.last_full(end)
         if keyframe is not None:
             start = self.slot(keyframe.slot).start
-            key, schema = self.paths.file_key(self.month, keyframe.file), self.manifest.schema(keyframe.schema_version)
+            key, schema = (
+                self.paths.file_key(self.month, keyframe.file),
+                self.manifest.schema(keyframe.schema_version),
+            )
             sources.append(Source(key, keyframe.bytes, None, schema=schema))
             conditions.append(where)
         wanted = self.parts_in(start, end)
         sources += [p.data for p in wanted]
         conditions += [condition(p, start, end, where) for p in wanted]
         frames = read_sources(
-            self.store, self.provider, sources, conditions, shortened=partial(last_rows, provider=self.provider)
+            self.store,
+            self.provider,
+            sources,
+            conditions,
+            shortened=partial(last_rows, provider=self.provider),
         )
         base = None if start is not None else earlier
         if keyframe is not None:
@@ -198,19 +261,25 @@ class MonthView:
         tail, corrections = _divided(wanted, frames)
         return overlay(base, resolve_last(tail, corrections, self.provider), self.provider)
 
-    # --- adoption -----------------------------------------------------------------------------------------------------
+    # --- adoption ---------------------------------------------------------------------------------
 
-    def adopt(self, info: FileInfo, data: Source | pl.DataFrame) -> tuple[MonthView, pl.DataFrame | None]:
-        """This view with a hot file more, and the restoring and correcting rows that its adoption needs, if any.
+    def adopt(
+        self, info: FileInfo, data: Source | pl.DataFrame
+    ) -> tuple[MonthView, pl.DataFrame | None]:
+        """This view with a hot file more, and the restoring and correcting rows that its adoption
+        needs, if any.
 
-        In the ordinary case, the newest slot with nothing unexpected before it, no row is read. Keyframes after a slot that
-        comes late are gone, save where a full snapshot lies in between: nothing reaches past that.
+        In the ordinary case, the newest slot with nothing unexpected before it, no row is read.
+        Keyframes after a slot that comes late are gone, save where a full snapshot lies in between:
+        nothing reaches past that.
         """
         source = info.source
         rows = self._corrections(info, data)
         parts = [Part(data, info.min_time, info.max_time, info.min_key, info.max_key)]
         if rows is not None:
-            times = rows.select(pl.col(TIME).min().alias("min"), pl.col(TIME).max().alias("max")).row(0)
+            times = rows.select(
+                pl.col(TIME).min().alias("min"), pl.col(TIME).max().alias("max")
+            ).row(0)
             parts.append(Part(rows, times[0], times[1], is_correction=True))
         barrier = min((f for f in self.full if f > source.slot), default=None)
         view = evolve(
@@ -220,7 +289,9 @@ class MonthView:
             observed=self.observed.add(source.slot) if source.is_snapshot else self.observed,
             full={**self.full, source.slot: source.time} if source.kind == "full" else self.full,
             keyframes=tuple(
-                k for k in self.keyframes if k.slot <= source.slot or (barrier is not None and k.slot > barrier)
+                k
+                for k in self.keyframes
+                if k.slot <= source.slot or (barrier is not None and k.slot > barrier)
             ),
         )
         return view, rows
@@ -233,14 +304,18 @@ class MonthView:
         disturbed = source.kind == "diff" and self.adopted.before(source.slot) != info.base
         if following is None and not disturbed:
             return None
-        alone = self.standing_alone()  # states are compared: either all of them know earlier months, or none does
+        alone = (
+            self.standing_alone()
+        )  # states are compared: either all of them know earlier months, or none does
         slot, (rows,) = self.slot(source.slot), read_sources(self.store, provider, [data], [None])
         before = alone.state(slot.start)
         found: list[pl.DataFrame] = []
         if source.kind == "full":
             after = rows.filter(~pl.col(CEASED)).drop(CEASED)
         elif disturbed and info.base is not None:
-            after, restoring = restored(before, alone.state(self.slot(info.base).end), rows, source.time, provider)
+            after, restoring = restored(
+                before, alone.state(self.slot(info.base).end), rows, source.time, provider
+            )
             found.append(restoring)
         else:
             after = overlay(before, resolve_last([rows], [], provider), provider)
@@ -252,7 +327,9 @@ class MonthView:
         return corrections if corrections.height else None
 
 
-def _divided(parts: Sequence[Part], frames: Sequence[pl.DataFrame]) -> tuple[list[pl.DataFrame], list[pl.DataFrame]]:
+def _divided(
+    parts: Sequence[Part], frames: Sequence[pl.DataFrame]
+) -> tuple[list[pl.DataFrame], list[pl.DataFrame]]:
     """The frames of files, and those of corrections; without empty ones."""
     found: tuple[list[pl.DataFrame], list[pl.DataFrame]] = ([], [])
     for part, frame in zip(parts, frames, strict=True):
@@ -261,8 +338,12 @@ def _divided(parts: Sequence[Part], frames: Sequence[pl.DataFrame]) -> tuple[lis
     return found
 
 
-def condition(part: Part, start: datetime | None, end: datetime | None, *wheres: pl.Expr | None) -> pl.Expr | None:
-    """What rows of `part` must satisfy so that `start <= Time < end` and `wheres`, beyond what its bounds already say."""
+def condition(
+    part: Part, start: datetime | None, end: datetime | None, *wheres: pl.Expr | None
+) -> pl.Expr | None:
+    """What rows of `part` must satisfy so that `start <= Time < end` and `wheres`, beyond what its
+    bounds already say.
+    """
     conditions = [where for where in wheres if where is not None]
     if start is not None and not part.within(start, None):
         conditions.append(pl.col(TIME) >= instant(start))

@@ -21,17 +21,26 @@ class Metrics:
     """Turns events into measurements.
 
     Args:
-        meter: where they are recorded; by default a meter of the global provider, whenever the application sets that.
+        meter: where they are recorded; by default a meter of the global provider, whenever the
+            application sets that.
     """
 
     def __init__(self, meter: metrics.Meter | None = None) -> None:
         if meter is None:
             meter = metrics.get_meter("titans", version("titans-otel"))
         self._events = meter.create_counter("titans.events", "{event}", "Everything that happened")
-        self._snapshots = meter.create_counter("titans.snapshots", "{snapshot}", "Snapshots that were looked at")
-        self._rows = meter.create_gauge("titans.snapshot.rows", "{row}", "Keys in the last snapshot")
-        self._points = meter.create_counter("titans.change_points", "{row}", "Change points of snapshots")
-        self._failures = meter.create_counter("titans.failures", "{failure}", "Operations that failed")
+        self._snapshots = meter.create_counter(
+            "titans.snapshots", "{snapshot}", "Snapshots that were looked at"
+        )
+        self._rows = meter.create_gauge(
+            "titans.snapshot.rows", "{row}", "Keys in the last snapshot"
+        )
+        self._points = meter.create_counter(
+            "titans.change_points", "{row}", "Change points of snapshots"
+        )
+        self._failures = meter.create_counter(
+            "titans.failures", "{failure}", "Operations that failed"
+        )
         self._written = meter.create_counter("titans.written", "By", "Bytes of files written")
         self._duration = meter.create_histogram("titans.duration", "s", "How long a step took")
 
@@ -49,7 +58,9 @@ class Metrics:
         elif event.name == "snapshot_refused":
             self._snapshots.add(1, {**provider, "status": "refused"})
         elif event.name == "failed":
-            self._failures.add(1, {**provider, "operation": fields["operation"], "error": fields["error"]})
+            self._failures.add(
+                1, {**provider, "operation": fields["operation"], "error": fields["error"]}
+            )
         if "bytes" in fields:
             self._written.add(fields["bytes"], named)
         if "ms" in fields:

@@ -45,10 +45,13 @@ class Alerts:
         if not webhook or event.name not in wanted.replace(",", " ").split():
             return
         kind = (event.provider, event.name, event.fields.get("error"))
-        if time.monotonic() - self._sent.get(kind, -math.inf) < _seconds("TITANS_SLACK_QUIET", 3600):
+        if time.monotonic() - self._sent.get(kind, -math.inf) < _seconds(
+            "TITANS_SLACK_QUIET", 3600
+        ):
             self._held[kind] += 1
             return
-        # TITANS logs what this raises; what could not be delivered counts as not sent, so the next one is tried.
+        # TITANS logs what this raises; what could not be delivered counts as not sent, so the next
+        # one is tried.
         post(webhook, text(event, self._held[kind]), _seconds("TITANS_SLACK_TIMEOUT", 5))
         self._sent[kind] = time.monotonic()
         self._held.pop(kind, None)
@@ -83,7 +86,8 @@ def post(webhook: str, message: str, timeout: float) -> None:
             """A redirected POST would become a GET, and succeed without delivering anything."""
 
     body = json.dumps({"text": message}).encode()
-    request = Request(webhook, body, {"Content-Type": "application/json"})  # noqa: S310 - checked above
+    # checked above
+    request = Request(webhook, body, {"Content-Type": "application/json"})  # noqa: S310
     try:
         with build_opener(Stay).open(request, timeout=timeout) as answer:
             answer.read(1024)

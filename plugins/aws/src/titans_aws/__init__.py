@@ -1,4 +1,6 @@
-"""The AWS spot market for TITANS: placement scores, interruption frequency, savings, and prices per zone."""
+"""The AWS spot market for TITANS: placement scores, interruption frequency, savings, and prices per
+zone.
+"""
 
 from __future__ import annotations
 

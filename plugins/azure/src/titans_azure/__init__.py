@@ -1,4 +1,6 @@
-"""The Azure spot market for TITANS: placement scores, eviction rates, savings, and prices per availability zone."""
+"""The Azure spot market for TITANS: placement scores, eviction rates, savings, and prices per
+availability zone.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def titans_schema() -> Schema:
         },
         score="Score",
         # Not Savings: spot can cost 1 % more than on-demand. See titans_normalize.
-        unobserved=dict.fromkeys(("DesiredCount", "Score", "T3", "T2", "IF", "OndemandPrice", "SpotPrice"), -1),
+        unobserved=dict.fromkeys(
+            ("DesiredCount", "Score", "T3", "T2", "IF", "OndemandPrice", "SpotPrice"), -1
+        ),
     )
 
 
@@ -45,8 +49,8 @@ def titans_pk_columns() -> tuple[str, ...]:
 def titans_normalize(frame: pl.DataFrame) -> pl.DataFrame:
     """Full SKU names, one zone column without gaps, and no Savings where a price was not observed.
 
-    * `InstanceTier` goes into `InstanceType` (`Basic` and `A0` → `Basic_A0`: A0 exists in both tiers), unless the type has
-      its tier already, in whatever case; then it is dropped.
+    * `InstanceTier` goes into `InstanceType` (`Basic` and `A0` → `Basic_A0`: A0 exists in both
+      tiers), unless the type has its tier already, in whatever case; then it is dropped.
     * `AZ` is taken for `AvailabilityZone`; no zone (no column, null, empty) becomes `"Single"`.
     * A Savings of -1 means "not observed" only where a price was not observed either.
     """
@@ -71,12 +75,17 @@ def _with_sku_name(frame: pl.DataFrame) -> pl.DataFrame:
     name = pl.col("InstanceType").cast(pl.String)
     tier = pl.col("InstanceTier").cast(pl.String).str.strip_chars()
     lower = name.str.to_lowercase()
-    complete = lower.str.contains("^(standard|basic)_") | lower.str.starts_with(tier.str.to_lowercase() + "_")
-    # A missing tier makes `complete` null for names without a known one, and there is nothing to fold in.
+    complete = lower.str.contains("^(standard|basic)_") | lower.str.starts_with(
+        tier.str.to_lowercase() + "_"
+    )
+    # A missing tier makes `complete` null for names without a known one, and there is nothing to
+    # fold in.
     fold = (~complete & (tier != "")).fill_null(False)
     # Published once: a tier "FXmds Type1" without a type.
     sku = pl.when(name == "").then(tier).otherwise(tier + "_" + name)
-    return frame.with_columns(InstanceType=pl.when(fold).then(sku).otherwise(name)).drop("InstanceTier")
+    return frame.with_columns(InstanceType=pl.when(fold).then(sku).otherwise(name)).drop(
+        "InstanceTier"
+    )
 
 
 def _with_zone(frame: pl.DataFrame) -> pl.DataFrame:

@@ -1,14 +1,17 @@
 """Made-up snapshots of the Azure spot market.
 
-Calibrated on 82 real snapshots (five European regions, 2026-07-20 to 2026-08-11): the spot price is 0.185 of on-demand for
-84 % of the keys, the rest as in the quantiles below; 1 % of the keys have no spot price, 0.04 % cost as much as on-demand;
-prices stay for days, then one region is repriced at once, by 2 to 20 %.
+Calibrated on 82 real snapshots (five European regions, 2026-07-20 to 2026-08-11): the spot price is
+0.185 of on-demand for 84 % of the keys, the rest as in the quantiles below; 1 % of the keys have no
+spot price, 0.04 % cost as much as on-demand; prices stay for days, then one region is repriced at
+once, by 2 to 20 %.
 
-Scaled: that repricing was seen once in three weeks; here it comes about daily, so that a day of slots shows one.
+Scaled: that repricing was seen once in three weeks; here it comes about daily, so that a day of
+slots shows one.
 
-Assumed, for want of history: on-demand prices per vCPU (rounded from the price list) and the factors of regions; zones;
-DesiredCount, Score, T3 and T2 and that 0.8 % of the keys get new ones per slot; the eviction scores, and that they change
-once in three weeks; that keys vanish and return often enough to be seen within a day.
+Assumed, for want of history: on-demand prices per vCPU (rounded from the price list) and the
+factors of regions; zones; DesiredCount, Score, T3 and T2 and that 0.8 % of the keys get new ones
+per slot; the eviction scores, and that they change once in three weeks; that keys vanish and return
+often enough to be seen within a day.
 """
 
 from __future__ import annotations
@@ -27,29 +30,87 @@ if TYPE_CHECKING:
 
 SIZES = (2, 4, 8, 16, 32, 48, 64, 96)
 VCPU_PRICE = {
-    "D{}_v3": 0.048, "D{}s_v3": 0.048, "D{}a_v4": 0.048, "D{}as_v4": 0.048, "D{}ds_v4": 0.0565, "D{}s_v5": 0.048,
-    "D{}as_v5": 0.043, "D{}ads_v5": 0.0515, "D{}ds_v5": 0.0565, "D{}pds_v5": 0.0452, "D{}ps_v5": 0.0385, "D{}lds_v5": 0.0482,
-    "D{}as_v6": 0.0454, "D{}ads_v6": 0.0545, "D{}s_v6": 0.0504, "D{}ds_v6": 0.0593, "E{}_v3": 0.063, "E{}s_v3": 0.063,
-    "E{}as_v4": 0.063, "E{}ds_v4": 0.072, "E{}s_v5": 0.063, "E{}as_v5": 0.0565, "E{}ads_v5": 0.0655, "E{}ds_v5": 0.072,
-    "E{}bs_v5": 0.0834, "E{}ps_v5": 0.0504, "E{}as_v6": 0.0596, "E{}ads_v6": 0.0692, "E{}s_v6": 0.0661, "F{}s_v2": 0.0423,
-    "F{}as_v6": 0.0435, "F{}ams_v6": 0.0577, "L{}s_v3": 0.087, "L{}as_v3": 0.078, "DC{}as_v5": 0.0473, "DC{}ads_v5": 0.0567,
-    "EC{}as_v5": 0.0622, "FX{}mds_v2": 0.0936,
-}  # fmt: skip
-"""Name without `Standard_`, with a gap for the vCPUs → on-demand USD per vCPU and hour in eastus."""
+    "D{}_v3": 0.048,
+    "D{}s_v3": 0.048,
+    "D{}a_v4": 0.048,
+    "D{}as_v4": 0.048,
+    "D{}ds_v4": 0.0565,
+    "D{}s_v5": 0.048,
+    "D{}as_v5": 0.043,
+    "D{}ads_v5": 0.0515,
+    "D{}ds_v5": 0.0565,
+    "D{}pds_v5": 0.0452,
+    "D{}ps_v5": 0.0385,
+    "D{}lds_v5": 0.0482,
+    "D{}as_v6": 0.0454,
+    "D{}ads_v6": 0.0545,
+    "D{}s_v6": 0.0504,
+    "D{}ds_v6": 0.0593,
+    "E{}_v3": 0.063,
+    "E{}s_v3": 0.063,
+    "E{}as_v4": 0.063,
+    "E{}ds_v4": 0.072,
+    "E{}s_v5": 0.063,
+    "E{}as_v5": 0.0565,
+    "E{}ads_v5": 0.0655,
+    "E{}ds_v5": 0.072,
+    "E{}bs_v5": 0.0834,
+    "E{}ps_v5": 0.0504,
+    "E{}as_v6": 0.0596,
+    "E{}ads_v6": 0.0692,
+    "E{}s_v6": 0.0661,
+    "F{}s_v2": 0.0423,
+    "F{}as_v6": 0.0435,
+    "F{}ams_v6": 0.0577,
+    "L{}s_v3": 0.087,
+    "L{}as_v3": 0.078,
+    "DC{}as_v5": 0.0473,
+    "DC{}ads_v5": 0.0567,
+    "EC{}as_v5": 0.0622,
+    "FX{}mds_v2": 0.0936,
+}
+"""Name without `Standard_`, with a gap for the vCPUs → on-demand USD per vCPU and hour in
+eastus."""
 
 BASIC = {"A0": 0.018, "A1": 0.023, "A2": 0.079, "A3": 0.176, "A4": 0.352}
 
 REGIONS = {
-    "australiaeast": (1.25, True), "belgiumcentral": (1.2, True), "brazilsouth": (1.6, True), "canadacentral": (1.11, True),
-    "canadaeast": (1.11, False), "centralindia": (1.08, True), "centralus": (1.2, True), "eastasia": (1.4, True),
-    "eastus": (1.0, True), "eastus2": (1.0, True), "francecentral": (1.22, True), "germanywestcentral": (1.2, True),
-    "italynorth": (1.2, True), "japaneast": (1.34, True), "japanwest": (1.34, True), "koreacentral": (1.2, True),
-    "northcentralus": (1.0, False), "northeurope": (1.11, True), "norwayeast": (1.3, True), "polandcentral": (1.2, True),
-    "southafricanorth": (1.25, True), "southcentralus": (1.2, True), "southeastasia": (1.25, True), "southindia": (1.3, False),
-    "spaincentral": (1.2, True), "swedencentral": (1.06, True), "switzerlandnorth": (1.3, True), "uaenorth": (1.25, True),
-    "uksouth": (1.16, True), "ukwest": (1.16, False), "westcentralus": (1.2, False), "westeurope": (1.2, True),
-    "westus": (1.17, False), "westus2": (1.0, True), "westus3": (1.0, True),
-}  # fmt: skip
+    "australiaeast": (1.25, True),
+    "belgiumcentral": (1.2, True),
+    "brazilsouth": (1.6, True),
+    "canadacentral": (1.11, True),
+    "canadaeast": (1.11, False),
+    "centralindia": (1.08, True),
+    "centralus": (1.2, True),
+    "eastasia": (1.4, True),
+    "eastus": (1.0, True),
+    "eastus2": (1.0, True),
+    "francecentral": (1.22, True),
+    "germanywestcentral": (1.2, True),
+    "italynorth": (1.2, True),
+    "japaneast": (1.34, True),
+    "japanwest": (1.34, True),
+    "koreacentral": (1.2, True),
+    "northcentralus": (1.0, False),
+    "northeurope": (1.11, True),
+    "norwayeast": (1.3, True),
+    "polandcentral": (1.2, True),
+    "southafricanorth": (1.25, True),
+    "southcentralus": (1.2, True),
+    "southeastasia": (1.25, True),
+    "southindia": (1.3, False),
+    "spaincentral": (1.2, True),
+    "swedencentral": (1.06, True),
+    "switzerlandnorth": (1.3, True),
+    "uaenorth": (1.25, True),
+    "uksouth": (1.16, True),
+    "ukwest": (1.16, False),
+    "westcentralus": (1.2, False),
+    "westeurope": (1.2, True),
+    "westus": (1.17, False),
+    "westus2": (1.0, True),
+    "westus3": (1.0, True),
+}
 """Region → price relative to eastus, whether it has zones."""
 
 RATIO = (
@@ -70,7 +131,9 @@ DAY = 144
 
 
 def snapshots(seed: int, keys: int, slots: int) -> Iterator[pl.DataFrame]:
-    """One full snapshot per slot, the same for the same seed and keys; rows in the order of their keys."""
+    """One full snapshot per slot, the same for the same seed and keys; rows in the order of their
+    keys.
+    """
     market = _Market(Random(seed), keys)  # noqa: S311 - not for secrets
     for slot in range(slots):
         if slot:
@@ -107,10 +170,16 @@ class _Market:
         self.presence = Presence(random, count, late=0.01, vanish=0.0001, wait=18)
 
     def _place(self, i: int) -> None:
-        """T3 and T2: up to how many instances the score is 3, and at least 2; Score: what it is for DesiredCount."""
+        """T3 and T2: up to how many instances the score is 3, and at least 2; Score: what it is for
+        DesiredCount.
+        """
         random = self.random
         t3 = random.choice(COUNTS) if random.random() < 0.6 else 0
-        t2 = random.choice([count for count in COUNTS if count >= t3]) if t3 or random.random() < 0.4 else 0
+        t2 = (
+            random.choice([count for count in COUNTS if count >= t3])
+            if t3 or random.random() < 0.4
+            else 0
+        )
         self.t3[i], self.t2[i] = t3, t2
         self.score[i] = 3 if t3 >= self.desired[i] else 2 if t2 >= self.desired[i] else 1
 
@@ -156,14 +225,19 @@ def _price_list(random: Random) -> dict[tuple[str, str], tuple[float, float | No
     for name, price in VCPU_PRICE.items():
         listed |= {f"Standard_{name.format(size)}": price * size for size in SIZES}
     return {
-        (type_, region): (round(price * factor, 4), None if random.random() < 0.01 else draw(random, RATIO))
+        (type_, region): (
+            round(price * factor, 4),
+            None if random.random() < 0.01 else draw(random, RATIO),
+        )
         for type_, price in listed.items()
         for region, (factor, _) in REGIONS.items()
     }
 
 
 def _keys(random: Random, count: int, pairs: list[tuple[str, str]]) -> list[tuple[str, str, str]]:
-    """`count` keys, or all there are: types of random regions, most of them in all zones of a region that has zones."""
+    """`count` keys, or all there are: types of random regions, most of them in all zones of a
+    region that has zones.
+    """
     random.shuffle(pairs)
     keys: list[tuple[str, str, str]] = []
     for type_, region in pairs:

@@ -1,14 +1,15 @@
 """Made-up snapshots of the GCP spot market.
 
-Calibrated on 142 real snapshots (2023-05-08 to 2025-06-26): on-demand prices and regions; the quantiles of
-spot/on-demand; repricing in bursts that change a third to half of the keys by about 5 % or 15 %, 55 % of them upward, with
-quiet slots between; on-demand prices change for 0.7 % of the keys in a burst; m2 has no spot price, 0.4 % of the keys have
-no on-demand price.
+Calibrated on 142 real snapshots (2023-05-08 to 2025-06-26): on-demand prices and regions; the
+quantiles of spot/on-demand; repricing in bursts that change a third to half of the keys by about 5
+% or 15 %, 55 % of them upward, with quiet slots between; on-demand prices change for 0.7 % of the
+keys in a burst; m2 has no spot price, 0.4 % of the keys have no on-demand price.
 
 Scaled: real bursts come about monthly; here about daily, so that a day of slots shows one.
 
-Assumed, for want of history: the score, and that 2 % of the keys get a new one every hour; that a series in a region is
-repriced as a whole; that keys vanish and return often enough to be seen within a day.
+Assumed, for want of history: the score, and that 2 % of the keys get a new one every hour; that a
+series in a region is repriced as a whole; that keys vanish and return often enough to be seen
+within a day.
 """
 
 from __future__ import annotations
@@ -29,7 +30,11 @@ SERIES = {
     "c2d": (0.0454, ("standard", "highmem", "highcpu"), (2, 4, 8, 16, 32, 56, 112)),
     "c3": (0.0504, ("standard", "highmem", "highcpu"), (4, 8, 22, 44, 88, 176)),
     "c3d": (0.0454, ("standard", "highmem", "highcpu"), (4, 8, 16, 30, 60, 90, 180, 360)),
-    "c4": (0.0494, ("standard", "highmem", "highcpu"), (2, 4, 8, 16, 24, 32, 48, 96, 144, 192, 288)),
+    "c4": (
+        0.0494,
+        ("standard", "highmem", "highcpu"),
+        (2, 4, 8, 16, 24, 32, 48, 96, 144, 192, 288),
+    ),
     "c4a": (0.0449, ("standard", "highmem", "highcpu"), (1, 2, 4, 8, 16, 32, 48, 64, 72)),
     "c4d": (0.0462, ("standard", "highmem", "highcpu"), (2, 4, 8, 16, 32, 48, 64, 96, 192, 384)),
     "e2": (0.0335, ("standard", "highmem", "highcpu"), (2, 4, 8, 16, 32)),
@@ -39,7 +44,11 @@ SERIES = {
     "m3": (0.1528, ("megamem", "ultramem"), (32, 64, 128)),
     "n1": (0.0475, ("standard", "highmem", "highcpu"), (2, 4, 8, 16, 32, 64, 96)),
     "n2": (0.0486, ("standard", "highmem", "highcpu"), (2, 4, 8, 16, 32, 48, 64, 80, 96, 128)),
-    "n2d": (0.0422, ("standard", "highmem", "highcpu"), (2, 4, 8, 16, 32, 48, 64, 80, 96, 128, 224)),
+    "n2d": (
+        0.0422,
+        ("standard", "highmem", "highcpu"),
+        (2, 4, 8, 16, 32, 48, 64, 80, 96, 128, 224),
+    ),
     "n4": (0.0474, ("standard", "highmem", "highcpu"), (2, 4, 8, 16, 32, 48, 64, 80)),
     "t2a": (0.0385, ("standard",), (1, 2, 4, 8, 16, 32, 48)),
     "t2d": (0.0422, ("standard",), (1, 2, 4, 8, 16, 32, 48, 60)),
@@ -50,15 +59,47 @@ SERIES = {
 KINDS = {"standard": 1.0, "highmem": 1.32, "highcpu": 0.78, "megamem": 1.0, "ultramem": 1.4}
 
 REGIONS = {
-    "africa-south1": 1.31, "asia-east1": 1.16, "asia-east2": 1.4, "asia-northeast1": 1.28, "asia-northeast2": 1.28,
-    "asia-northeast3": 1.28, "asia-south1": 1.2, "asia-south2": 1.2, "asia-southeast1": 1.23, "asia-southeast2": 1.34,
-    "australia-southeast1": 1.42, "australia-southeast2": 1.21, "europe-central2": 1.29, "europe-north1": 1.1,
-    "europe-southwest1": 1.18, "europe-west1": 1.1, "europe-west10": 1.54, "europe-west12": 1.29, "europe-west2": 1.29,
-    "europe-west3": 1.29, "europe-west4": 1.1, "europe-west6": 1.4, "europe-west8": 1.16, "europe-west9": 1.16,
-    "me-central1": 1.22, "me-central2": 1.6, "me-west1": 1.1, "northamerica-northeast1": 1.1, "northamerica-northeast2": 1.1,
-    "southamerica-east1": 1.59, "southamerica-west1": 1.43, "us-central1": 1.0, "us-east1": 1.0, "us-east4": 1.13,
-    "us-east5": 1.0, "us-south1": 1.18, "us-west1": 1.0, "us-west2": 1.2, "us-west3": 1.2, "us-west4": 1.13,
-}  # fmt: skip
+    "africa-south1": 1.31,
+    "asia-east1": 1.16,
+    "asia-east2": 1.4,
+    "asia-northeast1": 1.28,
+    "asia-northeast2": 1.28,
+    "asia-northeast3": 1.28,
+    "asia-south1": 1.2,
+    "asia-south2": 1.2,
+    "asia-southeast1": 1.23,
+    "asia-southeast2": 1.34,
+    "australia-southeast1": 1.42,
+    "australia-southeast2": 1.21,
+    "europe-central2": 1.29,
+    "europe-north1": 1.1,
+    "europe-southwest1": 1.18,
+    "europe-west1": 1.1,
+    "europe-west10": 1.54,
+    "europe-west12": 1.29,
+    "europe-west2": 1.29,
+    "europe-west3": 1.29,
+    "europe-west4": 1.1,
+    "europe-west6": 1.4,
+    "europe-west8": 1.16,
+    "europe-west9": 1.16,
+    "me-central1": 1.22,
+    "me-central2": 1.6,
+    "me-west1": 1.1,
+    "northamerica-northeast1": 1.1,
+    "northamerica-northeast2": 1.1,
+    "southamerica-east1": 1.59,
+    "southamerica-west1": 1.43,
+    "us-central1": 1.0,
+    "us-east1": 1.0,
+    "us-east4": 1.13,
+    "us-east5": 1.0,
+    "us-south1": 1.18,
+    "us-west1": 1.0,
+    "us-west2": 1.2,
+    "us-west3": 1.2,
+    "us-west4": 1.13,
+}
 """Region → price relative to us-central1."""
 
 RATIO = (
@@ -79,7 +120,9 @@ HOUR = 6
 
 
 def snapshots(seed: int, keys: int, slots: int) -> Iterator[pl.DataFrame]:
-    """One full snapshot per slot, the same for the same seed and keys; rows in the order of their keys."""
+    """One full snapshot per slot, the same for the same seed and keys; rows in the order of their
+    keys.
+    """
     market = _Market(Random(seed), keys)  # noqa: S311 - not for secrets
     for slot in range(slots):
         if slot:
@@ -98,7 +141,8 @@ class _Market:
         for index, (type_, region) in enumerate(self.keys):
             of_group.setdefault((type_.split("-")[0], region), []).append(index)
         self.groups = list(of_group.values())
-        # Nobody publishes the on-demand price of an unlisted key, but its spot price still follows it.
+        # Nobody publishes the on-demand price of an unlisted key, but its spot price still follows
+        # it.
         self.base = [_ondemand(type_, region) for type_, region in self.keys]
         self.listed = [random.random() >= 0.004 for _ in range(count)]
         self.spot: list[float | None] = [None] * count
@@ -108,7 +152,9 @@ class _Market:
                 self.spot[i] = None if series == NO_SPOT else round(self.base[i] * ratio, 6)
         self.score = [_score(random) for _ in range(count)]
         self.burst = random.randint(DAY // 6, DAY * 2 // 3)
-        self.frame = pl.DataFrame(self.keys, schema=dict.fromkeys(("InstanceType", "Region"), pl.String), orient="row")
+        self.frame = pl.DataFrame(
+            self.keys, schema=dict.fromkeys(("InstanceType", "Region"), pl.String), orient="row"
+        )
         self.presence = Presence(random, count, late=0.01, vanish=0.00005, wait=18)
 
     def step(self, slot: int) -> None:
@@ -129,12 +175,16 @@ class _Market:
             for i in self.groups[group]:
                 price = self.spot[i]
                 if price is not None:
-                    self.spot[i] = round(min(max(price * factor, self.base[i] * 0.09), self.base[i] * 0.71), 6)
+                    self.spot[i] = round(
+                        min(max(price * factor, self.base[i] * 0.09), self.base[i] * 0.71), 6
+                    )
         for i in chosen(random, len(self.keys), 0.007):
             self.base[i] = round(self.base[i] * random.uniform(0.95, 1.08), 6)
 
     def snapshot(self) -> pl.DataFrame:
-        ondemand = [price if listed else None for price, listed in zip(self.base, self.listed, strict=True)]
+        ondemand = [
+            price if listed else None for price, listed in zip(self.base, self.listed, strict=True)
+        ]
         savings = [
             None if a is None or b is None else math.floor((1 - b / a) * 100 + 0.5)
             for a, b in zip(ondemand, self.spot, strict=True)
@@ -151,7 +201,10 @@ class _Market:
 def _keys(random: Random, count: int) -> list[tuple[str, str]]:
     """`count` keys, or all there are."""
     types = [
-        f"{series}-{kind}-{size}" for series, (_, kinds, sizes) in SERIES.items() for kind in kinds for size in sizes
+        f"{series}-{kind}-{size}"
+        for series, (_, kinds, sizes) in SERIES.items()
+        for kind in kinds
+        for size in sizes
     ]
     keys = [(type_, region) for type_ in types for region in REGIONS]
     random.shuffle(keys)
