@@ -1,10 +1,30 @@
 """Every error TITANS raises on purpose. The split follows what the caller can do next.
 
-* `RetryableError`: nothing is lost; the same call may succeed later.
-* `InputError`: the input is wrong; nothing was written; mend the input.
-* `StoreError`: the object store refused or could not answer.
-* `FormatError`: bytes found in the archive are not what they should be.
-* `ProviderError`: a provider package is missing, broken, or contradicts itself.
+    TitansError
+    ├── RetryableError                  nothing is lost; the same call may succeed later
+    │   ├── ConcurrencyConflictError
+    │   ├── SnapshotExpiredError
+    │   ├── Unavailable                 (a StoreError too)
+    │   └── OutcomeUnknown              (a StoreError too)
+    ├── InputError                      the input is wrong; nothing was written; a ValueError
+    │   ├── TimestampError
+    │   ├── SchemaError
+    │   ├── SlotConflictError
+    │   └── SuspiciousSnapshotError
+    ├── StoreError                      the object store refused or could not answer
+    │   ├── NotFound                    (a KeyError too)
+    │   ├── AlreadyExists
+    │   ├── PreconditionFailed
+    │   ├── InvalidKeyError             (a ValueError too)
+    │   └── UnsupportedStoreError
+    ├── FormatError                     bytes found in the archive are not what they should be
+    │   ├── FormatVersionError
+    │   ├── ManifestError
+    │   └── CorruptFileError
+    └── ProviderError                   a provider package is missing, broken, or contradicts itself
+        ├── ProviderMismatchError
+        ├── UnknownProviderError        (a ValueError too)
+        └── PluginError
 """
 
 from __future__ import annotations
@@ -39,7 +59,27 @@ __all__ = [
 
 
 class TitansError(Exception):
-    """Root of every error TITANS raises on purpose."""
+    """Root of every error TITANS raises on purpose.
+
+    Args:
+        provider: the name of the provider whose data it is about, where there is one.
+        month: the month it is about, like `"2026-01"`.
+        key: the key of the object it is about.
+
+    The three are attributes, and `None` where the error is about no such thing.
+    """
+
+    def __init__(
+        self,
+        *args: object,
+        provider: str | None = None,
+        month: str | None = None,
+        key: str | None = None,
+    ) -> None:
+        super().__init__(*args)
+        self.provider = provider
+        self.month = month
+        self.key = key
 
 
 class RetryableError(TitansError):
@@ -47,15 +87,14 @@ class RetryableError(TitansError):
 
 
 class ConcurrencyConflictError(RetryableError):
-    """Other writers won every race for the manifest. What was uploaded stays; the next run adopts
-    it.
+    """Other writers won every race for the manifest.
+
+    What was uploaded stays; the next run adopts it.
     """
 
 
 class SnapshotExpiredError(RetryableError):
-    """Files were removed while they were being read, more often than a read starts again by
-    itself.
-    """
+    """Files were removed while they were being read, more often than a read starts again by itself."""
 
 
 # --- input ----------------------------------------------------------------------------------------
@@ -70,15 +109,14 @@ class TimestampError(InputError):
 
 
 class SchemaError(InputError):
-    """A frame does not fit the provider's schema: a column is missing, a key is null, a value
-    cannot be cast.
+    """A frame does not fit the provider's schema.
+
+    A column is missing, a key is null, or a value cannot be cast.
     """
 
 
 class SlotConflictError(InputError):
-    """The slot already holds a file with other content, and the caller asked for an error in that
-    case.
-    """
+    """The slot already holds a file with other content, and the caller asked for an error then."""
 
 
 class SuspiciousSnapshotError(InputError):
@@ -104,14 +142,16 @@ class AlreadyExists(StoreError):
 
 
 class PreconditionFailed(StoreError):
-    """`replace` found another version than the one it was given (or none). The object is
-    untouched.
+    """`replace` found another version than the one it was given (or none).
+
+    The object is untouched.
     """
 
 
 class InvalidKeyError(StoreError, ValueError):
-    """A key is malformed, or lies outside the prefixes it may come from. Nothing was read or
-    deleted.
+    """A key is malformed, or lies outside the prefixes it may come from.
+
+    Nothing was read or deleted.
     """
 
 
@@ -154,11 +194,11 @@ class ProviderError(TitansError):
 
 
 class ProviderMismatchError(ProviderError):
-    """The archive was written with another primary key, slot length, or a schema that this
-    provider's is no later version of.
+    """The archive was written with another primary key or slot length, or with a schema of which
+    this provider's is no later version.
 
-    Nothing was written. It is not damaged: the release of the provider that wrote it, or a newer
-    one, works.
+    Nothing was written, and nothing is damaged: the release of the provider that wrote it, or a
+    newer one, works.
     """
 
 
