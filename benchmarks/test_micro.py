@@ -19,15 +19,17 @@ from workload import COLUMNS, DAY, KEY, KEYS, VALUES, Market, moment
 from titans import Archive, plugins
 from titans.changes.conform import conform_snapshot
 from titans.changes.state import diff
+from titans.dataset import Dataset
 from titans.layout import FANOUT
 from titans.slots import Month, Slot
 from titans.store.local import LocalStore
 from titans.store.memory import MemoryStore
-from titans.tiers.adopt import adopt
-from titans.tiers.commit import read_head
-from titans.tiers.hot import list_hot
-from titans.tiers.manifest import Manifest
-from titans.tiers.merge import FANOUTS, Merge, merge, next_merge
+from titans.tiers.compact.merge import merge
+from titans.tiers.compact.plan import FANOUTS, Merge, next_merge
+from titans.tiers.manifest.commit import read_head
+from titans.tiers.manifest.model import Manifest
+from titans.tiers.write.adopt import Adopter
+from titans.tiers.write.hot import list_hot
 
 COUNT = int(os.environ.get("TITANS_BENCH_KEYS", KEYS))
 ROUNDS = int(os.environ.get("TITANS_BENCH_ROUNDS", "10"))
@@ -63,14 +65,13 @@ def filled(provider) -> Filled:
         key = archive.upload(market.step(), moment(slot))
         archive.compact(key)
     archive.upload(market.step(), moment(SLOTS - 1))
-    store, paths = archive.store, archive.paths
-    keys, _ = list_hot(store, paths, JANUARY)
-    head = read_head(store, paths, provider, JANUARY)
-    manifest = adopt(store, paths, provider, JANUARY, keys, head=head).manifest
+    dataset = Dataset(archive.store, archive.paths, provider)
+    keys = list_hot(dataset, JANUARY).of(JANUARY)
+    manifest = Adopter(dataset, JANUARY, keys).adopt(read_head(dataset, JANUARY)).manifest
     merges = {}
     while plan := next_merge(manifest):
-        merges[plan.level] = (copied(store), manifest, plan)
-        manifest, _ = merge(store, paths, provider, manifest, plan)
+        merges[plan.level] = (copied(dataset.store), manifest, plan)
+        manifest, _ = merge(dataset, manifest, plan)
     assert sorted(merges) == [1, 2, 3]
     return Filled(market, archive, merges)
 
@@ -156,7 +157,7 @@ def test_merge(benchmark, filled, provider, level):
     benchmark.extra_info["rows"] = sum(f.rows for f in plan.inputs)
 
     def setup():
-        return (copied(store), filled.archive.paths, provider, manifest, plan), {}
+        return (Dataset(copied(store), filled.archive.paths, provider), manifest, plan), {}
 
     done = []
     benchmark.pedantic(

@@ -12,8 +12,8 @@ import pytest
 def small_files() -> Iterator[None]:
     """Two files to a merge, and keyframes every other slot."""
     with (
-        patch("titans.tiers.merge.FANOUTS", (2, 2)),
-        patch("titans.tiers.merge.TOP", 2),
-        patch("titans.tiers.keyframes.SPACING", 2),
+        patch("titans.tiers.compact.plan.FANOUTS", (2, 2)),
+        patch("titans.tiers.compact.plan.TOP", 2),
+        patch("titans.tiers.compact.plan.SPACING", 2),
     ):
         yield

@@ -21,9 +21,10 @@ from titans.errors import (
 from titans.slots import Month, Slot
 from titans.store.local import LocalStore
 from titans.store.memory import MemoryStore
-from titans.tiers.commit import read_head
-from titans.tiers.files import encode, read_file
-from titans.tiers.manifest import Manifest, load_json
+from titans.tiers.files.fetch import read_file
+from titans.tiers.files.parquet import encode
+from titans.tiers.manifest.commit import read_head
+from titans.tiers.manifest.model import Manifest, parse_object
 
 A, B, C = (1, 0.5), (2, 0.5), (3, 1.5)
 
@@ -51,7 +52,7 @@ def keys(archive, prefix=""):
 
 
 def manifest_of(archive, month):
-    return read_head(archive.store, archive.paths, archive.provider, Month.parse(month)).manifest
+    return read_head(archive._dataset, Month.parse(month)).manifest
 
 
 # --- ingest ---------------------------------------------------------------------------------------
@@ -181,7 +182,7 @@ def test_a_file_that_cannot_be_made_is_not_written(archive, step, monkeypatch):
     def broken(*_):
         raise OverflowError("broken")
 
-    monkeypatch.setattr(f"titans.tiers.hot.{step}", broken)
+    monkeypatch.setattr(f"titans.tiers.write.hot.{step}", broken)
     with pytest.raises(OverflowError, match="broken"):
         archive.upload(changes({"a": A}), at(0))
     with pytest.raises(OverflowError, match="broken"):
@@ -195,8 +196,8 @@ def test_a_file_that_cannot_be_made_is_not_written(archive, step, monkeypatch):
 def test_a_hot_file_is_encoded_as_any_other(archive):
     key = archive.upload(changes({"a": A, "b": B}), at(0))
     data, slot = archive.store.get(key).data, archive.paths.parse_hot_key(key)
-    rows, info = read_file(archive.store, key, archive.provider, slot, hot=True)
-    assert info.hash == info.source.hash == digest(rows)
+    rows, info = read_file(archive._dataset, key, slot, hot=True)
+    assert info.hash == info.record.hash == digest(rows)
     assert encode(rows, info, archive.provider) == data
 
 
@@ -491,7 +492,7 @@ def test_a_merge_that_fails_does_not_fail_the_snapshot(in_memory, monkeypatch, c
     def broken(*arguments):
         raise CorruptFileError("an old file is damaged")
 
-    monkeypatch.setattr("titans.tiers.compaction.merge", broken)
+    monkeypatch.setattr("titans.tiers.compact.compactor.merge", broken)
     caplog.set_level("INFO")
     for n in range(9):
         assert in_memory.ingest(snapshot({"a": (n, 0.5)}), at(n)).status == "ingested"
@@ -531,8 +532,6 @@ def test_a_manifest_that_was_just_written_is_what_one_reads_from_its_bytes(archi
         for month in ("2026-01", "2026-02"):
             key = archive.paths.manifest_key(Month.parse(month))
             if key in keys(archive):
-                text = load_json(archive.store.get(key).data, key)
+                text = parse_object(archive.store.get(key).data, key)
                 written = manifest_of(archive, month)
-                assert (
-                    Manifest.from_json(text, PROVIDER, Month.parse(month), archive.paths) == written
-                )
+                assert Manifest.from_json(text, archive._dataset, Month.parse(month)) == written

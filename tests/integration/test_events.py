@@ -46,7 +46,7 @@ def archive(hooks):
 
 def story(archive, monkeypatch):
     """Everything that can be told, once."""
-    monkeypatch.setattr("titans.tiers.keyframes.SPACING", 4)
+    monkeypatch.setattr("titans.tiers.compact.plan.SPACING", 4)
     for n in range(8):
         archive.ingest(snapshot({"a": (n, 0.5), "b": (1, 0.5), "c": (1, 0.5)}), at(n))
     with pytest.raises(SuspiciousSnapshotError):

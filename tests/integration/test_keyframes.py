@@ -14,9 +14,9 @@ from titans import Archive
 from titans.errors import InputError, NotFound, SnapshotExpiredError, Unavailable
 from titans.slots import Month
 from titans.store.memory import MemoryStore
-from titans.tiers.commit import read_head
-from titans.tiers.keyframes import SPACING
-from titans.tiers.late import Marks
+from titans.tiers.compact.plan import SPACING
+from titans.tiers.manifest.commit import read_head
+from titans.tiers.write.late import Marks
 
 JANUARY, FEBRUARY = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
 
@@ -26,7 +26,7 @@ def at(slot: int, month: datetime = JANUARY) -> datetime:
 
 
 def manifest(archive, month="2026-01"):
-    return read_head(archive.store, archive.paths, archive.provider, Month.parse(month)).manifest
+    return read_head(archive._dataset, Month.parse(month)).manifest
 
 
 def keyframes(archive, month="2026-01"):
@@ -39,7 +39,7 @@ def keys(archive, prefix):
 
 @pytest.fixture(autouse=True)
 def spacing():
-    with patch("titans.tiers.keyframes.SPACING", 4):
+    with patch("titans.tiers.compact.plan.SPACING", 4):
         yield
 
 

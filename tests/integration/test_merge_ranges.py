@@ -20,10 +20,11 @@ from titans.schema import CEASED, TIME
 from titans.slots import Month
 from titans.store.local import LocalStore
 from titans.store.memory import MemoryStore
-from titans.tiers import ranges
-from titans.tiers.commit import read_head
-from titans.tiers.merge import merge, next_merge
-from titans.tiers.ranges import Input, merged_ranges
+from titans.tiers.compact import ranges
+from titans.tiers.compact.merge import merge
+from titans.tiers.compact.plan import next_merge
+from titans.tiers.compact.ranges import Input, merged_ranges
+from titans.tiers.manifest.commit import read_head
 
 BY = ["k", TIME]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
@@ -113,18 +114,18 @@ def test_a_merged_file_is_the_same_byte_for_byte_however_little_memory_there_was
 def test_a_row_too_many_or_too_few_is_noticed_before_anything_is_written(monkeypatch):
     archive = uploaded(MemoryStore())
     with monkeypatch.context() as patched:
-        patched.setattr("titans.tiers.compaction.next_merge", lambda manifest: None)
+        patched.setattr("titans.tiers.compact.compactor.next_merge", lambda manifest: None)
         archive.compact()
-    manifest = read_head(archive.store, archive.paths, PROVIDER, Month(2026, 1)).manifest
+    manifest = read_head(archive._dataset, Month(2026, 1)).manifest
     before = {e.key for e in archive.store.list()}
     monkeypatch.setattr(ranges, "rows_within", lambda memory, provider: 16)
 
     with monkeypatch.context() as patched, pytest.raises(CorruptFileError, match="do not add up"):
         patched.setattr(
-            "titans.tiers.output.merged_ranges",
+            "titans.tiers.compact.output.merged_ranges",
             lambda i, p, m: iter([*merged_ranges(i, p, m)][:-1]),
         )
-        merge(archive.store, archive.paths, PROVIDER, manifest, next_merge(manifest))
+        merge(archive._dataset, manifest, next_merge(manifest))
     assert {e.key for e in archive.store.list()} == before
 
 
@@ -153,9 +154,9 @@ import re, sys
 from datetime import datetime, timedelta, UTC
 import polars as pl
 from oracle import PROVIDER
-from titans.tiers.ranges import Input, merged_ranges
-from titans.tiers.files import sink
-from titans.tiers.info import FileInfo
+from titans.tiers.compact.ranges import Input, merged_ranges
+from titans.tiers.files.parquet import sink
+from titans.tiers.files.metadata import FileInfo
 from pathlib import Path
 
 folder, memory = Path(sys.argv[1]), int(sys.argv[2])

@@ -10,7 +10,7 @@ from oracle import PROVIDER, at, snapshot
 from titans import Archive
 from titans.errors import CorruptFileError, NotFound, SnapshotExpiredError
 from titans.store.memory import MemoryStore
-from titans.tiers import remote
+from titans.tiers.files import fetch
 
 KEYS = [f"{n:03}" for n in range(0, 200, 2)]
 
@@ -41,13 +41,13 @@ class Elsewhere(MemoryStore):
 def store(small_files):
     """Two sealed months of merged files with many row groups, and a slot that is not adopted
     yet."""
-    remote._footers.clear()
+    fetch._footers.clear()
     store = Elsewhere()
     archive = Archive(store, PROVIDER)
     with (
-        patch("titans.tiers.files.ROW_GROUP", 10),
-        patch.object(remote, "TAIL", 64),
-        patch.object(remote, "_WORTH", 64),
+        patch("titans.tiers.files.parquet.ROW_GROUP", 10),
+        patch.object(fetch, "TAIL", 64),
+        patch.object(fetch, "_WORTH", 64),
     ):
         for slot in range(9, 15):
             there = [key for n, key in enumerate(KEYS) if (n + slot) % 17]
@@ -94,7 +94,7 @@ def test_footers_are_fetched_once(store):
 
 
 def test_of_a_file_that_holds_little_else_all_is_fetched(store):
-    with patch("titans.tiers.files.ROW_GROUP", 10_000):
+    with patch("titans.tiers.files.parquet.ROW_GROUP", 10_000):
         archive = Archive(store, PROVIDER)
         for slot in range(16, 18):
             archive.ingest(

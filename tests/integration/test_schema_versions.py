@@ -21,6 +21,7 @@ from schema_versions import (
 )
 
 from titans import Archive, Schema
+from titans.dataset import Dataset
 from titans.errors import (
     CorruptFileError,
     FormatVersionError,
@@ -30,8 +31,8 @@ from titans.read.scan import _Plan as Plan
 from titans.slots import Month
 from titans.store.local import LocalStore
 from titans.store.memory import MemoryStore
-from titans.tiers.commit import _parsed, read_head
-from titans.tiers.verify import CHECKS
+from titans.tiers.maintain.verify import CHECKS
+from titans.tiers.manifest.commit import _parsed, read_head
 
 JANUARY, FEBRUARY = (f"parquet_warm/small/m8/2026/0{month}/manifest.json" for month in (1, 2))
 
@@ -261,7 +262,7 @@ def test_the_first_snapshot_of_a_month_carries_over_the_versions(store):
     ],
 )
 def test_row_groups_are_pruned_by_the_names_and_values_of_today(store, where):
-    with patch("titans.tiers.files.ROW_GROUP", 2):
+    with patch("titans.tiers.files.parquet.ROW_GROUP", 2):
         _, seen = begun(store)
         archive = gone_on(store, seen)
         for month in ("2026-01", "2026-02"):
@@ -286,7 +287,7 @@ def test_a_predicate_on_a_renamed_column_reaches_the_files(tmp_path):
         (pl.col("count") > 3, 'col("n").cast(Int64) > 3'),
         (pl.col("k") == "a", 'col("k") == "a"'),
     ):
-        (rows, _), *_ = Plan.of(archive._reader(), None, None).scans
+        rows = Plan.of(archive._reader(), None, None).scans[0].rows
         plan = rows.filter(where).select("k").explain()
         assert predicate in plan.partition("Parquet SCAN")[2], plan
         assert (
@@ -454,7 +455,7 @@ def test_a_titans_without_schema_evolution_refuses_what_version_2_writes(store):
     Archive(store, V2).upload(second_changes({"a": (1, 0.5, "x")}), at(17))
     _parsed.clear()  # another process has not seen the manifest
     with (
-        patch("titans.tiers.manifest.FORMAT_VERSION", 1),
+        patch("titans.tiers.manifest.model.FORMAT_VERSION", 1),
         pytest.raises(
             FormatVersionError,
             match="format version 2, this TITANS reads up to 1; upgrade titans-core",
@@ -462,7 +463,7 @@ def test_a_titans_without_schema_evolution_refuses_what_version_2_writes(store):
     ):
         Archive(store, V2).latest()
     with (
-        patch("titans.tiers.info.FORMAT_VERSION", 1),
+        patch("titans.tiers.files.metadata.FORMAT_VERSION", 1),
         pytest.raises(
             FormatVersionError, match=r"\.parquet has format version 2.*upgrade titans-core"
         ),
@@ -593,7 +594,7 @@ def test_three_versions_in_a_row(store):
     archive.seal("2026-01")
     assert archive.verify(deep=True).passed
     assert [(c["from"], c["to"]) for c in manifest(store)["casts"]] == [(1, 2), (1, 3), (2, 3)]
-    head = read_head(store, archive.paths, third, Month(2026, 1)).manifest
+    head = read_head(Dataset(store, archive.paths, third), Month(2026, 1)).manifest
     assert {version for f in head.files for version in f.cast_from} == {1, 2}
     refused(Archive(store, V2).latest, "has schema version 3", "declares version 2")
 

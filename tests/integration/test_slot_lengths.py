@@ -15,7 +15,7 @@ from titans.cli.app import run
 from titans.errors import InvalidKeyError, PluginError, ProviderMismatchError, TimestampError
 from titans.store.local import LocalStore
 from titans.store.memory import MemoryStore
-from titans.tiers.keyframes import SPACING
+from titans.tiers.compact.plan import SPACING
 
 HOURLY = evolve(PROVIDER, layout=PathLayout(slot_minutes=60))
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -8,9 +8,9 @@ from titans.errors import InputError, ManifestError, SlotConflictError, Unavaila
 from titans.layout import Paths
 from titans.slots import Month, Slot
 from titans.store.memory import MemoryStore
-from titans.tiers import merge as merging
-from titans.tiers.commit import read_head
-from titans.tiers.merge import next_merge
+from titans.tiers.compact import merge as merging
+from titans.tiers.compact.plan import next_merge
+from titans.tiers.manifest.commit import read_head
 
 JANUARY = Month(2026, 1)
 
@@ -35,7 +35,7 @@ def keys(archive, prefix="parquet"):
 
 
 def manifest(archive):
-    return read_head(archive.store, archive.paths, archive.provider, JANUARY).manifest
+    return read_head(archive._dataset, JANUARY).manifest
 
 
 def warm(archive, name):
@@ -185,7 +185,7 @@ def test_a_merge_that_slept_through_the_removal_of_its_output_fails_cleanly(
     archive = Archive(MemoryStore(clock=clock), PROVIDER)
     for n in range(8):
         archive.upload(changes({"a": (n, 0.5)}), at(n))
-    monkeypatch.setattr("titans.tiers.compaction.next_merge", lambda manifest: None)
+    monkeypatch.setattr("titans.tiers.compact.compactor.next_merge", lambda manifest: None)
     archive.compact()
     monkeypatch.undo()
     stale = manifest(archive)
@@ -203,9 +203,7 @@ def test_a_merge_that_slept_through_the_removal_of_its_output_fails_cleanly(
         return entry
 
     monkeypatch.setattr(merging, "_write", slow)
-    after, entry = merging.merge(
-        archive.store, archive.paths, PROVIDER, stale, next_merge(stale), archive.wait
-    )
+    after, entry = merging.merge(archive._dataset, stale, next_merge(stale))
     assert entry is None
     assert [f.level for f in after.files] == [0] * 8
     assert archive.verify(deep=True).passed

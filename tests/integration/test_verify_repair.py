@@ -11,8 +11,8 @@ from titans import Archive
 from titans.errors import FormatVersionError
 from titans.slots import Month
 from titans.store.memory import MemoryStore
-from titans.tiers.commit import read_head
-from titans.tiers.verify import CHECKS
+from titans.tiers.maintain.verify import CHECKS
+from titans.tiers.manifest.commit import read_head
 
 JANUARY = "parquet_warm/small/m8/2026/01/"
 MANIFEST = JANUARY + "manifest.json"
@@ -168,9 +168,7 @@ def test_a_manifest_is_made_again_from_the_files(archive, damage):
     assert answers(archive) == before
     assert failures(archive) == {}
     assert archive.repair(dry_run=True) == ()
-    assert (
-        read_head(archive.store, archive.paths, PROVIDER, Month(2026, 1)).manifest.next_file_id == 2
-    )
+    assert read_head(archive._dataset, Month(2026, 1)).manifest.next_file_id == 2
 
 
 def test_after_many_merges_the_largest_files_are_taken():

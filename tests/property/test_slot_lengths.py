@@ -16,7 +16,7 @@ from titans.errors import InputError, ProviderMismatchError
 from titans.layout import Paths
 from titans.slots import Month, Slot
 from titans.store.memory import MemoryStore
-from titans.tiers.commit import read_head
+from titans.tiers.manifest.commit import read_head
 
 LENGTHS = [n for n in range(1, 1441) if 1440 % n == 0]
 LENGTH = st.sampled_from(LENGTHS)
@@ -85,9 +85,9 @@ def test_an_archive_of_any_slot_length_keeps_what_it_saw(minutes, events, anothe
     archive = Archive(store, of_length(minutes))
     border = datetime(2026, 2, 1, tzinfo=UTC)
     with (
-        patch("titans.tiers.merge.FANOUTS", (2, 2)),
-        patch("titans.tiers.merge.TOP", 2),
-        patch("titans.tiers.keyframes.SPACING", 2),
+        patch("titans.tiers.compact.plan.FANOUTS", (2, 2)),
+        patch("titans.tiers.compact.plan.TOP", 2),
+        patch("titans.tiers.compact.plan.SPACING", 2),
     ):
         for slot, share, rows in events:
             time = border + slot * length + timedelta(seconds=int(share * length.total_seconds()))
@@ -107,7 +107,7 @@ def test_an_archive_of_any_slot_length_keeps_what_it_saw(minutes, events, anothe
             assert set(coverage.filter(status="observed")["slot"]) == slots
             for month in {Month.of(time) for time in seen}:
                 archive.seal(str(month))
-                manifest = read_head(store, archive.paths, archive.provider, month).manifest
+                manifest = read_head(archive._dataset, month).manifest
                 assert manifest.slot_minutes == minutes
                 assert all(keyframe.slot % 2 == 0 for keyframe in manifest.keyframes)
         assert archive.verify(deep=True).passed

@@ -31,21 +31,23 @@ from titans import Archive
 from titans.changes.state import last_rows
 from titans.errors import AlreadyExists, OutcomeUnknown
 from titans.evolution import Evolution
+from titans.ingest import Ingestor
 from titans.layout import Paths
+from titans.read.reader import Reader
 from titans.results import IngestResult
 from titans.slots import SlotSet
-from titans.tiers.adopt import _Adopter
-from titans.tiers.adopt import adopt as real_adopt
-from titans.tiers.adopt import unadopted as real_unadopted
-from titans.tiers.commit import commit as real_commit
-from titans.tiers.commit import read_head
-from titans.tiers.deletion import due as real_due
-from titans.tiers.hot import create_hot as real_create_hot
-from titans.tiers.hot import list_hot
-from titans.tiers.manifest import Manifest, Pending
-from titans.tiers.merge import _write as real_write
-from titans.tiers.merge import merge as real_merge
-from titans.tiers.view import MonthView
+from titans.tiers.compact.merge import _write as real_write
+from titans.tiers.compact.merge import merge as real_merge
+from titans.tiers.manifest.commit import commit as real_commit
+from titans.tiers.manifest.commit import read_head
+from titans.tiers.manifest.deletion import due as real_due
+from titans.tiers.manifest.entries import Pending
+from titans.tiers.manifest.model import Manifest
+from titans.tiers.manifest.view import MonthView
+from titans.tiers.write.adopt import Adopter
+from titans.tiers.write.adopt import read_waiting as real_read_waiting
+from titans.tiers.write.hot import create_hot as real_create_hot
+from titans.tiers.write.hot import list_hot
 
 __all__ = ["DEFECTS", "Defect", "noticed"]
 
@@ -100,7 +102,7 @@ def defect(within: int, profile: Profile = _ANY) -> Callable[[Callable[[], Itera
 def _no_rebase() -> Iterator[None]:
     """a lost race: the first result is sent again, not made anew from what is there now"""
 
-    def commit(store, paths, provider, month, mutate, **options):
+    def commit(dataset, month, mutate, **options):
         first: list[Manifest | None] = []
 
         def once(head):
@@ -108,9 +110,12 @@ def _no_rebase() -> Iterator[None]:
             known = head.manifest
             return first[0] and evolve(first[0], version=known.version, commit_ids=known.commit_ids)
 
-        return real_commit(store, paths, provider, month, once, **options)
+        return real_commit(dataset, month, once, **options)
 
-    with patch("titans.tiers.adopt.commit", commit), patch("titans.tiers.merge.commit", commit):
+    with (
+        patch("titans.tiers.write.adopt.commit", commit),
+        patch("titans.tiers.compact.merge.commit", commit),
+    ):
         yield
 
 
@@ -122,22 +127,22 @@ def _no_commit_id() -> Iterator[None]:
     def committed(self, commit_id):
         return evolve(self, version=self.version + 1)
 
-    def write(store, paths, provider, manifest, plan, memory):
-        entry = real_write(store, paths, provider, manifest, plan, memory)
-        written[id(plan)] = paths.file_key(manifest.month, entry.file)
+    def write(dataset, manifest, plan, memory):
+        entry = real_write(dataset, manifest, plan, memory)
+        written[id(plan)] = dataset.key(manifest.month, entry.file)
         return entry
 
-    def merge(store, paths, provider, manifest, plan, wait, memory):
-        after, entry = real_merge(store, paths, provider, manifest, plan, wait, memory)
+    def merge(dataset, manifest, plan, memory):
+        after, entry = real_merge(dataset, manifest, plan, memory)
         if entry is None:
-            store.delete(written[id(plan)])
+            dataset.store.delete(written[id(plan)])
         return after, entry
 
     written = {}
     with (
         patch.object(Manifest, "committed", committed),
-        patch("titans.tiers.merge._write", write),
-        patch("titans.tiers.compaction.merge", merge),
+        patch("titans.tiers.compact.merge._write", write),
+        patch("titans.tiers.compact.compactor.merge", merge),
     ):
         yield
 
@@ -146,13 +151,16 @@ def _no_commit_id() -> Iterator[None]:
 def _unclear_is_done() -> Iterator[None]:
     """a hot file whose write had no clear outcome is taken for written"""
 
-    def create_hot(store, provider, file, wait):
+    def create_hot(dataset, file):
         try:
-            return real_create_hot(_Blunt(store), provider, file, wait)
+            return real_create_hot(_blunt(dataset), file)
         except _Unclear:
-            return evolve(file, created=True), file.info.source
+            return evolve(file, created=True), file.info.record
 
-    with patch("titans.archive.create_hot", create_hot):
+    with (
+        patch("titans.archive.create_hot", create_hot),
+        patch("titans.ingest.create_hot", create_hot),
+    ):
         yield
 
 
@@ -161,25 +169,25 @@ def _unclear_is_undone() -> Iterator[None]:
     """a merge whose commit had no clear outcome removes its output"""
     written = {}
 
-    def write(store, paths, provider, manifest, plan, memory):
-        entry = real_write(store, paths, provider, manifest, plan, memory)
-        written[id(plan)] = paths.file_key(manifest.month, entry.file)
+    def write(dataset, manifest, plan, memory):
+        entry = real_write(dataset, manifest, plan, memory)
+        written[id(plan)] = dataset.key(manifest.month, entry.file)
         return entry
 
-    def commit(store, *arguments, **options):
-        return real_commit(_Blunt(store), *arguments, **options)
+    def commit(dataset, *arguments, **options):
+        return real_commit(_blunt(dataset), *arguments, **options)
 
-    def merge(store, paths, provider, manifest, plan, wait, memory):
+    def merge(dataset, manifest, plan, memory):
         try:
-            return real_merge(store, paths, provider, manifest, plan, wait, memory)
+            return real_merge(dataset, manifest, plan, memory)
         except _Unclear as error:
-            store.delete(written[id(plan)])
+            dataset.store.delete(written[id(plan)])
             raise OutcomeUnknown(str(error)) from error
 
     with (
-        patch("titans.tiers.merge._write", write),
-        patch("titans.tiers.merge.commit", commit),
-        patch("titans.tiers.compaction.merge", merge),
+        patch("titans.tiers.compact.merge._write", write),
+        patch("titans.tiers.compact.merge.commit", commit),
+        patch("titans.tiers.compact.compactor.merge", merge),
     ):
         yield
 
@@ -195,16 +203,16 @@ def _watermark() -> Iterator[None]:
         last = manifest.adopted.last
         return {index: key for index, key in keys.items() if last is None or index > last}
 
-    def adopt(store, paths, provider, month, keys, **options):
-        known = read_head(store, paths, provider, month).manifest
-        return real_adopt(store, paths, provider, month, later(keys, known), **options)
+    def adopter(dataset, month, keys, *arguments):
+        known = read_head(dataset, month).manifest
+        return Adopter(dataset, month, later(keys, known), *arguments)
 
-    def unadopted(store, paths, provider, month, keys, manifest):
-        return real_unadopted(store, paths, provider, month, later(keys, manifest), manifest)
+    def read_waiting(dataset, manifest, keys):
+        return real_read_waiting(dataset, manifest, later(keys, manifest))
 
     with (
-        patch("titans.tiers.compaction.adopt", adopt),
-        patch("titans.read.reader.unadopted", unadopted),
+        patch("titans.tiers.compact.compactor.Adopter", adopter),
+        patch("titans.read.reader.read_waiting", read_waiting),
     ):
         yield
 
@@ -229,7 +237,7 @@ def _adopted_again() -> Iterator[None]:
 def _no_restoring() -> Iterator[None]:
     """no restoring rows: a diff is applied to whatever came before it"""
     with patch(
-        "titans.tiers.view.restored",
+        "titans.tiers.manifest.view.restored",
         lambda before, base, rows, at, provider: (_after(base, rows, provider), rows.clear()),
     ):
         yield
@@ -239,7 +247,8 @@ def _no_restoring() -> Iterator[None]:
 def _no_correcting() -> Iterator[None]:
     """no correcting rows: a late slot changes the snapshots after it"""
     with patch(
-        "titans.tiers.view.corrected", lambda after, between, held, at, provider: between.clear()
+        "titans.tiers.manifest.view.corrected",
+        lambda after, between, held, at, provider: between.clear(),
     ):
         yield
 
@@ -248,12 +257,14 @@ def _no_correcting() -> Iterator[None]:
 def _unadopted_base() -> Iterator[None]:
     """the diff is taken against whatever a reader sees, not against the adopted snapshot it names
     as its base"""
-    real = Archive._state_at
+    real = Ingestor._read_state_at
 
-    def state_at(self, slot, base):
-        return real(self, slot, base) if base is None else self._reader().state_before(slot.start)
+    def read_state_at(self, slot, base):
+        if base is None:
+            return real(self, slot, base)
+        return Reader(self.dataset).state_before(slot.start)
 
-    with patch.object(Archive, "_state_at", state_at):
+    with patch.object(Ingestor, "_read_state_at", read_state_at):
         yield
 
 
@@ -266,10 +277,10 @@ def _nothing_new() -> Iterator[None]:
 
     real = Archive.ingest
 
-    def create_hot(store, provider, file, wait):
-        if not file.info.rows and file.info.source.is_snapshot:
+    def create_hot(dataset, file):
+        if not file.info.rows and file.info.record.is_snapshot:
             raise Unchanged
-        return real_create_hot(store, provider, file, wait)
+        return real_create_hot(dataset, file)
 
     def ingest(self, snapshot, timestamp, **options):
         try:
@@ -277,7 +288,7 @@ def _nothing_new() -> Iterator[None]:
         except Unchanged:
             return IngestResult("unchanged", "", timestamp, len(snapshot))
 
-    with patch("titans.archive.create_hot", create_hot), patch.object(Archive, "ingest", ingest):
+    with patch("titans.ingest.create_hot", create_hot), patch.object(Archive, "ingest", ingest):
         yield
 
 
@@ -308,15 +319,15 @@ def _overwriting() -> Iterator[None]:
             except AlreadyExists:
                 return self._store.replace(key, data, self._store.head(key).etag)
 
-    def write(store, *arguments):
-        return real_write(Overwriting(store), *arguments)
+    def write(dataset, *arguments):
+        return real_write(evolve(dataset, store=Overwriting(dataset.store)), *arguments)
 
     with (
-        patch("titans.tiers.merge._write", write),
+        patch("titans.tiers.compact.merge._write", write),
         patch.object(
             Paths, "merged_name", lambda level, *others: f"L{level}_0001_00000-00000.parquet"
         ),
-        patch("titans.tiers.merge.listed", _listed),
+        patch("titans.tiers.compact.merge.with_pending", _listed),
     ):
         yield
 
@@ -324,10 +335,10 @@ def _overwriting() -> Iterator[None]:
 @defect(within=20)
 def _tombstones_dropped() -> Iterator[None]:
     """a merge leaves out tombstones"""
-    from titans.tiers.ranges import resolve
+    from titans.tiers.compact.ranges import resolve
 
     with patch(
-        "titans.tiers.ranges.resolve",
+        "titans.tiers.compact.ranges.resolve",
         lambda *arguments: resolve(*arguments).filter(~pl.col("Ceased")),
     ):
         yield
@@ -351,7 +362,7 @@ def _both_dropped() -> Iterator[None]:
 def _no_grace() -> Iterator[None]:
     """compaction removes what was replaced without any grace period"""
     with patch(
-        "titans.tiers.compaction.due", lambda head, seen: real_due(head, seen, timedelta(0))
+        "titans.tiers.compact.compactor.due", lambda head, seen: real_due(head, seen, timedelta(0))
     ):
         yield
 
@@ -360,18 +371,21 @@ def _no_grace() -> Iterator[None]:
 def _no_pending() -> Iterator[None]:
     """a merge forgets to list its inputs for removal, and removes them itself"""
 
-    def merge(store, paths, provider, manifest, plan, wait, memory):
-        after, entry = real_merge(store, paths, provider, manifest, plan, wait, memory)
+    def merge(dataset, manifest, plan, memory):
+        after, entry = real_merge(dataset, manifest, plan, memory)
         if entry is not None:
             for one in plan.inputs:
-                store.delete(paths.file_key(manifest.month, one.file))
+                dataset.store.delete(dataset.key(manifest.month, one.file))
         return after, entry
 
-    def retire(manifest, entries):
+    def without_files(manifest, entries):
         names = {entry.file for entry in entries}
         return evolve(manifest, files=tuple(f for f in manifest.files if f.file not in names))
 
-    with patch("titans.tiers.compaction.merge", merge), patch("titans.tiers.merge.retire", retire):
+    with (
+        patch("titans.tiers.compact.compactor.merge", merge),
+        patch("titans.tiers.compact.merge.without_files", without_files),
+    ):
         yield
 
 
@@ -379,9 +393,9 @@ def _no_pending() -> Iterator[None]:
 def _swept_output() -> Iterator[None]:
     """a merge commits an output that a vacuum has taken for an orphan meanwhile"""
     with (
-        patch("titans.tiers.merge.exists", lambda store, key: True),
-        patch("titans.tiers.merge.listed", _listed),
-        patch("titans.tiers.vacuum.listed", _listed),
+        patch("titans.tiers.compact.merge.exists", lambda store, key: True),
+        patch("titans.tiers.compact.merge.with_pending", _listed),
+        patch("titans.tiers.maintain.vacuum.with_pending", _listed),
         patch.object(Manifest, "pending_files", property(lambda self: frozenset())),
     ):
         yield
@@ -406,7 +420,7 @@ def _stale_keyframes() -> Iterator[None]:
 @defect(within=200, profile=evolve(LATE, compactors=(2, 3), sealers=(2,), slots=(6, 7, 8)))
 def _unchecked_keyframe() -> Iterator[None]:
     """a keyframe is committed though slots before it were adopted while it was written"""
-    with patch("titans.tiers.keyframes.SlotSet", lambda intervals=(): SlotSet()):
+    with patch("titans.tiers.compact.keyframes.SlotSet", lambda intervals=(): SlotSet()):
         yield
 
 
@@ -432,23 +446,21 @@ def _taken_for_todays() -> Iterator[None]:
 @defect(within=100, profile=CHANGES)
 def _no_marks() -> Iterator[None]:
     """a late adoption does not mark the later months that build on its own"""
-    with patch("titans.tiers.adopt._reaches_on", lambda head: False):
+    with patch("titans.tiers.write.adopt._reaches_on", lambda head: False):
         yield
 
 
 @defect(within=100, profile=CHANGES)
 def _untold_keyframe() -> Iterator[None]:
     """a month builds on an earlier one without telling it"""
-    with patch("titans.tiers.keyframes._built_on", lambda head: None):
+    with patch("titans.tiers.compact.keyframes._built_on", lambda head: None):
         yield
 
 
 @defect(within=100, profile=CHANGES)
 def _waiting_before() -> Iterator[None]:
     """readers trust a month's keyframes though earlier months have files that nobody has adopted"""
-    from titans.read.reader import Reader
-
-    with patch.object(Reader, "_waiting_before", lambda self, month: False):
+    with patch.object(Reader, "_is_waiting_before", lambda self, month: False):
         yield
 
 
@@ -458,28 +470,23 @@ def _waiting_before() -> Iterator[None]:
 @defect(within=300, profile=READ)
 def _list_after_manifest() -> Iterator[None]:
     """readers list the hot files after they have read the manifest"""
-    from titans.read.reader import Reader
 
-    def view(self, month):
-        if month not in self._views:
-            manifest = read_head(self.store, self.paths, self.provider, month).manifest
-            keys, _ = list_hot(self.store, self.paths, month)
-            found = MonthView.of(manifest, self.store, self.paths, self.provider)
-            for _, (info, load) in real_unadopted(
-                self.store, self.paths, self.provider, month, keys, manifest
-            ):
-                found, _ = found.adopt(info, load)
-            self._views[month] = found
-        return self._views[month]
+    def read_view(self, month):
+        manifest = read_head(self.dataset, month).manifest
+        keys = list_hot(self.dataset, month).of(month)
+        view = MonthView.of(manifest, self.dataset)
+        for info, data in real_read_waiting(self.dataset, manifest, keys):
+            view, _ = view.adopt(info, data)
+        return view
 
-    with patch.object(Reader, "view", view):
+    with patch.object(Reader, "_read_view", read_view):
         yield
 
 
 @defect(within=20)
 def _adopted_only() -> Iterator[None]:
     """readers do not look at hot files that nobody has adopted yet"""
-    with patch("titans.read.reader.unadopted", lambda *arguments: []):
+    with patch("titans.read.reader.read_waiting", lambda *arguments: []):
         yield
 
 
@@ -516,6 +523,11 @@ class _Blunt(_Through):
             raise _Unclear(str(error)) from error
 
 
+def _blunt(dataset: Any) -> Any:
+    """The dataset in a `_Blunt` store."""
+    return evolve(dataset, store=_Blunt(dataset.store))
+
+
 def _listed(manifest: Manifest, pending: Pending) -> Manifest:
     """As in the archive, but the names of what is to be removed stay free for others."""
     return evolve(manifest, pending=(*manifest.pending, pending))
@@ -524,19 +536,19 @@ def _listed(manifest: Manifest, pending: Pending) -> Manifest:
 @contextmanager
 def _forgetting(but: Callable[[Any], SlotSet]) -> Iterator[None]:
     """Adoption takes every hot file it finds, unless it is live, or its slot among `but(head)`."""
-    real = _Adopter.plan
+    real = Adopter._plan
 
     def plan(self, head):
         live = SlotSet.of(f.first for f in head.manifest.files if f.is_hot)
         known = head.manifest.adopted & (live | but(head))
-        planned = real(self, evolve(head, manifest=evolve(head.manifest, adopted=known)))
-        if planned is None:
-            return None
+        forgetful = evolve(head.manifest, adopted=known)
+        planned = real(self, evolve(head, manifest=forgetful))
+        if planned.manifest == forgetful:
+            return evolve(planned, manifest=head.manifest)
         adopted = planned.manifest.adopted | head.manifest.adopted
-        changed = evolve(planned.manifest, adopted=adopted)
-        return None if changed == head.manifest else evolve(planned, manifest=changed)
+        return evolve(planned, manifest=evolve(planned.manifest, adopted=adopted))
 
-    with patch.object(_Adopter, "plan", plan):
+    with patch.object(Adopter, "_plan", plan):
         yield
 
 

@@ -23,8 +23,8 @@ from simulation.scheduler import Process, Scheduler
 from simulation.store import FAULTS, Disk, SimulatedStore
 from titans import Archive
 from titans.slots import parse_duration
-from titans.tiers import files
-from titans.tiers.deletion import GRACE
+from titans.tiers.files import parquet
+from titans.tiers.manifest.deletion import GRACE
 
 __all__ = [
     "AGAIN",
@@ -373,7 +373,7 @@ def _reproducible(seed: int, fanout: int) -> Iterator[None]:
     names = Random(~seed)
     parsed: dict[tuple, pl.DataFrame] = {}
     described: dict[bytes, object] = {}
-    decode, describe = files.decode, files._described
+    decode, describe = parquet.decode, parquet.metadata_of
 
     def decode_once(source, provider, key, where=None, slot=None):
         known = (source, slot, provider.schema.version)
@@ -391,17 +391,18 @@ def _reproducible(seed: int, fanout: int) -> Iterator[None]:
     with ExitStack() as stack:
         enter: Callable = stack.enter_context
         enter(patch("secrets.token_hex", lambda n=32: f"{names.getrandbits(8 * n):0{2 * n}x}"))
-        enter(patch("titans.tiers.merge.FANOUTS", (fanout, fanout)))
-        enter(patch("titans.tiers.merge.TOP", 2))
-        enter(patch("titans.tiers.keyframes.SPACING", 2))
+        enter(patch("titans.tiers.compact.plan.FANOUTS", (fanout, fanout)))
+        enter(patch("titans.tiers.compact.plan.TOP", 2))
+        enter(patch("titans.tiers.compact.plan.SPACING", 2))
         memory = Random(f"memory {seed}")
         fit = memory.choice(
             [10**6, memory.randint(1, 40)]
         )  # half of the worlds merge range by range
-        enter(patch("titans.tiers.ranges.rows_within", lambda memory, provider: fit))
-        enter(patch.object(files, "decode", decode_once))
-        enter(patch("titans.tiers.output.decode", decode_once))
-        enter(patch.object(files, "_described", describe_once))
+        enter(patch("titans.tiers.compact.ranges.rows_within", lambda memory, provider: fit))
+        for module in ("files.parquet", "files.read", "files.fetch", "compact.output"):
+            enter(patch(f"titans.tiers.{module}.decode", decode_once))
+        for module in ("files.parquet", "files.read"):
+            enter(patch(f"titans.tiers.{module}.metadata_of", describe_once))
         logger.setLevel(logging.CRITICAL + 1)
         try:
             yield

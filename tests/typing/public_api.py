@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import assert_type
+from typing import Literal, assert_type
 
 import polars as pl
 
@@ -68,7 +68,8 @@ def write(snapshot: pl.DataFrame) -> None:
     assert_type(archive.provider, Provider)
     result = archive.ingest(snapshot, NOW, max_ceased=1.0)
     assert_type(result, IngestResult)
-    assert_type((result.status, result.key, result.timestamp), tuple[str, str, datetime])
+    assert_type(result.status, Literal["ingested", "unchanged", "already", "skipped"])
+    assert_type((result.key, result.timestamp), tuple[str, datetime])
     assert_type(
         (result.rows, result.added, result.changed, result.ceased), tuple[int, int, int, int]
     )

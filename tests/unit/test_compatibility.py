@@ -14,7 +14,7 @@ import titans
 from titans import _plugin_checks, plugins
 from titans.archive import Archive
 from titans.hookspecs import API_VERSION, ProviderSpec, hookspec
-from titans.tiers.manifest import FORMAT_VERSION
+from titans.tiers.files.metadata import FORMAT_VERSION
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "compatibility.md"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from titans.tiers.parts import Footer, footer_size
+from titans.tiers.files.footer import Footer, footer_size
 
 ROWS = pl.DataFrame(
     {

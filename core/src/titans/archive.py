@@ -4,54 +4,47 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import define, evolve, field
 
-from titans.changes.conform import conform_changes, conform_snapshot
-from titans.changes.digest import digest
+from titans.changes.conform import conform_changes
 from titans.changes.frames import is_pandas, to_polars
-from titans.changes.state import carried, delta, diff, overlay
-from titans.errors import (
-    FormatError,
-    InputError,
-    SlotConflictError,
-    SuspiciousSnapshotError,
-    TitansError,
-)
+from titans.errors import InputError, SlotConflictError, TitansError
 from titans.events import Event, emit
+from titans.ingest import Ingestor
 from titans.provider import Provider
 from titans.read.api import ReadableArchive
-from titans.read.reader import retrying
 from titans.results import Compaction, IngestResult
-from titans.slots import Month, Slot, iso, parse_duration, to_utc
+from titans.slots import Month, Slot, parse_duration, to_utc
 from titans.store import ObjectStore
-from titans.tiers.adopt import Adoption
-from titans.tiers.budget import MEMORY, SLOT_SECONDS, Budget
-from titans.tiers.commit import admitted, pause, read_head
-from titans.tiers.deletion import GRACE
-from titans.tiers.hot import HotFile, adopted_source, create_hot, list_hot, settled
-from titans.tiers.info import Source
-from titans.tiers.view import MonthView
+from titans.tiers.compact.budget import MEMORY, Budget
+from titans.tiers.files.metadata import SlotRecord
+from titans.tiers.manifest.commit import read_head, read_head_to_write
+from titans.tiers.manifest.deletion import GRACE
+from titans.tiers.write.hot import HotFile, create_hot, withdraw_if_adopted
 
 if TYPE_CHECKING:
-    import polars as pl
+    from titans.tiers.compact.compactor import Compactor
+    from titans.tiers.maintain.repair import Repair
+    from titans.tiers.maintain.vacuum import Vacuumed
+    from titans.tiers.maintain.verify import Verification
 
-    from titans.tiers.repair import Repair
-    from titans.tiers.vacuum import Vacuumed
-    from titans.tiers.verify import Verification
-
-__all__ = ["MAX_CEASED", "Archive", "IngestResult", "open"]
+__all__ = ["MAX_CEASED", "Archive", "IngestResult", "OnConflict", "open"]
 
 log = logging.getLogger("titans.archive")
 
 MAX_CEASED = 0.5
 """Of the living keys, the share that may vanish in one snapshot before it is taken for a truncated
-download."""
+download.
+"""
+
+OnConflict = Literal["keep", "error"]
+"""What to do with rows for a slot that holds other content: `keep` that, or raise an `error`."""
 
 
 def open(
@@ -86,18 +79,19 @@ def open(
 
 @define(eq=False, repr=False)
 class Archive(ReadableArchive):
-    """A provider in a store. Cheap to make; safe to use from several processes and machines at
-    once, not from threads.
+    """A provider in a store.
+
+    Cheap to make; safe to use from several processes and machines at once, not from threads.
     """
 
-    wait: Callable[[int], None] = field(default=pause, kw_only=True, repr=False)
-    """Called between attempts that lost a race, with the number of the attempt."""
-    _written: HotFile | None = field(
-        default=None, init=False, repr=False
-    )  # uploaded last, not yet adopted
-    _tip: tuple[Slot, pl.DataFrame] | None = field(default=None, init=False, repr=False)
-    """The last snapshot slot this object ingested, and the state there, which no later adoption
-    changes."""
+    _ingestor: Ingestor = field(init=False)
+    _written: HotFile | None = field(default=None, init=False)
+    """The file that was uploaded last and is not adopted yet."""
+
+    def __attrs_post_init__(self) -> None:
+        # A class that attrs makes anew, with slots, has no __class__ cell for a bare super().
+        ReadableArchive.__attrs_post_init__(self)
+        self._ingestor = Ingestor(self._dataset, self._event)
 
     def __repr__(self) -> str:
         return f"Archive({self.provider.name!r} in {self.store.url})"
@@ -130,70 +124,9 @@ class Archive(ReadableArchive):
                 anybody does that.
         """
         with self._noticed("ingest"):
-            return self._ingest(snapshot, timestamp, max_ceased)
+            return self._ingestor.ingest(snapshot, timestamp, max_ceased)
 
-    def _ingest(self, snapshot: Any, timestamp: datetime, max_ceased: float) -> IngestResult:
-        started = time.monotonic()
-        collected = to_utc(timestamp)
-        slot = Slot.of(collected, self.paths.minutes)
-        frame, duplicates = conform_snapshot(snapshot, self.provider)
-        content = digest(frame)
-        if not 0 <= max_ceased <= 1:
-            raise InputError(
-                f"max_ceased is a share of the living keys between 0 and 1, got {max_ceased!r}"
-            )
-        result = IngestResult(
-            "skipped",
-            self.paths.hot_key(slot),
-            collected,
-            rows=frame.height,
-            duplicates=duplicates,
-            hash=content,
-        )
-        manifest = admitted(self.store, self.paths, self.provider, slot.month).manifest
-        held = adopted_source(self.store, self.paths, self.provider, manifest, slot)
-        if held is None:
-            base = manifest.observed.before(slot.index)
-            old = retrying(lambda: self._state_at(slot, base))
-            change = diff(old, frame, collected, self.provider)
-            self._refuse_truncated(slot, old.height, change.ceased, frame.height, max_ceased)
-            kind, rows = "diff", change.rows
-            if base is None:
-                whole = carried(old, frame, self.provider)
-                kind, rows = "full", delta(old.clear(), whole, collected, self.provider).rows
-            source = Source(slot.index, kind, content, collected)
-            file = HotFile.of(result.key, slot, rows, self.provider, lambda _: source, base)
-            file, held = create_hot(self.store, self.provider, file, self.wait)
-            adoption, held = self._adopt_own(file, held)
-            if held == source and file.created:
-                self._tip = (slot, self._after(old if kind == "diff" else old.clear(), rows))
-                result = evolve(
-                    result,
-                    status="ingested" if change.rows.height else "unchanged",
-                    added=change.added,
-                    changed=change.changed,
-                    filled=change.filled,
-                    ceased=change.ceased,
-                    corrections=adoption.corrections,
-                )
-                self._ingested(result, started)
-                return result
-        if held.is_snapshot and held.hash == content and held.time == collected:
-            result = evolve(result, status="already")
-        else:
-            log.warning(
-                "%s: slot %s already holds %s of %s; the snapshot of %s is skipped",
-                self.provider.name,
-                slot,
-                "a snapshot" if held.is_snapshot else "changes",
-                iso(held.time),
-                iso(collected),
-                extra={"provider": self.provider.name, "slot": str(slot)},
-            )
-        self._ingested(result, started)
-        return result
-
-    def upload(self, changes: Any, timestamp: datetime, *, on_conflict: str = "keep") -> str:
+    def upload(self, changes: Any, timestamp: datetime, *, on_conflict: OnConflict = "keep") -> str:
         """Store changed and removed rows of one collection in the slot of `timestamp`; returns the
         key, `""` for no rows.
 
@@ -215,48 +148,59 @@ class Archive(ReadableArchive):
         with self._noticed("upload"):
             return self._upload(changes, timestamp, on_conflict)
 
-    def _upload(self, changes: Any, timestamp: datetime, on_conflict: str) -> str:
+    def _upload(self, changes: Any, timestamp: datetime, on_conflict: OnConflict) -> str:
         started = time.monotonic()
         collected = to_utc(timestamp)
         slot = Slot.of(collected, self.paths.minutes)
-        given = changes if is_pandas(changes) else to_polars(changes)
-        if not len(given):
+        frame = changes if is_pandas(changes) else to_polars(changes)
+        if not len(frame):
             return ""
-        rows, _ = conform_changes(given, self.provider, collected, slot)
-        hot_key = self.paths.hot_key(slot)
-        file = HotFile.of(
-            hot_key,
-            slot,
-            rows,
-            self.provider,
-            lambda content: Source(slot.index, "changes", content, collected),
-        )
-        admitted(self.store, self.paths, self.provider, slot.month)
-        file, held = create_hot(self.store, self.provider, file, self.wait)
+        rows, _ = conform_changes(frame, self.provider, collected, slot)
+
+        def record(content: str) -> SlotRecord:
+            return SlotRecord(slot.index, "changes", content, collected)
+
+        file = HotFile.encoding(self._dataset, slot, rows, record)
+        read_head_to_write(self._dataset, slot.month)
+        file, stored = create_hot(self._dataset, file)
+
         # What counts is what was adopted; the file may be a leftover of an attempt that came after
         # that and was cut short.
-        manifest = read_head(self.store, self.paths, self.provider, slot.month).manifest
-        held = settled(self.store, self.paths, self.provider, file, manifest) or held
-        if held.is_snapshot or held.hash != file.info.hash:
-            message = (
-                f"slot {slot} of provider {self.provider.name!r} already holds "
-                f"{'a snapshot' if held.is_snapshot else 'other rows'}"
-                f" ({file.key}); they stay, and these {rows.height} row(s) were not stored"
-            )
-            self._event("slot_conflict", slot=str(slot), key=file.key, rows=rows.height)
-            if on_conflict == "error":
-                raise SlotConflictError(message)
-            log.warning("%s", message, extra={"provider": self.provider.name, "slot": str(slot)})
+        manifest = read_head(self._dataset, slot.month).manifest
+        stored = withdraw_if_adopted(self._dataset, file, manifest) or stored
+        if stored.is_snapshot or stored.hash != file.info.hash:
+            self._conflict(file, stored, on_conflict)
         elif file.created:
             self._written = file
-            about = {
-                "slot": str(slot),
-                "key": file.key,
-                "rows": rows.height,
-                "bytes": file.info.size,
-            }
-            self._event("hot_created", **about, ms=_ms(started))
+            self._event(
+                "hot_created",
+                slot=str(slot),
+                key=file.key,
+                rows=rows.height,
+                bytes=file.info.size,
+                ms=_ms_since(started),
+            )
         return file.key
+
+    def _conflict(self, file: HotFile, stored: SlotRecord, on_conflict: OnConflict) -> None:
+        """The slot holds something else than the rows of `file`."""
+        rows, slot = file.rows.height, str(file.slot)
+        what = "a snapshot" if stored.is_snapshot else "other rows"
+        message = (
+            f"slot {slot} of provider {self.provider.name!r} already holds {what} ({file.key}); "
+            f"they stay, and these {rows} row(s) were not stored"
+        )
+        self._event("slot_conflict", slot=slot, key=file.key, rows=rows)
+        if on_conflict == "error":
+            raise SlotConflictError(
+                message,
+                provider=self.provider.name,
+                month=str(file.slot.month),
+                key=file.key,
+            )
+        log.warning("%s", message, extra={"provider": self.provider.name, "slot": slot})
+
+    # --- compaction -------------------------------------------------------------------------------
 
     def compact(
         self,
@@ -283,22 +227,12 @@ class Archive(ReadableArchive):
             NotFound: there is no such hot file.
             ConcurrencyConflictError: too many lost races; nothing is lost, the next run goes on.
         """
-        from titans.tiers.compaction import compact
-
-        started, budget = time.monotonic(), Budget.of(budget_seconds, memory_limit)
+        started = time.monotonic()
+        budget = Budget.of(budget_seconds, memory_limit)
         slot = None if hot_key is None else self.paths.parse_hot_key(hot_key)
         written, self._written = self._written, None  # the store need not be asked what it is
         with self._noticed("compact"):
-            done = compact(
-                self.store,
-                self.paths,
-                self.provider,
-                slot,
-                notify=self._event,
-                wait=self.wait,
-                budget=budget,
-                written=written,
-            )
+            done = self._compactor(budget).compact(slot, written)
         return evolve(done, seconds=time.monotonic() - started)
 
     def seal(self, month: str) -> Compaction:
@@ -315,19 +249,17 @@ class Archive(ReadableArchive):
             InputError: no such month, or there is nothing in it.
             ConcurrencyConflictError: too many lost races; nothing is lost, seal again.
         """
-        from titans.tiers.compaction import seal
-
         started = time.monotonic()
         with self._noticed("seal"):
-            done = seal(
-                self.store,
-                self.paths,
-                self.provider,
-                Month.parse(month),
-                notify=self._event,
-                wait=self.wait,
-            )
+            done = self._compactor(Budget()).seal(Month.parse(month))
         return evolve(done, seconds=time.monotonic() - started)
+
+    def _compactor(self, budget: Budget) -> Compactor:
+        from titans.tiers.compact.compactor import Compactor
+
+        return Compactor(self._dataset, self._event, budget)
+
+    # --- maintenance ------------------------------------------------------------------------------
 
     def vacuum(self, grace: timedelta | str = GRACE, *, dry_run: bool = False) -> Vacuumed:
         """Remove what has been out of the archive for `grace`, and list files that no manifest
@@ -343,16 +275,17 @@ class Archive(ReadableArchive):
         Raises:
             ManifestError: the manifest of some month cannot be read; nothing was removed.
         """
-        from titans.tiers.vacuum import vacuum
+        from titans.tiers.maintain.vacuum import vacuum
 
         period = parse_duration(grace) if isinstance(grace, str) else grace
         with self._noticed("vacuum"):
-            done = vacuum(
-                self.store, self.paths, self.provider, grace=period, dry_run=dry_run, wait=self.wait
-            )
+            done = vacuum(self._dataset, period, dry_run=dry_run)
         if not dry_run and (done.removed or done.listed):
             self._event(
-                "vacuumed", removed=len(done.removed), listed=len(done.listed), waiting=done.waiting
+                "vacuumed",
+                removed=len(done.removed),
+                listed=len(done.listed),
+                waiting=done.waiting,
             )
         return done
 
@@ -360,9 +293,9 @@ class Archive(ReadableArchive):
         """Check that the store holds what the manifests say, exactly once; with `deep`, down to
         every row.
         """
-        from titans.tiers.verify import verify
+        from titans.tiers.maintain.verify import verify
 
-        return verify(self.store, self.paths, self.provider, deep=deep)
+        return verify(self._dataset, deep=deep)
 
     def repair(self, *, dry_run: bool = False) -> tuple[Repair, ...]:
         """Make lost or damaged manifests again from the files; returns what was (with `dry_run`,
@@ -374,16 +307,17 @@ class Archive(ReadableArchive):
         Raises:
             CorruptFileError: the files of a month contradict each other.
         """
-        from titans.tiers.repair import execute, plan
+        from titans.tiers.maintain.repair import execute, plan_repairs
 
         with self._noticed("repair"):
-            repairs = plan(self.store, self.paths, self.provider)
-            for repair in () if dry_run else repairs:
-                execute(self.store, self.paths, repair)
-                self._event("repaired", month=str(repair.month), reason=repair.reason)
+            repairs = plan_repairs(self._dataset)
+            if not dry_run:
+                for repair in repairs:
+                    execute(self._dataset, repair)
+                    self._event("repaired", month=str(repair.month), reason=repair.reason)
         return repairs
 
-    # --- inside -----------------------------------------------------------------------------------
+    # --- events -----------------------------------------------------------------------------------
 
     @contextmanager
     def _noticed(self, operation: str) -> Iterator[None]:
@@ -397,115 +331,13 @@ class Archive(ReadableArchive):
                 )
             raise
 
-    def _event(self, name: str, **fields: Any) -> None:
+    def _event(self, name: str, **fields: object) -> None:
         """Log a step, and tell the plugin and the observers."""
-        said = " ".join(f"{key}={value}" for key, value in fields.items())
-        log.info(
-            "%s %s: %s",
-            self.provider.name,
-            name,
-            said,
-            extra={"provider": self.provider.name, **fields},
-        )
-        emit(Event(name, self.provider.name, fields), self.provider)
-
-    def _ingested(self, result: IngestResult, started: float) -> None:
-        self._event(
-            "snapshot_ingested",
-            status=result.status,
-            key=result.key,
-            time=result.timestamp,
-            rows=result.rows,
-            added=result.added,
-            changed=result.changed,
-            filled=result.filled,
-            ceased=result.ceased,
-            ms=_ms(started),
-        )
-
-    def _refuse_truncated(
-        self, slot: Slot, living: int, ceased: int, rows: int, max_ceased: float
-    ) -> None:
-        """Raise where so many keys are missing that it looks like a broken download."""
-        if ceased <= max_ceased * living and (rows or max_ceased == 1):
-            return
-        self._event("snapshot_refused", slot=str(slot), living=living, ceased=ceased)
-        missing = f"{ceased} of {living} living keys are missing, more than max_ceased={max_ceased}"
-        raise SuspiciousSnapshotError(
-            f"snapshot of provider {self.provider.name!r} at {slot}: "
-            f"{missing if living else 'it has no rows'}; it looks "
-            "truncated and nothing was stored; if it is right, ingest it with max_ceased=1.0"
-        )
-
-    def _state_at(self, slot: Slot, base: int | None) -> pl.DataFrame:
-        """The state a snapshot for `slot` is compared with: that of the adopted snapshot `base`.
-
-        For the first of a month, what is known of the time before it: that tells whether it looks
-        truncated, and what is carried where it observed nothing.
-        """
-        if base is None:
-            try:
-                return self._reader().state_before(slot.start)
-            except FormatError as error:
-                log.error(
-                    "%s: snapshot at %s is not compared with the time before it: %s",
-                    self.provider.name,
-                    slot,
-                    error,
-                )
-                return self._reader().empty_state()
-        if self._tip is not None and self._tip[0] == Slot(slot.month, base, slot.minutes):
-            return self._tip[1]
-        manifest = read_head(self.store, self.paths, self.provider, slot.month).manifest
-        view = MonthView.of(manifest, self.store, self.paths, self.provider)
-        return view.state(view.slot(base).end)
-
-    def _after(self, old: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-        """Key and value columns of the state that `rows` make of `old`."""
-        columns = [*self.provider.key, *self.provider.schema.columns]
-        return overlay(old.select(columns), rows, self.provider)
-
-    def _adopt_own(self, file: HotFile, held: Source) -> tuple[Adoption, Source]:
-        """Adopt what is there, `file` among it, and tidy up; and what the slot turned out to
-        hold.
-        """
-        from titans.tiers.compaction import compact_month, settle
-
-        month = file.slot.month
-        keys, seen = list_hot(self.store, self.paths, month)
-        keys[file.slot.index] = file.key  # it has been seen there, though the store's list may lag
-        done, adoption = compact_month(
-            self.store,
-            self.paths,
-            self.provider,
-            month,
-            keys,
-            seen,
-            notify=self._event,
-            wait=self.wait,
-            own=file if file.created else None,
-            budget=Budget.of(SLOT_SECONDS, MEMORY),
-        )
-        if done.merged:  # one slot in eight also looks after the month before
-            try:
-                settle(
-                    self.store,
-                    self.paths,
-                    self.provider,
-                    file.slot,
-                    notify=self._event,
-                    wait=self.wait,
-                )
-            except TitansError as error:
-                self._event(
-                    "failed", operation="settle", error=type(error).__name__, reason=str(error)
-                )
-        if file.slot.index in adoption.slots:
-            return adoption, held
-        return adoption, settled(
-            self.store, self.paths, self.provider, file, adoption.manifest
-        ) or held
+        text = " ".join(f"{key}={value}" for key, value in fields.items())
+        provider = self.provider.name
+        log.info("%s %s: %s", provider, name, text, extra={"provider": provider, **fields})
+        emit(Event(name, provider, fields), self.provider)
 
 
-def _ms(started: float) -> int:
+def _ms_since(started: float) -> int:
     return round((time.monotonic() - started) * 1000)

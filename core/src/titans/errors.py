@@ -1,30 +1,30 @@
 """Every error TITANS raises on purpose. The split follows what the caller can do next.
 
-    TitansError
-    ├── RetryableError                  nothing is lost; the same call may succeed later
-    │   ├── ConcurrencyConflictError
-    │   ├── SnapshotExpiredError
-    │   ├── Unavailable                 (a StoreError too)
-    │   └── OutcomeUnknown              (a StoreError too)
-    ├── InputError                      the input is wrong; nothing was written; a ValueError
-    │   ├── TimestampError
-    │   ├── SchemaError
-    │   ├── SlotConflictError
-    │   └── SuspiciousSnapshotError
-    ├── StoreError                      the object store refused or could not answer
-    │   ├── NotFound                    (a KeyError too)
-    │   ├── AlreadyExists
-    │   ├── PreconditionFailed
-    │   ├── InvalidKeyError             (a ValueError too)
-    │   └── UnsupportedStoreError
-    ├── FormatError                     bytes found in the archive are not what they should be
-    │   ├── FormatVersionError
-    │   ├── ManifestError
-    │   └── CorruptFileError
-    └── ProviderError                   a provider package is missing, broken, or contradicts itself
-        ├── ProviderMismatchError
-        ├── UnknownProviderError        (a ValueError too)
-        └── PluginError
+TitansError
+├── RetryableError                  nothing is lost; the same call may succeed later
+│   ├── ConcurrencyConflictError
+│   ├── SnapshotExpiredError
+│   ├── Unavailable                 (a StoreError too)
+│   └── OutcomeUnknown              (a StoreError too)
+├── InputError                      the input is wrong; nothing was written; a ValueError
+│   ├── TimestampError
+│   ├── SchemaError
+│   ├── SlotConflictError
+│   └── SuspiciousSnapshotError
+├── StoreError                      the object store refused or could not answer
+│   ├── NotFound                    (a KeyError too)
+│   ├── AlreadyExists
+│   ├── PreconditionFailed
+│   ├── InvalidKeyError             (a ValueError too)
+│   └── UnsupportedStoreError
+├── FormatError                     bytes found in the archive are not what they should be
+│   ├── FormatVersionError
+│   ├── ManifestError
+│   └── CorruptFileError
+└── ProviderError                   a provider package is missing, broken, or contradicts itself
+    ├── ProviderMismatchError
+    ├── UnknownProviderError        (a ValueError too)
+    └── PluginError
 """
 
 from __future__ import annotations

@@ -145,7 +145,7 @@ def _compact(
     default_bucket: bool,
 ) -> None:
     to_utc(timestamp)
-    from titans.tiers.budget import SLOT_SECONDS
+    from titans.tiers.compact.budget import SLOT_SECONDS
 
     archive = _archive(provider, s3_client, store, default_bucket=default_bucket)
     done = archive.compact(key, budget_seconds=SLOT_SECONDS)

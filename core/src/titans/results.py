@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import Literal
 
 from attrs import frozen
 
 from titans.slots import Month
 
-if TYPE_CHECKING:
-    from titans.tiers.manifest import Manifest
+__all__ = ["Compaction", "IngestResult", "IngestStatus", "MonthStatus"]
 
-__all__ = ["Compaction", "IngestResult", "MonthStatus"]
+IngestStatus = Literal["ingested", "unchanged", "already", "skipped"]
+"""What became of a snapshot.
+
+`unchanged`: it is stored, nothing had changed. `already`: this snapshot is in. `skipped`: the slot
+holds another observation, which stays.
+"""
 
 
 @frozen
 class IngestResult:
     """What became of a snapshot."""
 
-    status: str
-    """`ingested`, `unchanged` (stored, nothing had changed), `already` (this snapshot is in),
-    `skipped` (the slot holds another observation, which stays)."""
+    status: IngestStatus
+    """`ingested`, `unchanged` (stored, nothing had changed), `already` (this snapshot is in) or
+    `skipped` (the slot holds another observation, which stays).
+    """
     key: str
     """Of the slot's hot file."""
     timestamp: datetime
@@ -34,14 +39,16 @@ class IngestResult:
     """Keys with other values."""
     filled: int = 0
     """Keys of which nothing else is new than values where none had been observed before: in a
-    column that a newer version of the schema added, for example."""
+    column that a newer version of the schema added, for example.
+    """
     ceased: int = 0
-    """Keys that are gone."""
+    """Keys that vanished."""
     duplicates: int = 0
     """Rows of the snapshot that repeated a key with other values, and were dropped."""
     corrections: int = 0
     """Rows written to keep the states of neighbouring snapshots what they were (late or concurrent
-    slots only)."""
+    slots only).
+    """
     hash: str = ""
     """Content hash of the snapshot."""
 
@@ -55,11 +62,13 @@ class Compaction:
     """What a compaction did."""
 
     adopted: int = 0
+    """Hot files."""
     merged: int = 0
+    """Merges, each of several files into one."""
     removed: int = 0
     """Objects removed from the store."""
     keyframes: int = 0
-    """Written."""
+    """Keyframes written."""
     seconds: float = 0.0
     unfinished: bool = False
     """Merges that are due were left to the next run, because `budget_seconds` were over."""
@@ -100,20 +109,3 @@ class MonthStatus:
     """Whole states that are stored."""
     gaps: int
     """Slots between the first and the last observed one for which nobody looked."""
-
-    @classmethod
-    def of(cls, manifest: Manifest, waiting: int) -> MonthStatus:
-        return cls(
-            month=manifest.month,
-            levels={level: len(manifest.level(level)) for level in manifest.levels},
-            rows=sum(f.rows for f in manifest.files),
-            bytes=sum(f.bytes for f in manifest.files),
-            adopted=len(manifest.adopted),
-            observed=len(manifest.observed),
-            waiting=waiting,
-            pending=sum(len(p.files) + len(p.slots) for p in manifest.pending),
-            version=manifest.version,
-            sealed=manifest.sealed,
-            keyframes=len(manifest.keyframes),
-            gaps=len(manifest.gaps),
-        )

@@ -14,6 +14,8 @@ from titans.cli.app import MOMENT, on_archive, open_archive
 if TYPE_CHECKING:
     import polars as pl
 
+    from titans.archive import OnConflict
+
 __all__ = ["COMMANDS", "scan_table"]
 
 TABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -47,7 +49,7 @@ def upload(
     file: Path,
     at: datetime,
     removed: Path | None,
-    on_conflict: str,
+    on_conflict: OnConflict,
     provider: str,
     store: str | None,
 ) -> None:
@@ -125,7 +127,7 @@ def vacuum(grace: str, dry_run: bool, provider: str, store: str | None) -> None:
 @on_archive
 def verify(deep: bool, provider: str, store: str | None) -> None:
     """Check that the store holds what the manifests say, exactly once. Exit code 1 if not."""
-    from titans.tiers.verify import CHECKS
+    from titans.tiers.maintain.verify import CHECKS
 
     found = open_archive(provider, store).verify(deep=deep)
     for check in found.checks:

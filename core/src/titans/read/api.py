@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field
 
+from titans.dataset import Dataset, pause
 from titans.errors import InputError
 from titans.layout import Paths
 from titans.provider import Provider
-from titans.read.queries import compared, gridded, to_intervals
+from titans.read.queries import Held, compared, grid_times, gridded, to_intervals
 from titans.read.reader import TICK, Reader, bounds, retrying
 from titans.read.scan import scan
-from titans.read.tables import coverage, files
+from titans.read.tables import coverage, files, status
 from titans.results import MonthStatus
 from titans.schema import TIME
 from titans.slots import Slot, parse_duration, to_utc
 from titans.store import ObjectStore
+from titans.tiers.manifest.view import Criteria
 
 if TYPE_CHECKING:
     import polars as pl
@@ -33,12 +35,26 @@ class ReadableArchive:
     """What an archive answers. Every answer is a polars frame, and a snapshot: one moment's view of
     all files.
 
-    All times are timezone-aware. Ranges are half-open, `[start, end)`; both ends may be left out.
+    All times are timezone-aware; in answers they are UTC in microseconds. Ranges are half-open,
+    `[start, end)`; both ends may be left out. Key columns are text. Sorting is ascending, text by
+    its UTF-8 bytes.
+
+    Every question may raise:
+        TimestampError: a time is naive. A `ValueError`.
+        InputError: the start lies after the end, or a column is not there. A `ValueError`.
+        ProviderMismatchError: the archive was written with another key or slot length, or with a
+            newer schema.
+        ManifestError, CorruptFileError, FormatVersionError: what was found in the store is not what
+            it should be.
+        SnapshotExpiredError: files were removed while they were read, again and again.
+        Unavailable: the store does not answer.
     """
 
     store: ObjectStore
     provider: Provider
-    paths: Paths = field(init=False)
+    wait: Callable[[int], None] = field(default=pause, kw_only=True, repr=False)
+    """Called between attempts that lost a race, with the number of the attempt."""
+    _dataset: Dataset = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.store, ObjectStore) or not isinstance(self.provider, Provider):
@@ -46,10 +62,15 @@ class ReadableArchive:
                 "Archive takes an ObjectStore and a Provider; titans.open takes URLs, folders and "
                 "names"
             )
-        self.paths = self.provider.paths()
+        self._dataset = Dataset(self.store, self.provider.paths(), self.provider, self.wait)
+
+    @property
+    def paths(self) -> Paths:
+        """Where its objects lie, in the environment that `TITANS_ENV` named when it was opened."""
+        return self._dataset.paths
 
     def _reader(self) -> Reader:
-        return Reader(self.store, self.paths, self.provider)
+        return Reader(self._dataset)
 
     def _ask(self, question: Callable[[Reader], T]) -> T:
         return retrying(lambda: question(self._reader()))
@@ -57,16 +78,23 @@ class ReadableArchive:
     # --- states -----------------------------------------------------------------------------------
 
     def state(
-        self, at: datetime, where: pl.Expr | None = None, columns: Sequence[str] | None = None
+        self,
+        at: datetime,
+        where: pl.Expr | None = None,
+        columns: Sequence[str] | None = None,
     ) -> pl.DataFrame:
-        """Every living key at `at` (change points at `at` included) with its values and the `Time`
-        they hold since.
+        """Every living key at `at`, with its values and the `Time` they hold since.
 
         `Time` is that of the last change point, or of a full snapshot (the first of a month) that
         restated the values since.
 
-        Columns: key, `Time`, values; or those of `columns`. Sorted by key. `where` is a polars
-        expression over these columns.
+        Args:
+            at: change points at this very time are included.
+            where: a polars expression over the columns of the answer.
+            columns: which of them are wanted; all by default.
+
+        Returns:
+            One row per living key: key, `Time`, values; or `columns`. Sorted by key.
         """
         moment = to_utc(at, "at")
         return self._ask(lambda reader: reader.state(moment, where, columns))
@@ -78,32 +106,40 @@ class ReadableArchive:
         return self._ask(lambda reader: reader.latest(where, columns))
 
     def keys(self, at: datetime | None = None) -> pl.DataFrame:
-        """The living keys at `at`, by default after the last change point. Sorted."""
-        return (
-            self.latest(columns=self.provider.key)
-            if at is None
-            else self.state(at, columns=self.provider.key)
-        )
+        """The living keys at `at`, by default after the last change point.
+
+        Returns:
+            One row per living key: the key columns. Sorted.
+        """
+        if at is None:
+            return self.latest(columns=self.provider.key)
+        return self.state(at, columns=self.provider.key)
 
     def diff(self, t1: datetime, t2: datetime) -> pl.DataFrame:
         """What is different at `t2` from what was at `t1`.
 
-        Columns: key, `change` (`added`, `removed`, `changed`), and each value at `t1` (`…_old`) and
-        at `t2` (`…_new`). Sorted by key.
+        Returns:
+            One row per key that is different: key, `change` (`added`, `removed`, `changed`), and
+            each value at `t1` (`…_old`) and at `t2` (`…_new`); null on the side on which the key
+            does not live. Sorted by key.
         """
         first, second = to_utc(t1, "t1"), to_utc(t2, "t2")
-        return self._ask(
-            lambda reader: compared(reader.state(first), reader.state(second), self.provider)
-        )
+
+        def question(reader: Reader) -> pl.DataFrame:
+            return compared(reader.state(first), reader.state(second), self.provider)
+
+        return self._ask(question)
 
     # --- change points ----------------------------------------------------------------------------
 
     def changes(self, start: datetime | None = None, end: datetime | None = None) -> pl.DataFrame:
         """The change points with `start <= Time < end`, tombstones included.
 
-        Columns: key, `Time`, values, `Ceased`. Sorted by key and `Time`.
+        Returns:
+            One row per key and `Time`: key, `Time`, values, `Ceased` (the key vanished then; its
+            values are null). Sorted by key and `Time`.
         """
-        return self._ask(lambda reader: reader.changes(start, end))
+        return self._ask(lambda reader: reader.changes(Criteria(start, end)))
 
     def history(
         self,
@@ -113,11 +149,13 @@ class ReadableArchive:
         keys: pl.DataFrame | None = None,
         **key: Any,
     ) -> pl.DataFrame:
-        """As `changes`, of the keys whose columns equal `key`: `history(InstanceType="m5.large",
-        Region="us-east-1")`.
+        """As `changes`, of the keys whose columns equal `key`:
+        `history(InstanceType="m5.large", Region="us-east-1")`.
 
         Args:
+            start, end: as for `changes`.
             keys: instead, a frame of several keys (some or all key columns).
+            key: key column → value; columns that are left out may have any value.
 
         Raises:
             InputError: a name that is no key column.
@@ -139,30 +177,39 @@ class ReadableArchive:
         """The rows of `changes` as a LazyFrame, in no order that may be relied upon.
 
         Predicates and columns reach the files and their row groups. The files are chosen when the
-        frame is collected, each time anew; one collection is one snapshot. It raises
-        `SnapshotExpiredError` where it takes longer than the grace period.
+        frame is collected, each time anew; one collection is one snapshot.
+
+        Args:
+            start, end: as for `changes`.
+            where: a polars expression over the columns of `changes`.
+            columns: which of them are wanted; all by default.
+
+        Raises:
+            SnapshotExpiredError: when it is collected, where that takes longer than the grace
+                period.
         """
         lazy = scan(self._reader, self.provider, start, end)
-        lazy = lazy if where is None else lazy.filter(where)
-        return (
-            lazy
-            if columns is None
-            else lazy.select(self._reader().known(columns, self.provider.canonical_columns))
-        )
+        if where is not None:
+            lazy = lazy.filter(where)
+        if columns is not None:
+            lazy = lazy.select(self._reader().known(columns, self.provider.canonical_columns))
+        return lazy
 
     def intervals(self, start: datetime | None = None, end: datetime | None = None) -> pl.DataFrame:
         """The range as periods in which values held (a type 2 slowly changing dimension).
 
-        Columns: key, values, `valid_from`, `valid_to`, which is null where they still hold at
-        `end`. What held at `start` already is there with the `Time` it has in the state there: its
-        change point, or a full snapshot after that (the first of a month), which restates it.
-        Sorted by key and `valid_from`.
+        What held at `start` already is there with the `Time` it has in the state there: its change
+        point, or a full snapshot after that (the first of a month), which restates it.
+
+        Returns:
+            One row per period: key, values, `valid_from`, `valid_to` (null where they still hold at
+            `end`). Sorted by key and `valid_from`.
         """
         since, until = bounds(start, end)
 
         def question(reader: Reader) -> pl.DataFrame:
-            state = reader.empty_state() if since is None else reader.state_before(since)
-            return to_intervals(state, reader.changes(since, until), self.provider)
+            held = _read_held(reader, since, until)
+            return to_intervals(held.state, held.points, self.provider)
 
         return self._ask(question)
 
@@ -173,68 +220,79 @@ class ReadableArchive:
         every: timedelta | str = "1h",
         columns: Sequence[str] | None = None,
     ) -> pl.DataFrame:
-        """A regular series per key, each value as it holds at that time: `start`, `start + every`,
-        … before `end`.
+        """A regular series per key, each value as it holds at that time.
 
-        Columns: key, `Time`, and the value columns (or those of `columns`), null while a key is not
-        there. Keys that live at some moment of the range. Sorted by key and `Time`. Without `start`
-        or `end`: from the slot of the first change point to the end of that of the last.
+        Args:
+            start, end: the series begins at `start`, and ends before `end`. Left out: from the slot
+                of the first change point to the end of that of the last.
+            every: from one time to the next: a timedelta, or text such as `"30m"`, `"1h"`.
+            columns: which value columns are wanted; all by default.
+
+        Returns:
+            One row per time and key that lives at some moment of the range: key, `Time`, values,
+            null while the key is not there. Sorted by key and `Time`.
         """
         step = parse_duration(every) if isinstance(every, str) else every
         since, until = bounds(start, end)
 
         def question(reader: Reader) -> pl.DataFrame:
-            values = self.provider.value_columns
-            wanted = values if columns is None else reader.known(columns, values)
-            state = reader.empty_state() if since is None else reader.state_before(since)
-            points = reader.changes(since, until)
-            times = points[TIME]
-            first, last = since, until
-            if first is None and points.height:
-                first = Slot.of(times.min(), self.paths.minutes).start  # type: ignore[arg-type]
-            if last is None and points.height:
-                last = Slot.of(times.max(), self.paths.minutes).end  # type: ignore[arg-type]
-            if first is None:
-                first = last
-            if last is None and first is not None:
-                last = first + TICK  # nothing changed after the start: one look at it
+            wanted = self.provider.value_columns
+            if columns is not None:
+                wanted = reader.known(columns, wanted)
+            held = _read_held(reader, since, until)
+            first, last = self._grid_bounds(since, until, held.points)
             if first is None or last is None:
                 return reader.empty_state().select(*self.provider.key, TIME, *wanted)
-            return gridded(state, points, first, last, step, wanted, self.provider)
+            return gridded(held, grid_times(first, last, step), wanted, self.provider)
 
         return self._ask(question)
+
+    def _grid_bounds(
+        self, start: datetime | None, end: datetime | None, points: pl.DataFrame
+    ) -> tuple[datetime | None, datetime | None]:
+        """The range of a grid; what is left out follows from the change points."""
+        minutes = self.paths.minutes
+        first, last = start, end
+        if first is None and points.height:
+            first = Slot.of(points[TIME].min(), minutes).start  # type: ignore[arg-type]
+        if last is None and points.height:
+            last = Slot.of(points[TIME].max(), minutes).end  # type: ignore[arg-type]
+
+        if first is None:
+            first = last
+        if last is None and first is not None:
+            last = first + TICK  # nothing changed after the start: one look at it
+        return first, last
 
     # --- what it consists of ----------------------------------------------------------------------
 
     def coverage(self, start: datetime | None = None, end: datetime | None = None) -> pl.DataFrame:
-        """Slot by slot, whether somebody looked: `slot` (its start), `status` (`observed`,
-        `changes`, `missing`).
+        """Slot by slot, whether somebody looked.
 
-        Without bounds, from the first slot that holds anything to the last. `observed`: a full
-        snapshot was ingested, changes or not. `changes`: only changed rows were uploaded, which
-        says nothing of the keys that are not among them.
+        Without bounds, from the first slot that holds anything to the last.
+
+        Returns:
+            One row per slot: `slot` (its start), `status`: `observed` (a full snapshot was
+            ingested, changes or not), `changes` (only changed rows were uploaded, which says
+            nothing of the keys that are not among them) or `missing`. Ascending.
         """
         return self._ask(lambda reader: coverage(reader, start, end))
 
     def files(self, start: datetime | None = None, end: datetime | None = None) -> pl.DataFrame:
-        """The objects that hold the change points of a range, for Spark, DuckDB or polars; one row
-        each, by time.
+        """The objects that hold the change points of a range, for Spark, DuckDB or polars.
 
-        Columns: `url`, `kind` (`merged`, `hot`, `correction`), `rows`, `bytes`, `min_time`,
-        `max_time`; `filter`, the SQL condition that its rows still have to satisfy (empty: all of
-        them belong to the range); and `full_snapshots`, the times at which it restates every living
-        key: rows of these times count only where they differ from the row before.
+        Returns:
+            One row per object, by time: `url`, `kind` (`merged`, `hot`, `correction`), `rows`,
+            `bytes`, `min_time`, `max_time`; `filter`, the SQL condition that its rows still have to
+            satisfy (empty: all of them belong to the range); and `full_snapshots`, the times at
+            which it restates every living key: rows of these times count only where they differ
+            from the row before.
         """
         return self._ask(lambda reader: files(reader, start, end))
 
     def status(self) -> tuple[MonthStatus, ...]:
-        """What the archive consists of, month by month."""
-        reader = self._reader()
-        return tuple(
-            MonthStatus.of(manifest, len(manifest.adopted.missing(reader.hot.get(month, {}))))
-            for month in reader.months()
-            for manifest in (reader.manifest(month),)
-        )
+        """What the archive consists of, month by month, ascending."""
+        return status(self._reader())
 
     def sql(self, query: str) -> pl.DataFrame:
         """Ask in SQL, through DuckDB (extra `titans-core[sql]`).
@@ -244,9 +302,18 @@ class ReadableArchive:
         `changes` goes through a query batch by batch, in no order; the others are made first, in
         memory.
 
+        Returns:
+            The answer to one SELECT; times are UTC, without a timezone.
+
         Raises:
             InputError: DuckDB does not accept the query; the message is DuckDB's.
         """
         from titans.read.sql import ask
 
         return self._ask(lambda reader: ask(reader, query))
+
+
+def _read_held(reader: Reader, start: datetime | None, end: datetime | None) -> Held:
+    """What a range consists of."""
+    state = reader.empty_state() if start is None else reader.state_before(start)
+    return Held(state, reader.changes(Criteria(start, end)))

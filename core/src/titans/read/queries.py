@@ -6,12 +6,22 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import polars as pl
+from attrs import frozen
 
 from titans.errors import InputError
 from titans.provider import Provider
 from titans.schema import CEASED, TIME
 
-__all__ = ["CHANGE", "VALID_FROM", "VALID_TO", "compared", "gridded", "to_intervals"]
+__all__ = [
+    "CHANGE",
+    "VALID_FROM",
+    "VALID_TO",
+    "Held",
+    "compared",
+    "grid_times",
+    "gridded",
+    "to_intervals",
+]
 
 VALID_FROM, VALID_TO, CHANGE = "valid_from", "valid_to", "change"
 
@@ -25,14 +35,17 @@ def to_intervals(state: pl.DataFrame, points: pl.DataFrame, provider: Provider) 
     `valid_to` is null where the values still hold at the end of the range.
     """
     key = list(provider.key)
-    both = pl.concat(
-        [state.with_columns(pl.lit(value=False).alias(CEASED)).select(points.columns), points]
-    )
-    both = both.sort([*key, TIME])
+    rows = pl.concat([_living(state).select(points.columns), points]).sort([*key, TIME])
+
     same = pl.all_horizontal(pl.col(c) == pl.col(c).shift(-1) for c in key)
     until = pl.when(same).then(pl.col(TIME).shift(-1)).otherwise(None)
-    live = both.with_columns(until.alias(VALID_TO)).filter(~pl.col(CEASED))
+    live = rows.with_columns(until.alias(VALID_TO)).filter(~pl.col(CEASED))
     return live.select(*key, *provider.value_columns, pl.col(TIME).alias(VALID_FROM), VALID_TO)
+
+
+def _living(state: pl.DataFrame) -> pl.DataFrame:
+    """The rows of a state as change points."""
+    return state.with_columns(pl.lit(value=False).alias(CEASED))
 
 
 def compared(old: pl.DataFrame, new: pl.DataFrame, provider: Provider) -> pl.DataFrame:
@@ -42,64 +55,67 @@ def compared(old: pl.DataFrame, new: pl.DataFrame, provider: Provider) -> pl.Dat
     Sorted by key. Values of the side on which a key does not live are null.
     """
     key, values = list(provider.key), provider.value_columns
-    marked = [
-        state.select(
-            *key,
-            *(pl.col(v).alias(f"{v}_{side}") for v in values),
-            pl.lit(value=True).alias(f"\x00{side}"),
-        )
-        for state, side in ((old, "old"), (new, "new"))
-    ]
-    joined = marked[0].join(marked[1], on=key, how="full", coalesce=True)
+    joined = _marked(old, "old", provider).join(
+        _marked(new, "new", provider), on=key, how="full", coalesce=True
+    )
+
     was, now = pl.col("\x00old").is_not_null(), pl.col("\x00new").is_not_null()
-    change = (
-        pl.when(~was)
-        .then(pl.lit("added"))
-        .when(~now)
-        .then(pl.lit("removed"))
-        .otherwise(pl.lit("changed"))
-    )
-    differs = pl.any_horizontal(
-        pl.lit(value=False), *(pl.col(f"{v}_old").ne_missing(pl.col(f"{v}_new")) for v in values)
-    )
-    sides = [f"{v}_{side}" for v in values for side in ("old", "new")]
-    return (
-        joined.filter(~(was & now) | differs).select(*key, change.alias(CHANGE), *sides).sort(key)
-    )
+    one_sided = pl.when(~was).then(pl.lit("added")).when(~now).then(pl.lit("removed"))
+    change = one_sided.otherwise(pl.lit("changed")).alias(CHANGE)
+    differs = pl.lit(value=False)
+    sides: list[str] = []
+    for value in values:
+        differs |= pl.col(f"{value}_old").ne_missing(pl.col(f"{value}_new"))
+        sides += [f"{value}_old", f"{value}_new"]
+    return joined.filter(~(was & now) | differs).select(*key, change, *sides).sort(key)
+
+
+def _marked(state: pl.DataFrame, side: str, provider: Provider) -> pl.DataFrame:
+    """Key, values named `…_{side}`, and a mark that the key lives on this side."""
+    values = [pl.col(value).alias(f"{value}_{side}") for value in provider.value_columns]
+    return state.select(*provider.key, *values, pl.lit(value=True).alias(f"\x00{side}"))
+
+
+@frozen(eq=False)
+class Held:
+    """What a range consists of."""
+
+    state: pl.DataFrame
+    """Just before it."""
+    points: pl.DataFrame
+    """Its change points."""
 
 
 def gridded(
-    state: pl.DataFrame,
-    points: pl.DataFrame,
-    start: datetime,
-    end: datetime,
-    every: timedelta,
-    columns: Sequence[str],
-    provider: Provider,
+    held: Held, times: pl.Series, columns: Sequence[str], provider: Provider
 ) -> pl.DataFrame:
-    """A regular series per key: key, `Time` (`start`, `start + every`, … before `end`), and
-    `columns` as they hold then.
+    """A regular series per key: key, `Time` (each of `times`), and `columns` as they hold then.
 
     Keys that live at some moment of the range; null while a key is not there. Sorted by key and
     `Time`.
+    """
+    key = list(provider.key)
+    wanted = [*key, TIME, *columns, CEASED]
+    rows = pl.concat([_living(held.state).select(wanted), held.points.select(wanted)])
+    keys = rows.filter(~pl.col(CEASED)).select(key).unique().sort(key)
+    for column in columns:
+        rows = rows.with_columns(pl.when(pl.col(CEASED)).then(None).otherwise(column).alias(column))
+    rows = rows.drop(CEASED).sort(TIME)
 
-    Args:
-        state: just before `start`.
-        points: change points with `start <= Time < end`.
+    cells = keys.join(times.to_frame(TIME), how="cross").sort(TIME, maintain_order=True)
+    joined = cells.join_asof(rows, on=TIME, by=key, strategy="backward", check_sortedness=False)
+    return joined.select(*key, TIME, *columns).sort([*key, TIME])
+
+
+def grid_times(start: datetime, end: datetime, every: timedelta) -> pl.Series:
+    """`start`, `start + every`, … before `end`, in UTC.
+
+    Raises:
+        InputError: `every` is not longer than nothing.
     """
     if every <= timedelta(0):
         raise InputError(f"every must be longer than nothing, got {every}")
-    key = list(provider.key)
     times = pl.datetime_range(
         start, end, every, closed="left", time_unit="us", time_zone="UTC", eager=True
     )
-    grid = pl.DataFrame({TIME: times.cast(_UTC)})
-    wanted = [*key, TIME, *columns, CEASED]
-    held = state.with_columns(pl.lit(value=False).alias(CEASED)).select(wanted)
-    rows = pl.concat([held, points.select(wanted)])
-    keys = rows.filter(~pl.col(CEASED)).select(key).unique().sort(key)
-    nothing = [pl.when(pl.col(CEASED)).then(None).otherwise(pl.col(c)).alias(c) for c in columns]
-    rows = rows.with_columns(nothing).drop(CEASED).sort(TIME)
-    cells = keys.join(grid, how="cross").sort(TIME, maintain_order=True)
-    joined = cells.join_asof(rows, on=TIME, by=key, strategy="backward", check_sortedness=False)
-    return joined.select(*key, TIME, *columns).sort([*key, TIME])
+    return times.cast(_UTC)

@@ -10,26 +10,27 @@ from functools import partial
 from typing import Any, TypeVar
 
 import polars as pl
-from attrs import define, field
+from attrs import define, evolve, field
 
 from titans.changes.frames import instant
 from titans.changes.state import delta, last_rows, overlay
+from titans.dataset import Dataset
 from titans.errors import InputError, NotFound, SnapshotExpiredError
-from titans.layout import Paths
 from titans.provider import Provider
 from titans.schema import CEASED, TIME
 from titans.slots import Month, to_utc
-from titans.store import ObjectStore
-from titans.tiers.adopt import unadopted
-from titans.tiers.commit import read_head
-from titans.tiers.hot import list_all_hot
-from titans.tiers.manifest import Manifest
-from titans.tiers.view import MonthView
+from titans.tiers.manifest.commit import read_head
+from titans.tiers.manifest.model import Manifest
+from titans.tiers.manifest.view import Criteria, MonthView
+from titans.tiers.write.adopt import read_waiting
+from titans.tiers.write.hot import list_hot_since
 
 __all__ = ["TICK", "Reader", "bounds", "expired", "retrying"]
 
 TICK = timedelta(microseconds=1)
 _RETRIES = 4
+_FEW = timedelta(days=62)
+"""Ranges so short that listing the archive would cost more than asking for each month."""
 
 T = TypeVar("T")
 
@@ -59,15 +60,18 @@ def expired(error: NotFound) -> SnapshotExpiredError:
     """What to say of a file that was removed while it was being read."""
     return SnapshotExpiredError(
         f"files were removed while they were being read ({error}); reads take longer than the "
-        "grace period: vacuum with a "
-        "longer one, such as grace='6h', or read a copy. If `titans verify` says that the file is "
-        "missing, it is lost: restore it"
+        "grace period: vacuum with a longer one, such as grace='6h', or read a copy. If `titans "
+        "verify` says that the file is missing, it is lost: restore it",
+        key=error.key,
     )
 
 
 def bounds(start: datetime | None, end: datetime | None) -> tuple[datetime | None, datetime | None]:
-    """A range in UTC. Raises `InputError` where it is upside down, `TimestampError` for naive
-    times.
+    """A range in UTC.
+
+    Raises:
+        InputError: it is upside down.
+        TimestampError: a time is naive.
     """
     since = None if start is None else to_utc(start, "start")
     until = None if end is None else to_utc(end, "end")
@@ -76,111 +80,121 @@ def bounds(start: datetime | None, end: datetime | None) -> tuple[datetime | Non
     return since, until
 
 
-@define
+@define(eq=False)
 class Reader:
-    """One consistent look at an archive. The hot files are listed first; each month's manifest is
-    read when it is needed.
+    """One consistent look at an archive.
+
+    The hot files are listed first; each month's manifest is read when it is needed.
     """
 
-    store: ObjectStore
-    paths: Paths
-    provider: Provider
-    _hot: dict[Month, dict[int, str]] | None = field(default=None, init=False)
+    dataset: Dataset
+    _hot: Mapping[Month, dict[int, str]] | None = field(default=None, init=False)
     _manifests: dict[Month, Manifest] = field(factory=dict, init=False)
     _views: dict[Month, MonthView] = field(factory=dict, init=False)
     _months: tuple[Month, ...] | None = field(default=None, init=False)
 
+    @property
+    def provider(self) -> Provider:
+        return self.dataset.provider
+
     # --- what there is ----------------------------------------------------------------------------
 
-    @property
-    def hot(self) -> dict[Month, dict[int, str]]:
-        """Hot files by month and slot. Listed before any manifest is read: what is gone by then has
-        been adopted.
+    def list_hot(self) -> Mapping[Month, dict[int, str]]:
+        """Hot files by month and slot, listed once.
+
+        It comes before any manifest is read: what is removed by then has been adopted.
         """
         if self._hot is None:
-            self._hot, _ = list_all_hot(self.store, self.paths)
+            self._hot = list_hot_since(self.dataset).months
         return self._hot
 
     def months(self) -> tuple[Month, ...]:
         """The months that hold anything, ascending."""
         if self._months is None:
-            self._months = tuple(sorted({*self.hot, *self._warm_months()}))
+            self._months = tuple(sorted({*self.list_hot(), *self._list_warm_months()}))
         return self._months
 
     def newest(self) -> Month | None:
-        """The last month that holds anything. The whole archive is listed only where nothing recent
-        is there.
-        """
-        if self._months is not None:
-            return self._months[-1] if self._months else None
-        known = max(self.hot, default=None)
-        since = known or Month.of(datetime.now(UTC)).previous().previous()
-        later: list[Month] = [
-            *self._warm_months(self.paths.after_warm_month(since)),
-            *([known] if known else ()),
-        ]
-        if later:
-            return max(later)
-        return self.months()[-1] if self.months() else None
+        """The last month that holds anything.
 
-    def _warm_months(self, start_after: str = "") -> Iterable[Month]:
-        for entry in self.store.list(self.paths.warm_prefix + "/", start_after):
-            month = self.paths.parse_manifest_key(entry.key)
+        The whole archive is listed only where nothing recent is there.
+        """
+        if self._months is None:
+            last_hot = max(self.list_hot(), default=None)
+            since = last_hot or Month.of(datetime.now(UTC)).previous().previous()
+            later = set(self._list_warm_months(self.dataset.paths.after_warm_month(since)))
+            if last_hot is not None:
+                later.add(last_hot)
+            if later:
+                return max(later)
+        months = self.months()
+        return months[-1] if months else None
+
+    def _list_warm_months(self, start_after: str = "") -> Iterable[Month]:
+        paths = self.dataset.paths
+        for entry in self.dataset.store.list(paths.warm_prefix + "/", start_after):
+            month = paths.parse_manifest_key(entry.key)
             if month is not None:
                 yield month
 
     def manifest(self, month: Month) -> Manifest:
-        assert self.hot is not None  # listed before
+        self.list_hot()
         if month not in self._manifests:
-            self._manifests[month] = read_head(
-                self.store, self.paths, self.provider, month
-            ).manifest
+            self._manifests[month] = read_head(self.dataset, month).manifest
         return self._manifests[month]
 
     def view(self, month: Month) -> MonthView:
         """The month with every hot file in it, adopted or not."""
         if month not in self._views:
-            hot = self.hot.get(month, {})
-            begun_since = self._months is not None and month not in self._months
-            # What follows from a month that began after the months were listed must not be seen
-            # without it.
-            manifest = Manifest.empty(self.provider, month) if begun_since else self.manifest(month)
-            view = MonthView.of(manifest, self.store, self.paths, self.provider)
-            for _, (info, data) in unadopted(
-                self.store, self.paths, self.provider, month, hot, manifest
-            ):
-                view, _ = view.adopt(info, data)
-            if any(k.dependent for k in view.keyframes) and self._waiting_before(month):
-                view = view.standing_alone()
-            self._views[month] = view
+            self._views[month] = self._read_view(month)
         return self._views[month]
 
-    def _waiting_before(self, month: Month) -> bool:
+    def _read_view(self, month: Month) -> MonthView:
+        hot = self.list_hot().get(month, {})
+        if self._months is not None and month not in self._months:
+            # It began after the months were listed, and what follows from it must not be seen
+            # without it.
+            manifest = Manifest.empty(self.provider, month)
+        else:
+            manifest = self.manifest(month)
+
+        view = MonthView.of(manifest, self.dataset)
+        for info, data in read_waiting(self.dataset, manifest, hot):
+            view, _ = view.adopt(info, data)
+        if any(k.dependent for k in view.keyframes) and self._is_waiting_before(month):
+            view = view.standing_alone()
+        return view
+
+    def _is_waiting_before(self, month: Month) -> bool:
         """Whether an earlier month has files that nobody has adopted yet."""
-        return any(self.manifest(m).adopted.missing(self.hot[m]) for m in self.hot if m < month)
+        for earlier, keys in self.list_hot().items():
+            if earlier < month and self.manifest(earlier).adopted.missing(keys):
+                return True
+        return False
 
     # --- states -----------------------------------------------------------------------------------
 
     def state(
-        self, at: datetime, where: pl.Expr | None = None, columns: Sequence[str] | None = None
+        self,
+        at: datetime,
+        where: pl.Expr | None = None,
+        columns: Sequence[str] | None = None,
     ) -> pl.DataFrame:
         """The living keys at `at`, change points at `at` included: key, `Time`, values; sorted by
         key.
         """
-        return self._chosen(
-            self.state_before(to_utc(at, "at") + TICK, self._pushed(where)), where, columns
-        )
+        state = self.state_before(to_utc(at, "at") + TICK, self._pushed(where))
+        return self._chosen(state, where, columns)
 
     def latest(
         self, where: pl.Expr | None = None, columns: Sequence[str] | None = None
     ) -> pl.DataFrame:
         """The living keys after the last change point there is."""
         newest = self.newest()
-        state = (
-            self.empty_state()
-            if newest is None
-            else self.state_before(newest.end, self._pushed(where))
-        )
+        if newest is None:
+            state = self.empty_state()
+        else:
+            state = self.state_before(newest.end, self._pushed(where))
         return self._chosen(state, where, columns)
 
     def state_before(self, end: datetime, where: pl.Expr | None = None) -> pl.DataFrame:
@@ -196,6 +210,7 @@ class Reader:
                 chain.append(earlier)
                 if self.view(earlier).stands_alone(earlier.end):
                     break
+
         state: pl.DataFrame | None = None
         for link in reversed(chain):
             state = self.view(link).state(min(end, link.end), state, where)
@@ -208,9 +223,7 @@ class Reader:
         return pl.DataFrame(schema=dtypes)
 
     def _pushed(self, where: pl.Expr | None) -> pl.Expr | None:
-        """`where`, if it may be applied to change points before the last one of each key is
-        known.
-        """
+        """`where`, if it may be applied to change points before the last one of each key is known."""
         if where is None or not set(where.meta.root_names()) <= set(self.provider.key):
             return None
         return where
@@ -220,134 +233,132 @@ class Reader:
     ) -> pl.DataFrame:
         if where is not None and self._pushed(where) is None:
             state = state.filter(where)
-        return state if columns is None else state.select(self.known(columns, state.columns))
+        if columns is not None:
+            state = state.select(self.known(columns, state.columns))
+        return state
 
-    def known(self, columns: Sequence[str], there: Sequence[str]) -> list[str]:
-        """`columns`. Raises `InputError` where one is not `there`."""
+    def known(self, columns: Sequence[str], available: Sequence[str]) -> list[str]:
+        """`columns`. Raises `InputError` where one is not `available`."""
         if isinstance(columns, str):
             raise InputError(f"columns is a list of names, got the text {columns!r}")
-        if unknown := [c for c in columns if c not in there]:
-            raise InputError(
-                f"no column {', '.join(map(repr, unknown))}; there are {', '.join(there)}"
-            )
+        unknown = [repr(column) for column in columns if column not in available]
+        if unknown:
+            raise InputError(f"no column {', '.join(unknown)}; there are {', '.join(available)}")
         return list(columns)
 
     # --- change points ----------------------------------------------------------------------------
 
-    def changes(
-        self,
-        start: datetime | None = None,
-        end: datetime | None = None,
-        where: pl.Expr | None = None,
-        key: Mapping[str, str] | None = None,
-    ) -> pl.DataFrame:
-        """Change points with `start <= Time < end`: canonical columns, sorted by key and `Time`.
+    def changes(self, wanted: Criteria) -> pl.DataFrame:
+        """The change points that are wanted: canonical columns, sorted by key and `Time`.
 
         Where a full snapshot restates what was there before, its rows do not count; for a key it no
-        longer has, the tombstone that follows from it does. `where` is over key columns, and says
-        no less than `key`.
+        longer has, the tombstone that follows from it does.
         """
-        found: list[pl.DataFrame] = []
+        frames: list[pl.DataFrame] = []
         before: State | None = None
-        for month, first, last in self.spans(*bounds(start, end)):
-            rows, before = self._changes_of(month, first, last, where, key, before)
-            found.append(rows)
-        if not found:
+        start, end = bounds(wanted.start, wanted.end)
+        for month, first, last in self.spans(start, end):
+            of_month = evolve(wanted, start=first, end=last)
+            rows, before = self._changes_of(month, of_month, before)
+            frames.append(rows)
+
+        if not frames:
             return pl.DataFrame(schema=dict(self.provider.schema_dtypes))
-        return found[0] if len(found) == 1 else pl.concat(found).sort([*self.provider.key, TIME])
+        if len(frames) == 1:
+            return frames[0]
+        return pl.concat(frames).sort([*self.provider.key, TIME])
 
     def spans(
         self, start: datetime | None, end: datetime | None
     ) -> list[tuple[Month, datetime, datetime]]:
         """The parts of the range that lie in each month, ascending."""
         months: Sequence[Month]
-        if start is not None and end is not None and end - start < timedelta(days=62):
-            months, month = [], Month.of(start)  # so few that listing the archive would cost more
+        if start is not None and end is not None and end - start < _FEW:
+            months, month = [], Month.of(start)
             while month.start < end:
                 months.append(month)
                 month = month.next()
         else:
             months = self.months()
-        spans = [
-            (
-                m,
-                m.start if start is None else max(start, m.start),
-                m.end if end is None else min(end, m.end),
-            )
-            for m in months
-        ]
-        return [span for span in spans if span[1] < span[2]]
+
+        spans = []
+        for month in months:
+            first = month.start if start is None else max(start, month.start)
+            last = month.end if end is None else min(end, month.end)
+            if first < last:
+                spans.append((month, first, last))
+        return spans
 
     def history(
         self, start: datetime | None, end: datetime | None, key: Mapping[str, Any]
     ) -> pl.DataFrame:
         """`changes` of the keys that agree with `key` (some or all key columns)."""
-        self.known_key(key)
+        self.check_key_columns(key)
         values = {column: str(value) for column, value in key.items()}
-        where = pl.all_horizontal(pl.col(c) == v for c, v in values.items()) if values else None
-        return self.changes(start, end, where, values)
+        where = None
+        if values:
+            where = pl.all_horizontal(pl.col(c) == value for c, value in values.items())
+        return self.changes(Criteria(start, end, where, values))
 
     def histories(
         self, start: datetime | None, end: datetime | None, keys: pl.DataFrame
     ) -> pl.DataFrame:
         """`changes` of the keys that agree with a row of `keys`."""
-        self.known_key(keys.columns)
+        self.check_key_columns(keys.columns)
         if not keys.columns:
             raise InputError(
                 f"the frame of keys has no columns; the key is {', '.join(self.provider.key)}"
             )
         wanted = keys.select(pl.all().cast(pl.String)).unique()
-        where = pl.all_horizontal(
-            pl.col(c).is_in(wanted[c].unique().implode()) for c in wanted.columns
-        )
-        found = self.changes(start, end, where)
-        return found.join(wanted, on=wanted.columns, how="semi", maintain_order="left")
+        among = [pl.col(c).is_in(wanted[c].unique().implode()) for c in wanted.columns]
+        rows = self.changes(Criteria(start, end, pl.all_horizontal(among)))
+        return rows.join(wanted, on=wanted.columns, how="semi", maintain_order="left")
 
-    def known_key(self, names: Iterable[str]) -> None:
-        """Raises `InputError` where a name is no key column."""
-        if unknown := [column for column in names if column not in self.provider.key]:
+    def check_key_columns(self, names: Iterable[str]) -> None:
+        """Raise `InputError` where a name is no key column."""
+        unknown = [column for column in names if column not in self.provider.key]
+        if unknown:
             raise InputError(
-                f"{', '.join(unknown)} is no key column of provider {self.provider.name!r}; "
-                f"the key is {', '.join(self.provider.key)}"
+                f"{', '.join(unknown)} is no key column of provider {self.provider.name!r}; the "
+                f"key is {', '.join(self.provider.key)}",
+                provider=self.provider.name,
             )
 
     def changes_of(self, month: Month, start: datetime, end: datetime) -> pl.DataFrame:
         """`changes` of one month."""
-        return self._changes_of(month, start, end)[0]
+        rows, _ = self._changes_of(month, Criteria(start, end))
+        return rows
 
     def _changes_of(
-        self,
-        month: Month,
-        start: datetime,
-        end: datetime,
-        where: pl.Expr | None = None,
-        key: Mapping[str, str] | None = None,
-        before: State | None = None,
+        self, month: Month, wanted: Criteria, before: State | None = None
     ) -> tuple[pl.DataFrame, State]:
-        """`changes` of one month, and how to get the state at `end`. `before` gives that at
-        `start`; it is asked only if needed.
+        """`changes` of one month, and how to get the state at the end of the range.
+
+        `before` gives that at its start; it is asked only if needed. The range has both ends.
         """
         view, provider = self.view(month), self.provider
-        before = before or (lambda: self.state_before(start, where))
-        rows = view.rows(start, end, where, key)
+        start, end = wanted.start or month.start, wanted.end or month.end
+        before = before or partial(self.state_before, start, wanted.where)
+        rows = view.rows(wanted)
         fulls = sorted(time for time in view.full.values() if start <= time < end)
         if not fulls:
             return rows, partial(_overlaid, before, rows, provider)
+
         state = before()
         segment = rows.filter(pl.col(TIME) < instant(fulls[0]))
-        found = [segment]
+        frames = [segment]
         for full, until in zip(fulls, [*fulls[1:], end], strict=True):
             state = overlay(state, last_rows(segment, provider), provider)
-            at = instant(full)
-            restated = pl.col(TIME) == at
-            segment = rows.filter(pl.col(TIME).is_between(at, instant(until), closed="left"))
+            restated = pl.col(TIME) == instant(full)
+            segment = rows.filter(
+                pl.col(TIME).is_between(instant(full), instant(until), closed="left")
+            )
             living = segment.filter(restated & ~pl.col(CEASED)).drop(CEASED)
             segment = segment.filter(~restated)
-            found += [delta(state, living, full, provider).rows, segment]
+            frames += [delta(state, living, full, provider).rows, segment]
             state = living
-        return pl.concat(found).sort([*provider.key, TIME]), partial(
-            _overlaid, lambda: state, segment, provider
-        )
+        changes = pl.concat(frames).sort([*provider.key, TIME])
+        return changes, partial(_overlaid, lambda: state, segment, provider)
 
 
 def _overlaid(before: State, rows: pl.DataFrame, provider: Provider) -> pl.DataFrame:

@@ -7,12 +7,12 @@ slots), or a full snapshot restates what was there before, the reader answers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
 import polars as pl
-from attrs import frozen
+from attrs import field, frozen
 from polars.io.plugins import register_io_source
 
 from titans.changes.frames import instant
@@ -20,8 +20,10 @@ from titans.errors import NotFound, TitansError
 from titans.provider import Provider
 from titans.read.reader import TICK, Reader, bounds, expired, retrying
 from titans.schema import TIME
-from titans.tiers.files import Source, read_sources, scan_files, scan_source
-from titans.tiers.view import MonthView, Part, condition
+from titans.slots import Month
+from titans.tiers.files.parquet import scan_files
+from titans.tiers.files.read import Selection, StoredFile, read_selections, scan_stored
+from titans.tiers.manifest.view import MonthView, Part
 
 __all__ = ["scan"]
 
@@ -31,10 +33,6 @@ _FETCHED = 8
 Range = tuple[datetime, datetime]
 Narrow = Callable[[pl.LazyFrame], pl.LazyFrame]
 """Applies a query's predicate and columns."""
-_Rows = tuple[Source | pl.DataFrame, pl.Expr | None]
-"""A file, and which of its rows belong to the scan."""
-_Scan = tuple[pl.LazyFrame, list[_Rows]]
-"""Files on this machine, and what they are."""
 
 
 def scan(
@@ -42,12 +40,12 @@ def scan(
     provider: Provider,
     start: datetime | None,
     end: datetime | None,
-    failed: Callable[[TitansError], None] | None = None,
+    report: Callable[[TitansError], None] | None = None,
 ) -> pl.LazyFrame:
     """The rows that `Reader.changes` gives, in no order that may be relied upon.
 
     `look` is called when the frame is collected, and again where a file is gone before any row was
-    given out. `failed` is told of an error, for whom it would reach as text only.
+    given out. `report` is told of an error, for whom it would reach as text only.
     """
     since, until = bounds(start, end)
 
@@ -58,23 +56,33 @@ def scan(
         _batch_size: int | None,
     ) -> Iterator[pl.DataFrame]:
         def narrow(rows: pl.LazyFrame) -> pl.LazyFrame:
-            rows = rows if predicate is None else rows.filter(predicate)
-            return rows if columns is None else rows.select(columns)
+            if predicate is not None:
+                rows = rows.filter(predicate)
+            if columns is not None:
+                rows = rows.select(columns)
+            return rows
 
-        left = n_rows
         try:
-            for batch in _batches(look, since, until, narrow):
-                yield batch if left is None else batch.head(left)
-                if left is not None:
-                    left = max(0, left - batch.height)
-                    if not left:
-                        return
+            yield from _limited(_batches(look, since, until, narrow), n_rows)
         except TitansError as error:
-            if failed is not None:
-                failed(error)
+            if report is not None:
+                report(error)
             raise
 
     return register_io_source(source, schema=dict(provider.schema_dtypes))
+
+
+def _limited(batches: Iterator[pl.DataFrame], rows: int | None) -> Iterator[pl.DataFrame]:
+    """The first `rows` rows; `None`: all."""
+    if rows is None:
+        yield from batches
+        return
+    left = rows
+    for batch in batches:
+        yield batch.head(left)
+        left -= batch.height
+        if left <= 0:
+            return
 
 
 def _batches(
@@ -92,68 +100,79 @@ def _batches(
         raise expired(error) from error
 
 
-@frozen
+@frozen(eq=False)
+class _Scan:
+    """Rows that polars reads from files on this machine, and what they are."""
+
+    rows: pl.LazyFrame
+    selections: Sequence[Selection]
+
+
+@frozen(eq=False)
 class _Plan:
     """What a scan consists of."""
 
     reader: Reader
-    scans: list[_Scan]
-    parts: list[_Rows]
+    scans: list[_Scan] = field(factory=list)
+    selections: list[Selection] = field(factory=list)
     """What is not on this machine, and hot files."""
-    asked: list[tuple[MonthView, Range]]
+    asked: list[tuple[Month, Range]] = field(factory=list)
     """Ranges that only the reader can answer."""
 
     @classmethod
     def of(cls, reader: Reader, start: datetime | None, end: datetime | None) -> _Plan:
-        plan = cls(reader, [], [], [])
-        whole: dict[Path, Source] = {}
+        plan = cls(reader)
+        whole: dict[Path, Selection] = {}
         for month, first, last in reader.spans(start, end):
             view = reader.view(month)
             alone, unclear = _divided(view, first, last)
             restated = [time for time in view.full.values() if first <= time < last]
             for part in alone:
-                again = [
-                    pl.col(TIME) != instant(time)
-                    for time in restated
-                    if part.overlaps(time, time + TICK)
-                ]
-                where = condition(part, first, last, *again)
-                path = _path(reader, part)
-                if path is None:
-                    plan.parts.append((part.data, where))
-                    continue
-                assert isinstance(part.data, Source)
-                if where is None and part.data.schema is None:
-                    whole[path] = part.data
-                else:
-                    rows = scan_source(part.data, path, reader.provider)
-                    plan.scans.append(
-                        (rows if where is None else rows.filter(where), [(part.data, where)])
-                    )
-            others = [(time, time + TICK) for time in restated if not _in(time, unclear)]
-            plan.asked.extend((view, span) for span in unclear + others)
-        if whole:  # one scan of all these is faster than one of each
-            plan.scans.append(
-                (scan_files(list(whole), reader.provider), [(s, None) for s in whole.values()])
-            )
+                again = []
+                for time in restated:
+                    if part.overlaps(time, time + TICK):
+                        again.append(pl.col(TIME) != instant(time))
+                plan._add(part.selection(first, last, *again), whole)
+            for time in restated:
+                if not any(low <= time < high for low, high in unclear):
+                    plan.asked.append((month, (time, time + TICK)))
+            plan.asked.extend((month, span) for span in unclear)
+
+        if whole:
+            # One scan of all these is faster than one of each.
+            rows = scan_files(list(whole), reader.provider)
+            plan.scans.append(_Scan(rows, list(whole.values())))
         return plan
+
+    def _add(self, selection: Selection, whole: dict[Path, Selection]) -> None:
+        """A part of the scan; files that are needed as a whole are collected in `whole`."""
+        file = selection.source
+        path = None
+        if isinstance(file, StoredFile) and file.slot is None:
+            path = self.reader.dataset.store.local_path(file.key)
+        if path is None or not isinstance(file, StoredFile):
+            self.selections.append(selection)
+        elif selection.where is None and file.schema is None:
+            whole[path] = selection
+        else:
+            rows = selection.of(scan_stored(file, path, self.reader.provider))
+            self.scans.append(_Scan(rows, [selection]))
 
     def batches(self, narrow: Narrow) -> Iterator[pl.DataFrame]:
         """At least one frame."""
-        for rows, files in self.scans:
-            yield from self._scanned(narrow(rows), files, narrow)
-        for at in range(0, len(self.parts), _FETCHED):
-            yield from self._read(self.parts[at : at + _FETCHED], narrow)
-        for view, (low, high) in self.asked:
-            yield narrow(self.reader.changes_of(view.month, low, high).lazy()).collect()
-        yield narrow(pl.LazyFrame(schema=dict(self.reader.provider.schema_dtypes))).collect()
+        for each in self.scans:
+            yield from self._read_scan(each, narrow)
+        for number in range(0, len(self.selections), _FETCHED):
+            yield from self._read(self.selections[number : number + _FETCHED], narrow)
+        for month, (low, high) in self.asked:
+            yield narrow(self.reader.changes_of(month, low, high).lazy()).collect()
+        nothing = pl.LazyFrame(schema=dict(self.reader.provider.schema_dtypes))
+        yield narrow(nothing).collect()
 
-    def _scanned(
-        self, rows: pl.LazyFrame, files: list[_Rows], narrow: Narrow
-    ) -> Iterator[pl.DataFrame]:
+    def _read_scan(self, each: _Scan, narrow: Narrow) -> Iterator[pl.DataFrame]:
         begun = False
         try:
-            for batch in rows.collect_batches(maintain_order=False):
+            for batch in narrow(each.rows).collect_batches(maintain_order=False):
                 begun = True
                 yield batch
         except FileNotFoundError as error:
@@ -161,48 +180,42 @@ class _Plan:
         except pl.exceptions.PolarsError:
             if begun:
                 raise
-            for each in files:  # one of an earlier writer, to be read as what it means
-                yield from self._read([each], narrow)
+            # One of an earlier writer, to be read as what it means.
+            for selection in each.selections:
+                yield from self._read([selection], narrow)
 
-    def _read(self, some: list[_Rows], narrow: Narrow) -> Iterator[pl.DataFrame]:
-        sources, wheres = zip(*some, strict=True)
-        for frame in read_sources(self.reader.store, self.reader.provider, sources, wheres):
+    def _read(self, some: list[Selection], narrow: Narrow) -> Iterator[pl.DataFrame]:
+        for frame in read_selections(self.reader.dataset, some):
             yield narrow(frame.lazy()).collect()
 
 
 def _divided(view: MonthView, start: datetime, end: datetime) -> tuple[list[Part], list[Range]]:
     """Files that overlap no other in time, and the ranges of the others."""
-    parts = sorted(view.parts_in(start, end), key=lambda p: (p.min_time, p.max_time))
-    groups: list[list[Part]] = []
-    reach: datetime | None = None
-    for part in parts:
-        assert part.min_time is not None
-        assert part.max_time is not None
-        if reach is not None and part.min_time <= reach:
-            groups[-1].append(part)
+    groups: list[_Group] = []
+    for part in sorted(view.parts_in(start, end), key=lambda p: (p.min_time, p.max_time)):
+        if part.min_time is None or part.max_time is None:
+            continue
+        if groups and part.min_time <= groups[-1].last:
+            group = groups.pop()
+            last = max(group.last, part.max_time)
+            groups.append(_Group([*group.parts, part], group.first, last))
         else:
-            groups.append([part])
-        reach = part.max_time if reach is None else max(reach, part.max_time)
-    unclear = [
-        (
-            max(start, min(p.min_time for p in g if p.min_time)),
-            min(end, max(p.max_time for p in g if p.max_time) + TICK),
-        )
-        for g in groups
-        if len(g) > 1
-    ]
-    return [g[0] for g in groups if len(g) == 1], unclear
+            groups.append(_Group([part], part.min_time, part.max_time))
+
+    alone: list[Part] = []
+    unclear: list[Range] = []
+    for group in groups:
+        if len(group.parts) == 1:
+            alone += group.parts
+        else:
+            unclear.append((max(start, group.first), min(end, group.last + TICK)))
+    return alone, unclear
 
 
-def _in(time: datetime, ranges: list[Range]) -> bool:
-    return any(low <= time < high for low, high in ranges)
+@frozen(eq=False)
+class _Group:
+    """Parts that overlap each other in time."""
 
-
-def _path(reader: Reader, part: Part) -> Path | None:
-    """Where a merged file lies on this machine."""
-    source = part.data
-    return (
-        reader.store.local_path(source.key)
-        if isinstance(source, Source) and source.slot is None
-        else None
-    )
+    parts: list[Part]
+    first: datetime
+    last: datetime

@@ -15,6 +15,7 @@ from attrs import frozen
 from titans.errors import InputError, NotFound, TitansError
 from titans.read.queries import to_intervals
 from titans.read.scan import scan
+from titans.tiers.manifest.view import Criteria
 
 if TYPE_CHECKING:
     from titans.read.reader import Reader
@@ -52,20 +53,19 @@ def ask(reader: Reader, query: str) -> pl.DataFrame:
 
     Raises:
         InputError: it is no SELECT, or DuckDB does not accept it.
-        NotFound: a file is gone by now.
+        NotFound: a file was merged and removed meanwhile.
     """
     failures: list[TitansError] = []
     tables: dict[str, Callable[[], pl.LazyFrame]] = {
         "changes": lambda: scan(lambda: reader, reader.provider, None, None, failures.append),
-        "intervals": lambda: to_intervals(
-            reader.empty_state(), reader.changes(None, None), reader.provider
-        ).lazy(),
+        "intervals": lambda: _intervals(reader),
         "latest": lambda: reader.latest().lazy(),
     }
     try:
         import duckdb
     except ImportError as error:
         raise InputError("SQL needs DuckDB: pip install 'titans-core[sql]'") from error
+
     with duckdb.connect(":memory:", config=_LOCKED) as connection:
         tree = _parsed(connection, query)
         for name in sorted(_tables(tree) & set(tables)):
@@ -74,6 +74,7 @@ def ask(reader: Reader, query: str) -> pl.DataFrame:
             connection.register(_STATE + text, _Table(reader.state(_moment(text)).lazy()))
         connection.execute(_MACRO)
         connection.execute("SET lock_configuration = true")
+
         try:
             # DuckDB 2.0 may crash where a table fails while polars takes the answer from it: first
             # the whole answer.
@@ -84,6 +85,11 @@ def ask(reader: Reader, query: str) -> pl.DataFrame:
             raise InputError(
                 f"DuckDB: {error}; there are {', '.join(tables)} and state(at := '…')"
             ) from error
+
+
+def _intervals(reader: Reader) -> pl.LazyFrame:
+    points = reader.changes(Criteria())
+    return to_intervals(reader.empty_state(), points, reader.provider).lazy()
 
 
 def _first(failures: Sequence[TitansError]) -> TitansError:
@@ -125,11 +131,14 @@ def _tables(tree: Any) -> set[str]:
 def _moments(tree: Any) -> Iterator[str]:
     """The arguments of `state(…)`."""
     for node in _nodes(tree):
-        function = node.get("function") if node.get("type") == "TABLE_FUNCTION" else None
-        if not isinstance(function, dict) or function.get("function_name", "").lower() != "state":
+        function = node.get("function")
+        if node.get("type") != "TABLE_FUNCTION" or not isinstance(function, dict):
             continue
-        found = [argument.get("expression", argument) for argument in function.get("arguments", ())]
-        literal = found[0].get("literal", {}) if len(found) == 1 else {}
+        if function.get("function_name", "").lower() != "state":
+            continue
+
+        arguments = [a.get("expression", a) for a in function.get("arguments", ())]
+        literal = arguments[0].get("literal", {}) if len(arguments) == 1 else {}
         if literal.get("kind") != "STRING":
             raise InputError("state takes one time as text: state(at := '2026-01-15T12:00Z')")
         yield str(literal["text"])
@@ -137,7 +146,9 @@ def _moments(tree: Any) -> Iterator[str]:
 
 def _moment(text: str) -> datetime:
     try:
-        found = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise InputError(f"{text!r} is no time; write it like 2026-01-15T12:00Z") from error
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    return moment

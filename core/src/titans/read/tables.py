@@ -10,84 +10,64 @@ from typing import Any
 import polars as pl
 
 from titans.read.reader import TICK, Reader, bounds
-from titans.slots import Slot, iso
-from titans.tiers.files import Source, read_info
-from titans.tiers.view import MonthView
+from titans.results import MonthStatus
+from titans.slots import Month, Slot, iso
+from titans.tiers.files.fetch import read_info
+from titans.tiers.files.read import StoredFile
+from titans.tiers.manifest.view import MonthView, Part
 
-__all__ = ["coverage", "files"]
+__all__ = ["coverage", "files", "status"]
 
 _UTC = pl.Datetime("us", "UTC")
 
 
-def coverage(reader: Reader, start: datetime | None, end: datetime | None) -> pl.DataFrame:
-    """Slot by slot, whether somebody looked: `slot` (its start), `status` (`observed`, `changes`,
-    `missing`).
+# --- slots ----------------------------------------------------------------------------------------
 
-    Without bounds, from the first slot that holds anything to the last. `observed`: a full snapshot
-    was ingested, changes or not. `changes`: only changed rows were uploaded, which says nothing of
-    the keys that are not among them.
-    """
+
+def coverage(reader: Reader, start: datetime | None, end: datetime | None) -> pl.DataFrame:
+    """See `ReadableArchive.coverage`."""
     since, until = bounds(start, end)
-    spans = reader.spans(since, until)
-    views = {month: reader.view(month) for month, _, _ in spans}
-    held = [m for m in views if views[m].adopted]
-    if since is None and held:
-        since = views[held[0]].slot(views[held[0]].adopted.first or 0).start
-    if until is None and held:
-        until = views[held[-1]].slot(views[held[-1]].adopted.last or 0).end
+    views = {month: reader.view(month) for month, _, _ in reader.spans(since, until)}
+    covered = [view for view in views.values() if view.adopted]
+    if since is None and covered:
+        since = covered[0].slot(covered[0].adopted.first or 0).start
+    if until is None and covered:
+        until = covered[-1].slot(covered[-1].adopted.last or 0).end
+
     rows: list[tuple[datetime, str]] = []
     if since is not None and until is not None:
-        slot = Slot.of(since, reader.paths.minutes)
+        minutes = reader.dataset.paths.minutes
+        slot = Slot.of(since, minutes)
         while slot.start < until:
-            view = views.get(slot.month)
-            observed = view is not None and slot.index in view.observed
-            there = view is not None and slot.index in view.adopted
-            rows.append((slot.start, "observed" if observed else "changes" if there else "missing"))
-            slot = Slot.of(slot.end, reader.paths.minutes)
+            rows.append((slot.start, _slot_status(views.get(slot.month), slot)))
+            slot = Slot.of(slot.end, minutes)
     return pl.DataFrame(rows, schema={"slot": _UTC, "status": pl.String}, orient="row")
 
 
-def files(reader: Reader, start: datetime | None, end: datetime | None) -> pl.DataFrame:
-    """The objects that hold the change points of a range, for other engines: one row each, by time.
+def _slot_status(view: MonthView | None, slot: Slot) -> str:
+    if view is None or slot.index not in view.adopted:
+        return "missing"
+    return "observed" if slot.index in view.observed else "changes"
 
-    `url`, `kind` (`merged`, `hot`, `correction`), `rows`, `bytes`, `min_time`, `max_time`, and
-    `filter`: the SQL condition that its rows still have to satisfy, empty where all of them belong
-    to the range.
-    """
+
+# --- objects --------------------------------------------------------------------------------------
+
+
+def files(reader: Reader, start: datetime | None, end: datetime | None) -> pl.DataFrame:
+    """See `ReadableArchive.files`."""
     since, until = bounds(start, end)
-    found: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for month, first, last in reader.spans(since, until):
         view = reader.view(month)
         restated = sorted(time for time in view.full.values() if first <= time < last)
         for part in view.parts_in(first, last):
-            if not isinstance(part.data, Source):
-                continue  # corrections that the next compaction will write
-            conditions = []
-            if not part.within(first, last):
-                conditions = [
-                    f"Time >= TIMESTAMPTZ '{iso(first)}'",
-                    f"Time < TIMESTAMPTZ '{iso(last)}'",
-                ]
-            kind = (
-                "correction"
-                if part.is_correction
-                else "hot"
-                if part.data.slot is not None
-                else "merged"
-            )
-            path = reader.store.local_path(part.data.key)
-            found.append(
-                {
-                    "url": str(path) if path is not None else f"{reader.store.url}/{part.data.key}",
-                    "kind": kind,
-                    "rows": _rows(reader, view, part.data),
-                    "bytes": part.data.size,
-                    "min_time": part.min_time,
-                    "max_time": part.max_time,
-                    "filter": " AND ".join(conditions),
-                    "full_snapshots": [t for t in restated if part.overlaps(t, t + TICK)],
-                }
-            )
+            # Frames are corrections that the next compaction will write.
+            if isinstance(part.data, StoredFile):
+                row = _file_row(reader, view, part, part.data)
+                row["filter"] = _filter(part, first, last)
+                row["full_snapshots"] = [t for t in restated if part.overlaps(t, t + TICK)]
+                rows.append(row)
+
     schema: dict[str, Any] = {
         "url": pl.String,
         "kind": pl.String,
@@ -98,12 +78,66 @@ def files(reader: Reader, start: datetime | None, end: datetime | None) -> pl.Da
         "filter": pl.String,
         "full_snapshots": pl.List(_UTC),
     }
-    return pl.DataFrame(found, schema=schema).sort("min_time", "url")
+    return pl.DataFrame(rows, schema=schema).sort("min_time", "url")
 
 
-def _rows(reader: Reader, view: MonthView, source: Source) -> int:
-    for entry in reader.manifest(view.month).files:
-        if reader.paths.file_key(view.month, entry.file) == source.key:
+def _file_row(reader: Reader, view: MonthView, part: Part, file: StoredFile) -> dict[str, Any]:
+    if part.is_correction:
+        kind = "correction"
+    elif file.slot is not None:
+        kind = "hot"
+    else:
+        kind = "merged"
+
+    store = reader.dataset.store
+    path = store.local_path(file.key)
+    return {
+        "url": f"{store.url}/{file.key}" if path is None else str(path),
+        "kind": kind,
+        "rows": _read_row_count(reader, view, file),
+        "bytes": file.size,
+        "min_time": part.min_time,
+        "max_time": part.max_time,
+    }
+
+
+def _filter(part: Part, start: datetime, end: datetime) -> str:
+    """The SQL condition that rows of a part have to satisfy; empty where all do."""
+    if part.within(start, end):
+        return ""
+    return f"Time >= TIMESTAMPTZ '{iso(start)}' AND Time < TIMESTAMPTZ '{iso(end)}'"
+
+
+def _read_row_count(reader: Reader, view: MonthView, file: StoredFile) -> int:
+    for entry in view.manifest.files:
+        if reader.dataset.key(view.month, entry.file) == file.key:
             return entry.rows
-    slot = source.slot or view.slot(0)
-    return read_info(reader.store, source.key, reader.provider, slot).rows
+    slot = file.slot or view.slot(0)
+    return read_info(reader.dataset, file.key, slot).rows
+
+
+# --- months ---------------------------------------------------------------------------------------
+
+
+def status(reader: Reader) -> tuple[MonthStatus, ...]:
+    """What the archive consists of, month by month."""
+    return tuple(_month_status(reader, month) for month in reader.months())
+
+
+def _month_status(reader: Reader, month: Month) -> MonthStatus:
+    manifest = reader.manifest(month)
+    pending = sum(len(each.files) + len(each.slots) for each in manifest.pending)
+    return MonthStatus(
+        month=month,
+        levels={level: len(manifest.level(level)) for level in manifest.levels},
+        rows=sum(entry.rows for entry in manifest.files),
+        bytes=sum(entry.bytes for entry in manifest.files),
+        adopted=len(manifest.adopted),
+        observed=len(manifest.observed),
+        waiting=len(manifest.adopted.missing(reader.list_hot().get(month, {}))),
+        pending=pending,
+        version=manifest.version,
+        sealed=manifest.sealed,
+        keyframes=len(manifest.keyframes),
+        gaps=len(manifest.gaps),
+    )

@@ -28,8 +28,8 @@ from titans.testing._frames import extremes, snapshot, snapshots
 from titans.testing._oracle import Oracle, difference, replayed, rows_of
 from titans.testing._provider_suite import ProviderSuite
 from titans.testing._suite import Nonconformance, expect
-from titans.tiers.files import decode, encode
-from titans.tiers.info import FileInfo, Source
+from titans.tiers.files.metadata import FileInfo, SlotRecord
+from titans.tiers.files.parquet import decode, encode
 
 __all__ = ["ArchiveChecks"]
 
@@ -60,7 +60,7 @@ class ArchiveChecks(ProviderSuite, kit=True):
             frame = frame.select(provider.canonical_columns)
             slot = Slot.of(self._at(0), provider.layout.slot_minutes)
             info = FileInfo.describe(
-                frame, provider, "hot", (Source(slot.index, "full", "0" * 32, slot.start),)
+                frame, provider, "hot", (SlotRecord(slot.index, "full", "0" * 32, slot.start),)
             )
             data = encode(frame, info, provider)
             read = pl.read_parquet(io.BytesIO(data))

@@ -103,16 +103,22 @@ class Footer:
 
     def groups_with(self, key: Mapping[str, str]) -> tuple[Group, ...]:
         """Row groups that stand together, in whose rows alone these values may be."""
-        found = [number for number, group in enumerate(self.groups) if group.may_hold(key)]
-        return self.groups[found[0] : found[-1] + 1] if found else ()
+        numbers = [group.number for group in self.groups if group.may_hold(key)]
+        if not numbers:
+            return ()
+        return self.groups[numbers[0] : numbers[-1] + 1]
 
     def file_of(self, groups: Sequence[Group], data: bytes) -> bytes:
         """A Parquet file of row groups that stand together, given with their bytes."""
         _, all_groups = self._fields[_GROUPS][1]
-        by = len(_MAGIC) - groups[0].start if groups else 0
+        by = 0
+        if groups:
+            by = len(_MAGIC) - groups[0].start
+
         moved = [_moved(all_groups[group.number], by) for group in groups]
         rows = sum(group[_GROUP_ROWS][1] for group in moved)
         fields = {**self._fields, _ROWS: (_I64, rows), _GROUPS: (_LIST, (_STRUCT, moved))}
+
         writer = _Writer()
         writer.struct(dict(sorted(fields.items())))
         footer = bytes(writer.data)
@@ -126,11 +132,13 @@ def _group(number: int, group: Struct) -> Group:
         offsets = [_integer(meta, name) for name in (_DATA, _DICTIONARY) if name in meta]
         starts.append(min(offset for offset in offsets if offset > 0))
         ends.append(starts[-1] + _integer(meta, _SIZE))
+
         statistics = meta.get(_STATISTICS, (_STRUCT, {}))[1]
         least, greatest = statistics.get(_MIN), statistics.get(_MAX)
         if least is not None and greatest is not None and least[0] == greatest[0] == _BINARY:
             bounds[b".".join(meta[_PATH][1][1]).decode()] = (least[1], greatest[1])
-    _integer(group, _GROUP_ROWS)  # it is there
+
+    _integer(group, _GROUP_ROWS)  # raises where it is missing
     return Group(number, min(starts), max(ends), bounds)
 
 
@@ -143,23 +151,26 @@ def _integer(fields: Struct, name: int) -> int:
 
 def _moved(group: Struct, by: int) -> Struct:
     """The row group with its bytes elsewhere."""
-
-    def shifted(fields: Struct, *names: int, without: tuple[int, ...] = ()) -> Struct:
-        return {
-            name: (kind, value + by)
-            if name in names and kind in _INTEGERS and value > 0
-            else (kind, value)
-            for name, (kind, value) in fields.items()
-            if name not in without
-        }
-
     chunks = []
     for chunk in group[_CHUNKS][1][1]:
-        meta = shifted(chunk[_META][1], _DATA, _INDEX, _DICTIONARY, without=_ELSEWHERE[1])
-        chunks.append(
-            {**shifted(chunk, _CHUNK_OFFSET, without=_ELSEWHERE[0]), _META: (_STRUCT, meta)}
-        )
-    return {**shifted(group, _GROUP_OFFSET), _CHUNKS: (_LIST, (_STRUCT, chunks))}
+        meta = _shifted(chunk[_META][1], by, (_DATA, _INDEX, _DICTIONARY), _ELSEWHERE[1])
+        shifted = _shifted(chunk, by, (_CHUNK_OFFSET,), _ELSEWHERE[0])
+        chunks.append({**shifted, _META: (_STRUCT, meta)})
+    return {**_shifted(group, by, (_GROUP_OFFSET,)), _CHUNKS: (_LIST, (_STRUCT, chunks))}
+
+
+def _shifted(
+    fields: Struct, by: int, offsets: tuple[int, ...], without: tuple[int, ...] = ()
+) -> Struct:
+    """`fields` with `by` added to those that are `offsets`, and without some."""
+    shifted: Struct = {}
+    for name, (kind, value) in fields.items():
+        if name in without:
+            continue
+        if name in offsets and kind in _INTEGERS and value > 0:
+            value += by
+        shifted[name] = (kind, value)
+    return shifted
 
 
 @define
@@ -167,13 +178,13 @@ class _Reader:
     """Thrift's compact protocol, as far as footers use it."""
 
     data: bytes
-    at: int = 0
+    position: int = 0
 
     def varint(self) -> int:
         value = shift = 0
         while True:
-            byte = self.data[self.at]
-            self.at += 1
+            byte = self.data[self.position]
+            self.position += 1
             value |= (byte & 0x7F) << shift
             if byte < 0x80:
                 return value
@@ -184,18 +195,22 @@ class _Reader:
         return (value >> 1) ^ -(value & 1)
 
     def bytes(self, length: int) -> bytes:
-        self.at += length
-        if self.at > len(self.data):
+        self.position += length
+        if self.position > len(self.data):
             raise ValueError("a footer that breaks off")
-        return self.data[self.at - length : self.at]
+        return self.data[self.position - length : self.position]
 
     def struct(self) -> Struct:
         fields: Struct = {}
         last = 0
         while header := self.bytes(1)[0]:
             kind, step = header & 0x0F, header >> 4
+            # Field ids are counted on, unless the step is too large for four bits.
             last = last + step if step else self.integer()
-            fields[last] = (kind, kind == _TRUE if kind in (_TRUE, _FALSE) else self.value(kind))
+            if kind in (_TRUE, _FALSE):
+                fields[last] = (kind, kind == _TRUE)
+            else:
+                fields[last] = (kind, self.value(kind))
         return fields
 
     def value(self, kind: int) -> Any:

@@ -17,8 +17,8 @@ from titans.changes.state import resolve
 from titans.errors import CorruptFileError, NotFound
 from titans.provider import Provider
 from titans.schema import TIME
-from titans.tiers.budget import MEMORY
-from titans.tiers.files import ROW_GROUP
+from titans.tiers.compact.budget import MEMORY
+from titans.tiers.files.parquet import ROW_GROUP
 
 __all__ = ["Input", "Range", "merged_ranges", "rows_within"]
 
@@ -33,7 +33,7 @@ Position = tuple[str | datetime, ...]
 """Key and `Time` of a row."""
 
 
-@define
+@define(eq=False)
 class Input:
     """Rows sorted by key and `Time`: a file's, or a frame's, which is in memory anyway and one
     block.
@@ -50,8 +50,23 @@ class Input:
         """Whether there is nothing beyond the block."""
         return self.read >= self.height
 
+    def next_block(self, rows: int) -> pl.LazyFrame:
+        """What comes after the block; a frame is one block."""
+        if isinstance(self.source, pl.LazyFrame):
+            return self.source.slice(self.read, rows)
+        return self.source.lazy()
 
-@frozen
+    def take(self, by: list[str], until: Position | None) -> pl.DataFrame:
+        """The rows of the block up to `until` (all: `None`), which leave it."""
+        count = self.block.height
+        if until is not None:
+            count = _count_until(self.block, by, until)
+        taken = self.block[:count]
+        self.block = self.block[count:]
+        return taken
+
+
+@frozen(eq=False)
 class Range:
     """Merged rows, and those that became them."""
 
@@ -66,55 +81,63 @@ class Range:
 
 def rows_within(memory: int, provider: Provider) -> int:
     """How many rows may be merged at once."""
-    width = sum(_TEXT if dtype == pl.String else 8 for dtype in provider.schema_dtypes.values())
+    width = 0
+    for dtype in provider.schema_dtypes.values():
+        width += _TEXT if dtype == pl.String else 8
     return max(1, memory // (width * _COPIES))
 
 
 def merged_ranges(
     inputs: Sequence[Input], provider: Provider, memory: int = MEMORY
 ) -> Iterator[Range]:
-    """The rows of all inputs as `resolve` gives them, in ascending ranges. `inputs` are in the
-    order of their adoption.
+    """The rows of all inputs as `resolve` gives them, in ascending ranges.
+
+    `inputs` are in the order of their adoption.
     """
     by = [*provider.key, TIME]
     rows = max(1, rows_within(memory, provider) // max(1, len(inputs)))
     if rows > ROW_GROUP:
         rows -= rows % ROW_GROUP  # or the group at the border would be decoded twice
+
     while True:
-        _fill(inputs, rows)
-        holding = [i for i in inputs if i.block.height]
+        _read_blocks(inputs, rows)
+        holding = [each for each in inputs if each.block.height]
         if not holding:
             return
-        until = min((i.block.select(by).row(-1) for i in holding if not i.ended), default=None)
+
+        lasts = [each.block.select(by).row(-1) for each in holding if not each.ended]
+        until = min(lasts, default=None)
         real: list[pl.DataFrame] = []
         corrections: list[pl.DataFrame] = []
-        for i in holding:
-            count = i.block.height if until is None else _count_until(i.block, by, until)
-            if count:
-                (corrections if i.is_correction else real).append(i.block[:count])
-                i.block = i.block[count:]
+        for each in holding:
+            part = each.take(by, until)
+            if not part.height:
+                continue
+            if each.is_correction:
+                corrections.append(part)
+            else:
+                real.append(part)
         yield Range(resolve(real, corrections, provider), real + corrections)
 
 
-def _fill(inputs: Sequence[Input], rows: int) -> None:
-    """The next block of every input that has none."""
-    empty = [i for i in inputs if not i.block.height and not i.ended]
-    scans = [
-        i.source.slice(i.read, rows) if isinstance(i.source, pl.LazyFrame) else i.source.lazy()
-        for i in empty
-    ]
+def _read_blocks(inputs: Sequence[Input], rows: int) -> None:
+    """Read the next block of every input that has none."""
+    empty = [each for each in inputs if not each.block.height and not each.ended]
+    if not empty:
+        return
     try:
-        blocks = pl.collect_all(scans) if scans else []
+        blocks = pl.collect_all([each.next_block(rows) for each in empty])
     except FileNotFoundError as error:
         raise NotFound(f"a file was removed while it was being merged: {error}") from error
     except (pl.exceptions.PolarsError, OSError) as error:
         raise CorruptFileError(
             f"a file that is to be merged cannot be read: {error}; nothing was merged"
         ) from error
-    for i, block in zip(empty, blocks, strict=True):
-        i.block = block
+
+    for each, block in zip(empty, blocks, strict=True):
+        each.block = block
         # A file that is shorter than it says ends here; who merges counts the rows.
-        i.read = i.read + block.height if block.height else i.height
+        each.read = each.read + block.height if block.height else each.height
 
 
 def _count_until(block: pl.DataFrame, by: list[str], until: Position) -> int:

@@ -1,0 +1,232 @@
+"""Ingesting a full snapshot: what changed since the last one becomes the slot's hot file, which is
+adopted at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, evolve, field
+
+from titans.changes.conform import conform_snapshot
+from titans.changes.digest import digest
+from titans.changes.state import carried, delta, diff, overlay
+from titans.dataset import Dataset
+from titans.errors import FormatError, InputError, SuspiciousSnapshotError, TitansError
+from titans.read.reader import Reader, retrying
+from titans.results import IngestResult
+from titans.slots import Slot, iso, to_utc
+from titans.tiers.compact.budget import MEMORY, SLOT_SECONDS, Budget
+from titans.tiers.files.metadata import SlotKind, SlotRecord
+from titans.tiers.manifest.commit import read_head, read_head_to_write
+from titans.tiers.manifest.view import MonthView
+from titans.tiers.write.adopt import Adoption
+from titans.tiers.write.hot import (
+    HotFile,
+    HotFiles,
+    create_hot,
+    list_hot,
+    read_adopted_record,
+    withdraw_if_adopted,
+)
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from titans.changes.state import Delta
+    from titans.tiers.compact.compactor import Notify
+
+__all__ = ["Ingestor"]
+
+log = logging.getLogger("titans.archive")
+
+
+@define(eq=False)
+class Ingestor:
+    """Ingests snapshots into a dataset, one after the other."""
+
+    dataset: Dataset
+    notify: Notify
+    _tip: tuple[Slot, pl.DataFrame] | None = field(default=None, init=False)
+    """The last snapshot slot this object ingested, and the state there, which no later adoption
+    changes.
+    """
+
+    def ingest(self, snapshot: Any, timestamp: datetime, max_ceased: float) -> IngestResult:
+        """See `Archive.ingest`."""
+        started = time.monotonic()
+        provider = self.dataset.provider
+        collected = to_utc(timestamp)
+        slot = Slot.of(collected, self.dataset.paths.minutes)
+        frame, duplicates = conform_snapshot(snapshot, provider)
+        if not 0 <= max_ceased <= 1:
+            raise InputError(
+                f"max_ceased is a share of the living keys between 0 and 1, got {max_ceased!r}"
+            )
+        result = IngestResult(
+            status="skipped",
+            key=self.dataset.paths.hot_key(slot),
+            timestamp=collected,
+            rows=frame.height,
+            duplicates=duplicates,
+            hash=digest(frame),
+        )
+
+        manifest = read_head_to_write(self.dataset, slot.month).manifest
+        adopted = read_adopted_record(self.dataset, manifest, slot)
+        if adopted is None:
+            base = manifest.observed.before(slot.index)
+            result, adopted = self._store(frame, slot, base, result, max_ceased)
+
+        if result.status == "skipped":
+            same = adopted.hash == result.hash and adopted.time == collected
+            if adopted.is_snapshot and same:
+                result = evolve(result, status="already")
+            else:
+                _warn_skipped(provider.name, slot, adopted, collected)
+        self._tell(result, started)
+        return result
+
+    def _store(
+        self,
+        frame: pl.DataFrame,
+        slot: Slot,
+        base: int | None,
+        result: IngestResult,
+        max_ceased: float,
+    ) -> tuple[IngestResult, SlotRecord]:
+        """Write and adopt what changed since the snapshot `base`; what became of it, and what the
+        slot holds afterwards.
+        """
+        provider, collected = self.dataset.provider, result.timestamp
+        old = retrying(lambda: self._read_state_at(slot, base))
+        change = diff(old, frame, collected, provider)
+        self._refuse_truncated(slot, old.height, change, frame.height, max_ceased)
+
+        kind: SlotKind = "diff"
+        rows = change.rows
+        if base is None:
+            # The first of a month says everything, so that the month needs nothing before it.
+            whole = carried(old, frame, provider)
+            kind, old = "full", old.clear()
+            rows = delta(old, whole, collected, provider).rows
+        record = SlotRecord(slot.index, kind, result.hash, collected)
+        file = HotFile.encoding(self.dataset, slot, rows, lambda _: record, base)
+        file, stored = create_hot(self.dataset, file)
+        adoption, stored = self._adopt(file, stored)
+        if stored != record or not file.created:
+            return result, stored
+
+        columns = [*provider.key, *provider.schema.columns]
+        self._tip = (slot, overlay(old.select(columns), rows, provider))
+        result = evolve(
+            result,
+            status="ingested" if change.rows.height else "unchanged",
+            added=change.added,
+            changed=change.changed,
+            filled=change.filled,
+            ceased=change.ceased,
+            corrections=adoption.corrections,
+        )
+        return result, stored
+
+    def _refuse_truncated(
+        self, slot: Slot, living: int, change: Delta, rows: int, max_ceased: float
+    ) -> None:
+        """Raise where so many keys are missing that it looks like a broken download."""
+        ceased = change.ceased
+        if ceased <= max_ceased * living and (rows or max_ceased == 1):
+            return
+        self.notify("snapshot_refused", slot=str(slot), living=living, ceased=ceased)
+        missing = "it has no rows"
+        if living:
+            missing = (
+                f"{ceased} of {living} living keys are missing, more than max_ceased={max_ceased}"
+            )
+        name = self.dataset.provider.name
+        raise SuspiciousSnapshotError(
+            f"snapshot of provider {name!r} at {slot}: {missing}; it looks truncated and nothing "
+            "was stored; if it is right, ingest it with max_ceased=1.0",
+            provider=name,
+            month=str(slot.month),
+        )
+
+    def _read_state_at(self, slot: Slot, base: int | None) -> pl.DataFrame:
+        """The state a snapshot for `slot` is compared with: that of the adopted snapshot `base`.
+
+        For the first of a month, what is known of the time before it: that tells whether it looks
+        truncated, and what is carried where it observed nothing.
+        """
+        if base is None:
+            reader = Reader(self.dataset)
+            try:
+                return reader.state_before(slot.start)
+            except FormatError as error:
+                log.error(
+                    "%s: snapshot at %s is not compared with the time before it: %s",
+                    self.dataset.provider.name,
+                    slot,
+                    error,
+                )
+                return reader.empty_state()
+
+        if self._tip is not None and self._tip[0] == Slot(slot.month, base, slot.minutes):
+            return self._tip[1]
+        manifest = read_head(self.dataset, slot.month).manifest
+        view = MonthView.of(manifest, self.dataset)
+        return view.state(view.slot(base).end)
+
+    def _adopt(self, file: HotFile, stored: SlotRecord) -> tuple[Adoption, SlotRecord]:
+        """Adopt what is there, `file` among it, and compact; and what the slot turned out to hold."""
+        from titans.tiers.compact.compactor import Compactor
+
+        month = file.slot.month
+        hot = list_hot(self.dataset, month)
+        keys = hot.of(month)
+        keys[file.slot.index] = file.key  # it has been seen there, though the store's list may lag
+        hot = HotFiles({month: keys}, hot.youngest)
+        budget = Budget.of(SLOT_SECONDS, MEMORY)
+        own = file if file.created else None
+        compactor = Compactor(self.dataset, self.notify, budget)
+        done, adoption = compactor.compact_month(month, hot, own=own)
+        if done.merged:
+            # One slot in eight also looks after the month before.
+            try:
+                Compactor(self.dataset, self.notify).finish_month_before(file.slot)
+            except TitansError as error:
+                self.notify(
+                    "failed", operation="settle", error=type(error).__name__, reason=str(error)
+                )
+        if file.slot.index in adoption.slots:
+            return adoption, stored
+        return adoption, withdraw_if_adopted(self.dataset, file, adoption.manifest) or stored
+
+    def _tell(self, result: IngestResult, started: float) -> None:
+        self.notify(
+            "snapshot_ingested",
+            status=result.status,
+            key=result.key,
+            time=result.timestamp,
+            rows=result.rows,
+            added=result.added,
+            changed=result.changed,
+            filled=result.filled,
+            ceased=result.ceased,
+            ms=round((time.monotonic() - started) * 1000),
+        )
+
+
+def _warn_skipped(provider: str, slot: Slot, stored: SlotRecord, collected: datetime) -> None:
+    what = "a snapshot" if stored.is_snapshot else "changes"
+    log.warning(
+        "%s: slot %s already holds %s of %s; the snapshot of %s is skipped",
+        provider,
+        slot,
+        what,
+        iso(stored.time),
+        iso(collected),
+        extra={"provider": provider, "slot": str(slot)},
+    )

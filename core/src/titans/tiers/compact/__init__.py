@@ -1,0 +1,1 @@
+"""Compaction: merging, keyframes and sealing."""

@@ -1,0 +1,249 @@
+"""Fetching from stores elsewhere: many objects at once, and of large ones only what is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+import polars as pl
+from attrs import evolve, frozen
+
+from titans.dataset import Dataset
+from titans.errors import NotFound, StoreError
+from titans.slots import Slot
+from titans.store import ObjectStore
+from titans.tiers.files.footer import Footer, Group, footer_size
+from titans.tiers.files.metadata import FileInfo
+from titans.tiers.files.parquet import decode, info_of, info_of_tail
+
+__all__ = [
+    "TAIL",
+    "RemoteFile",
+    "exists",
+    "fetch_all",
+    "fetch_objects",
+    "fetch_row_groups",
+    "fetch_tail",
+    "read_file",
+    "read_info",
+]
+
+TAIL = 1 << 16
+"""Bytes at the end of a file that mostly hold its footer."""
+
+_WORTH = 8 * TAIL
+"""Smaller files are fetched whole: another round trip costs more."""
+
+_PIECE = 8 << 20
+"""Bytes of a large object that are in memory at once on their way to a file."""
+
+_REQUESTS = 16
+_KNOWN = 1024
+
+_Asked = TypeVar("_Asked")
+_Answer = TypeVar("_Answer")
+
+
+@frozen
+class RemoteFile:
+    """A data file in a store elsewhere."""
+
+    key: str
+    size: int
+    """In bytes."""
+    hash: str
+    """Of its rows."""
+
+
+_footers: dict[tuple[str, RemoteFile], Footer] = {}
+"""By the store's URL and file.
+
+Bounded to `_KNOWN`, the oldest goes first. Never invalid: names of merged files are never used
+again. Threads may share it, at worst one fetches a footer twice; a fork begins with a copy.
+"""
+
+
+def exists(store: ObjectStore, key: str) -> bool:
+    """Whether there is such an object now; one byte is read."""
+    try:
+        store.get_range(key, 0, 1)
+    except NotFound:
+        return False
+    return True
+
+
+def fetch_all(
+    store: ObjectStore, ask: Callable[[_Asked], _Answer], wanted: Sequence[_Asked]
+) -> list[_Answer]:
+    """What `ask` answers to each; in parallel where the store is the faster for it."""
+    if len(wanted) < 2 or not store.parallel:
+        return [ask(each) for each in wanted]
+    with ThreadPoolExecutor(min(_REQUESTS, len(wanted))) as pool:
+        return list(pool.map(ask, wanted))
+
+
+# --- whole objects --------------------------------------------------------------------------------
+
+
+def fetch_objects(
+    store: ObjectStore,
+    objects: Sequence[tuple[str, int]],
+    scratch: Callable[[str], Path] | None = None,
+) -> dict[str, bytes | Path]:
+    """Of objects given as key and size: key → the file's path on this machine, or its bytes.
+
+    With `scratch`, which gives the path of a temporary file, large ones are downloaded piece by
+    piece instead of into memory.
+
+    Raises:
+        NotFound, StoreError
+    """
+    sources: dict[str, bytes | Path] = {}
+    remote = []
+    for key, size in objects:
+        path = store.local_path(key)
+        if path is not None:
+            sources[key] = path
+        elif scratch is not None and size > _PIECE:
+            path = scratch(f"{len(sources)}.parquet")
+            _download(store, key, size, path)
+            sources[key] = path
+        else:
+            remote.append(key)
+
+    contents = fetch_all(store, lambda key: store.get(key).data, remote)
+    sources.update(zip(remote, contents, strict=True))
+    return sources
+
+
+def _download(store: ObjectStore, key: str, size: int, path: Path) -> None:
+    try:
+        with path.open("wb") as file:
+            for start in range(0, size, _PIECE):
+                file.write(store.get_range(key, start, min(start + _PIECE, size)))
+    except OSError as error:
+        raise StoreError(
+            f"cannot download {key} to {path}: {error}; make room there, or set TMPDIR", key=key
+        ) from error
+
+
+def read_file(
+    dataset: Dataset, key: str, slot: Slot, *, hot: bool
+) -> tuple[pl.DataFrame, FileInfo]:
+    """The rows of a file, and what it says of itself, with one request.
+
+    `slot` is any slot of the file's month, for a hot file its own.
+
+    Raises:
+        NotFound, CorruptFileError, FormatVersionError, ProviderMismatchError
+    """
+    path = dataset.store.local_path(key)
+    source = dataset.store.get(key).data if path is None else path
+    rows = decode(source, dataset.provider, key, slot=slot if hot else None)
+    return rows, info_of(source, dataset.provider, key, slot)
+
+
+# --- parts of objects -----------------------------------------------------------------------------
+
+
+def fetch_tail(store: ObjectStore, key: str, size: int) -> bytes:
+    """The end of a file of `size` bytes, with all of its footer.
+
+    Raises:
+        NotFound
+        ValueError: it is no Parquet file.
+    """
+    tail = store.get_range(key, max(0, size - TAIL), size)
+    length = footer_size(tail)
+    if length > size:
+        raise ValueError(f"a footer of {length} bytes in a file of {size}")
+    if length <= len(tail):
+        return tail
+    return store.get_range(key, size - length, size)
+
+
+def read_info(dataset: Dataset, key: str, slot: Slot, size: int | None = None) -> FileInfo:
+    """What the object under `key` says of itself; `slot` is any slot of its month, for a hot file
+    its own.
+
+    With `size`, its size in bytes, only the end of a large remote object is fetched. A file without
+    TITANS metadata (an earlier writer's) is read as a whole and described as `legacy`.
+
+    Raises:
+        NotFound, CorruptFileError, FormatVersionError, ProviderMismatchError
+    """
+    store, provider = dataset.store, dataset.provider
+    path = store.local_path(key)
+    if path is not None:
+        return info_of(path, provider, key, slot)
+
+    if size is not None and size > TAIL:
+        tail = b""
+        with suppress(ValueError):  # no Parquet file: reading it whole says so
+            tail = fetch_tail(store, key, size)
+        info = info_of_tail(tail, provider, key, slot) if tail else None
+        if info is not None:
+            return evolve(info, size=size)
+    return info_of(store.get(key).data, provider, key, slot)
+
+
+def fetch_row_groups(
+    store: ObjectStore, files: Iterable[RemoteFile], key: Mapping[str, str]
+) -> dict[str, bytes]:
+    """Of large merged files: key → a file of those row groups that may have rows with these values
+    of key columns.
+
+    Left out, to be fetched whole, are files of which most is needed, that have another size, or
+    whose footer is not understood.
+
+    Raises:
+        NotFound: one of them is removed by now.
+    """
+    large = [file for file in files if file.size > _WORTH]
+    footers: dict[RemoteFile, Footer] = {}
+    groups: dict[RemoteFile, tuple[Group, ...]] = {}
+    for file, footer in zip(
+        large, fetch_all(store, lambda file: _fetch_footer(store, file), large), strict=True
+    ):
+        if footer is None:
+            continue
+        footers[file] = footer
+        groups[file] = footer.groups_with(key)
+
+    wanted = [file for file in groups if _length(groups[file]) <= file.size // 2]
+    pieces = fetch_all(store, lambda file: _fetch_groups(store, file.key, groups[file]), wanted)
+    parts = {}
+    for file, piece in zip(wanted, pieces, strict=True):
+        if len(piece) == _length(groups[file]):
+            parts[file.key] = footers[file].file_of(groups[file], piece)
+    return parts
+
+
+def _length(groups: Sequence[Group]) -> int:
+    """Bytes of row groups that stand together."""
+    return groups[-1].end - groups[0].start if groups else 0
+
+
+def _fetch_groups(store: ObjectStore, key: str, groups: Sequence[Group]) -> bytes:
+    if not groups:
+        return b""
+    return store.get_range(key, groups[0].start, groups[-1].end)
+
+
+def _fetch_footer(store: ObjectStore, file: RemoteFile) -> Footer | None:
+    """`None` where it is not understood."""
+    known = _footers.get((store.url, file))
+    if known is not None:
+        return known
+    try:
+        footer = Footer.of(fetch_tail(store, file.key, file.size))
+    except ValueError:
+        return None
+
+    while len(_footers) >= _KNOWN:
+        _footers.pop(next(iter(_footers)), None)  # another thread may have been quicker
+    _footers[store.url, file] = footer
+    return footer

@@ -1,0 +1,306 @@
+"""What a data file says of itself, in its key-value metadata: everything a manifest knows of it.
+
+The archive can be rebuilt from the files alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import polars as pl
+from attrs import fields, frozen
+
+from titans.changes.digest import digest
+from titans.errors import CorruptFileError, FormatVersionError, ProviderMismatchError
+from titans.provider import Provider
+from titans.schema import TIME, Schema
+from titans.slots import SlotSet, iso, parse_iso
+
+__all__ = [
+    "FORMAT_VERSION",
+    "KINDS",
+    "UNKNOWN",
+    "UNSAID_MINUTES",
+    "Contents",
+    "FileInfo",
+    "FileKind",
+    "SlotKind",
+    "SlotRecord",
+    "check_slot_length",
+    "format_version",
+]
+
+FORMAT_VERSION = 2
+"""What this TITANS reads.
+
+It writes 1 where only the first version of a schema is in use, and 2 otherwise: a TITANS that knows
+nothing of schema evolution must not merge such files.
+"""
+
+UNSAID_MINUTES = 10
+"""The length of a slot where a file or manifest does not say it."""
+
+UNKNOWN = "0" * 16
+"""In place of a hash that nobody knows."""
+
+SlotKind = Literal["full", "diff", "changes"]
+FileKind = Literal["hot", "correction", "merged", "keyframe", "legacy"]
+
+KINDS: Mapping[SlotKind, str] = {"full": "f", "diff": "d", "changes": "c"}
+_KIND_OF: Mapping[str, SlotKind] = {letter: kind for kind, letter in KINDS.items()}
+_HASH_DIGITS = 16
+
+
+def format_version(schema_version: int) -> int:
+    """The lowest format version that says what has to be said."""
+    return 1 if schema_version == 1 else FORMAT_VERSION
+
+
+def check_slot_length(data: Mapping[str, Any], provider: Provider, key: str) -> None:
+    """Raise `ProviderMismatchError` where `data`, read from `key`, has slots of another length."""
+    length = data.get("slot_minutes", UNSAID_MINUTES)
+    declared = provider.layout.slot_minutes
+    if length == declared:
+        return
+    raise ProviderMismatchError(
+        f"{key} has slots of {length!r} minutes, but {provider} declares {declared}; an archive "
+        f"keeps the length it began with: declare PathLayout(slot_minutes={length!r}), or begin "
+        "another archive (another store, or other prefixes)",
+        provider=provider.name,
+        key=key,
+    )
+
+
+@frozen
+class SlotRecord:
+    """What one slot contributed to a file."""
+
+    slot: int
+    kind: SlotKind
+    """`full`, `diff` (both from a snapshot) or `changes`."""
+    hash: str
+    """Of the snapshot for `full` and `diff`, of the rows for `changes`."""
+    time: datetime
+    """When the slot's rows were collected."""
+
+    @property
+    def is_snapshot(self) -> bool:
+        return self.kind != "changes"
+
+
+@frozen(kw_only=True)
+class Contents:
+    """What rows a file holds: the part that the file's own metadata and the manifest both state."""
+
+    rows: int
+    rows_in: int
+    """Rows before duplicates were dropped."""
+    hash: str
+    """Content hash over all columns (`titans.changes.digest`)."""
+    min_key: tuple[str, ...] | None
+    """`None`, as the other bounds, where there are no rows."""
+    max_key: tuple[str, ...] | None
+    min_time: datetime | None
+    max_time: datetime | None
+    schema_version: int = 1
+    """Of the columns it is stored in."""
+    cast_from: tuple[int, ...] = ()
+    """The earlier schema versions that some of its rows were written with."""
+
+    @property
+    def contents(self) -> dict[str, Any]:
+        """The fields of this class, by name."""
+        return {name: getattr(self, name) for name in _CONTENTS}
+
+    def contents_to_json(self) -> dict[str, Any]:
+        data = self.contents
+        for name in ("min_time", "max_time"):
+            if data[name] is not None:
+                data[name] = iso(data[name])
+        if not self.cast_from:
+            del data["cast_from"]
+        return data
+
+    @staticmethod
+    def contents_from_json(data: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments for a subclass.
+
+        Raises:
+            KeyError, TypeError, ValueError: a field is missing or wrong.
+        """
+        contents = {name: data[name] for name in _CONTENTS if name != "cast_from"}
+        contents["cast_from"] = tuple(data.get("cast_from", ()))
+
+        for name in ("min_key", "max_key"):
+            contents[name] = tuple(data[name]) if data[name] else None
+        for name in ("min_time", "max_time"):
+            contents[name] = parse_iso(data[name]) if data[name] else None
+        return contents
+
+
+_CONTENTS = tuple(f.name for f in fields(Contents))
+
+
+@frozen(kw_only=True)
+class FileInfo(Contents):
+    """What a data file says of itself."""
+
+    kind: FileKind
+    """`legacy`: it says nothing, this was read from its rows."""
+    records: tuple[SlotRecord, ...]
+    """Of the slots whose rows are in it, ascending. A correction or keyframe has none."""
+    base: int | None
+    """Of a `diff`: the slot of the snapshot it was taken against."""
+    corrections: tuple[str, ...] = ()
+    """Names of the correction files that were merged into it."""
+    size: int = 0
+    """Bytes of the object; not part of the metadata."""
+    schema: Schema | None = None
+    """Of a file that an earlier version of the provider wrote: what it wrote.
+
+    Read from the file's own Parquet schema.
+    """
+
+    @property
+    def slots(self) -> SlotSet:
+        return SlotSet.of(record.slot for record in self.records)
+
+    @property
+    def record(self) -> SlotRecord:
+        """Of the one slot of a hot file."""
+        (record,) = self.records
+        return record
+
+    def to_json(self, provider: Provider) -> dict[str, Any]:
+        data: dict[str, Any] = {
+            "format_version": format_version(self.schema_version),
+            "provider": provider.name,
+        }
+        if provider.layout.slot_minutes != UNSAID_MINUTES:
+            data["slot_minutes"] = provider.layout.slot_minutes
+
+        if len(self.records) == 1:
+            times: list[Any] = [iso(self.record.time)]
+        else:
+            times = _offsets(self.records, provider)
+        return data | {
+            "kind": self.kind,
+            "base": self.base,
+            "slots": self.slots.to_json(),
+            "kinds": "".join(KINDS[record.kind] for record in self.records),
+            "hashes": "".join(record.hash for record in self.records),
+            "times": times,
+            "corrections": self.corrections,
+            **self.contents_to_json(),
+        }
+
+    @classmethod
+    def from_json(
+        cls, data: Mapping[str, Any], provider: Provider, start: datetime, key: str
+    ) -> FileInfo:
+        """The inverse of `to_json`; `start` is the first moment of the file's month.
+
+        Raises:
+            CorruptFileError, FormatVersionError
+            ProviderMismatchError: a newer version of the provider wrote it, or one with slots of
+                another length.
+        """
+        _check_written_by(data, provider, key)
+        check_slot_length(data, provider, key)
+        try:
+            return cls(
+                kind=data["kind"],
+                records=_records(data, start, timedelta(minutes=provider.layout.slot_minutes)),
+                base=data["base"],
+                **cls.contents_from_json(data),
+                corrections=tuple(data["corrections"]),
+            )
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise CorruptFileError(
+                f"{key}: its metadata cannot be read: {error!r}", provider=provider.name, key=key
+            ) from error
+
+    @classmethod
+    def describe(
+        cls,
+        rows: pl.DataFrame,
+        provider: Provider,
+        kind: FileKind,
+        records: tuple[SlotRecord, ...] = (),
+        *,
+        hash: str | None = None,
+    ) -> FileInfo:
+        """For `rows` in canonical columns, sorted by key and `Time`."""
+        times = rows[TIME]
+        key = rows.select(provider.key)
+        return cls(
+            kind=kind,
+            records=records,
+            base=None,
+            rows=rows.height,
+            rows_in=rows.height,
+            hash=digest(rows) if hash is None else hash,
+            min_key=key.row(0) if rows.height else None,
+            max_key=key.row(-1) if rows.height else None,
+            min_time=times.min(),  # type: ignore[arg-type]
+            max_time=times.max(),  # type: ignore[arg-type]
+            schema_version=provider.schema.version,
+        )
+
+
+def _check_written_by(data: Mapping[str, Any], provider: Provider, key: str) -> None:
+    """Raise where another provider, a newer TITANS or a newer schema wrote the file."""
+    version = data.get("format_version")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise FormatVersionError(
+            f"{key} has format version {version!r}, this TITANS reads up to {FORMAT_VERSION}; "
+            "upgrade titans-core",
+            provider=provider.name,
+            key=key,
+        )
+    if data.get("provider") != provider.name:
+        raise CorruptFileError(
+            f"{key} belongs to provider {data.get('provider')!r}, not {provider.name!r}",
+            provider=provider.name,
+            key=key,
+        )
+    schema_version = data.get("schema_version")
+    if isinstance(schema_version, int) and schema_version > provider.schema.version:
+        raise ProviderMismatchError(
+            f"{key} was written with schema version {schema_version}, but {provider} declares "
+            f"version {provider.schema.version} and cannot read or write it; upgrade the package "
+            "of the provider",
+            provider=provider.name,
+            key=key,
+        )
+
+
+def _records(data: Mapping[str, Any], start: datetime, length: timedelta) -> tuple[SlotRecord, ...]:
+    """The records in a file's metadata; its month begins at `start`, a slot takes `length`."""
+    slots = list(SlotSet.from_intervals(data["slots"]))
+    kinds, hashes, times = data["kinds"], data["hashes"], data["times"]
+    if len(kinds) != len(slots) or len(hashes) != _HASH_DIGITS * len(slots):
+        raise ValueError("slots, kinds and hashes differ in length")
+
+    records = []
+    for number, slot in enumerate(slots):
+        time = start + slot * length
+        if times and len(slots) == 1:
+            time = parse_iso(times[0])
+        elif times:
+            time += timedelta(microseconds=times[number])
+        content = hashes[_HASH_DIGITS * number : _HASH_DIGITS * (number + 1)]
+        records.append(SlotRecord(slot, _KIND_OF[kinds[number]], content, time))
+    return tuple(records)
+
+
+def _offsets(records: tuple[SlotRecord, ...], provider: Provider) -> list[int]:
+    """Microseconds from each slot's start to its collection; empty where all are zero."""
+    if not records:
+        return []
+    length = timedelta(minutes=provider.layout.slot_minutes)
+    month = records[0].time.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    offsets = [(r.time - month - r.slot * length) // timedelta(microseconds=1) for r in records]
+    return offsets if any(offsets) else []

@@ -1,0 +1,1 @@
+"""Maintenance: vacuum, verification and repair."""

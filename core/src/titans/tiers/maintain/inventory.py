@@ -1,0 +1,98 @@
+"""What lies in the store below the prefixes of a provider, whether a manifest names it or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from attrs import field, frozen
+
+from titans.dataset import Dataset
+from titans.layout import WarmName
+from titans.slots import Month, SlotSet
+from titans.store import Entry
+from titans.tiers.manifest.entries import Pending
+from titans.tiers.manifest.model import Manifest
+
+__all__ = ["Inventory", "list_inventory"]
+
+
+@frozen
+class Inventory:
+    """The objects of a provider by month."""
+
+    warm: Mapping[Month, Mapping[str, Entry]] = field(factory=dict)
+    """File name → entry; manifests are not among them."""
+    keyframes: Mapping[Month, Mapping[str, Entry]] = field(factory=dict)
+    """File name → entry."""
+    hot: Mapping[Month, Mapping[int, Entry]] = field(factory=dict)
+    """Slot → entry."""
+    manifests: frozenset[Month] = frozenset()
+    youngest: datetime | None = None
+    """When the latest of all was written: the store's clock shows at least this."""
+
+    @property
+    def months(self) -> tuple[Month, ...]:
+        return tuple(sorted({*self.warm, *self.keyframes, *self.hot, *self.manifests}))
+
+    def orphans(self, manifest: Manifest, until: datetime | None) -> Pending:
+        """Objects of the manifest's month that it neither names nor lists for removal, written at
+        `until` or before; `None`: whenever.
+
+        They are warm files and keyframes no manifest names, and hot files of adopted slots that are
+        neither live nor listed. Hot files that nobody has adopted are data.
+        """
+        month, live = manifest.month, manifest.live
+        named = live | manifest.pending_files
+        files = []
+        for name, entry in {**self.warm.get(month, {}), **self.keyframes.get(month, {})}.items():
+            if name not in named and (until is None or entry.last_modified <= until):
+                files.append(name)
+
+        waiting = manifest.pending_slots
+        slots = []
+        for index, entry in self.hot.get(month, {}).items():
+            unnamed = entry.key not in live and index not in waiting
+            old = until is None or entry.last_modified <= until
+            if index in manifest.adopted and unnamed and old:
+                slots.append(index)
+        return Pending(None, tuple(files), SlotSet.of(slots))
+
+
+def list_inventory(dataset: Dataset) -> Inventory:
+    """Every object below the prefixes of the provider.
+
+    What does not look like one of its files is passed over.
+    """
+    store, paths = dataset.store, dataset.paths
+    warm: dict[Month, dict[str, Entry]] = {}
+    keyframes: dict[Month, dict[str, Entry]] = {}
+    hot: dict[Month, dict[int, Entry]] = {}
+    manifests: set[Month] = set()
+    times: list[datetime] = []
+
+    for entry in store.list(paths.warm_prefix + "/"):
+        times.append(entry.last_modified)
+        folder, _, name = entry.key.rpartition("/")
+        month = paths.parse_manifest_key(f"{folder}/manifest.json")
+        if month is None:
+            continue
+        if name == "manifest.json":
+            manifests.add(month)
+        elif WarmName.parse(name) is not None:
+            warm.setdefault(month, {})[name] = entry
+
+    for entry in store.list(paths.state_prefix + "/"):
+        times.append(entry.last_modified)
+        parsed = paths.parse_keyframe_key(entry.key)
+        if parsed is not None:
+            keyframes.setdefault(parsed[0], {})[parsed[1]] = entry
+
+    slot_of = paths.hot_slots()
+    for entry in store.list(paths.hot_prefix + "/"):
+        times.append(entry.last_modified)
+        slot = slot_of(entry.key)
+        if slot is not None:
+            hot.setdefault(slot.month, {})[slot.index] = entry
+
+    return Inventory(warm, keyframes, hot, frozenset(manifests), max(times, default=None))

@@ -1,0 +1,300 @@
+"""The commit loop: read, apply a pure function, compare-and-swap, and on a lost race do it again on
+what is there now.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable
+
+from attrs import frozen
+
+from titans.dataset import Dataset
+from titans.errors import (
+    AlreadyExists,
+    ConcurrencyConflictError,
+    FormatError,
+    NotFound,
+    OutcomeUnknown,
+    PreconditionFailed,
+    ProviderMismatchError,
+    Unavailable,
+)
+from titans.slots import Month
+from titans.store import Blob
+from titans.tiers.files.fetch import read_info
+from titans.tiers.manifest.legacy import is_legacy, read_legacy
+from titans.tiers.manifest.model import Manifest, check_provider, parse_object
+
+__all__ = ["ATTEMPTS", "Head", "check_agreement", "commit", "read_head", "read_head_to_write"]
+
+log = logging.getLogger("titans.commit")
+
+ATTEMPTS = 32
+"""How many races a commit may lose before `ConcurrencyConflictError`."""
+
+_SILENCE = 6
+"""How often in a row the store may not answer before its own error is raised."""
+
+_KNOWN = 128
+
+
+@frozen
+class Head:
+    """A manifest as it was read, with what compare-and-swap needs."""
+
+    manifest: Manifest
+    blob: Blob | None
+    """`None` where the month has no manifest yet."""
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+_parsed: dict[bytes, tuple[Dataset, Manifest]] = {}
+"""Manifests as they were last read or written, by their bytes: they need not be parsed again.
+
+Bounded to `_KNOWN`, the oldest goes first. Never invalid: the same bytes say the same for the same
+provider, paths and month, which are compared. Threads may share it, at worst one parses a manifest
+twice; a fork begins with a copy.
+"""
+
+
+def read_head(dataset: Dataset, month: Month) -> Head:
+    """The month's manifest now.
+
+    Raises:
+        ManifestError, FormatVersionError
+        NotFound: a file that has to be looked at, because the manifest does not say enough of it,
+            is not there (any more).
+        ProviderMismatchError: the month was written with a key, a slot length or a schema that are
+            not the provider's.
+    """
+    key = dataset.paths.manifest_key(month)
+    try:
+        blob = dataset.store.get(key)
+    except NotFound:
+        return Head(Manifest.empty(dataset.provider, month), None)
+
+    manifest = _remembered(blob.data, dataset, month)
+    if manifest is not None:
+        return Head(manifest, blob)
+    data = parse_object(blob.data, key)
+    if is_legacy(data):
+        return Head(read_legacy(data, dataset, month), blob)
+    manifest = _read_schemas(Manifest.from_json(data, dataset, month), dataset)
+    _remember(blob.data, dataset, manifest)
+    return Head(manifest, blob)
+
+
+def _remembered(data: bytes, dataset: Dataset, month: Month) -> Manifest | None:
+    known = _parsed.get(data)
+    if known is None:
+        return None
+    other, manifest = known
+    same = other.provider is dataset.provider and other.paths == dataset.paths
+    return manifest if same and manifest.month == month else None
+
+
+def _remember(data: bytes, dataset: Dataset, manifest: Manifest) -> None:
+    while len(_parsed) >= _KNOWN:
+        _parsed.pop(next(iter(_parsed), b""), None)
+    _parsed[data] = (dataset, manifest)
+
+
+def _read_schemas(manifest: Manifest, dataset: Dataset) -> Manifest:
+    """With the schemas that a manifest of before they were recorded does not name: one file of each
+    says them.
+    """
+    named = [(f.schema_version, f.file, f.first) for f in manifest.files]
+    named += [(k.schema_version, k.file, k.slot) for k in manifest.keyframes]
+    if all(version in manifest.schemas for version, _, _ in named):
+        return manifest
+
+    missing_file: NotFound | None = None
+    for version, file, index in named:
+        if version not in manifest.schemas:
+            key, slot = dataset.key(manifest.month, file), dataset.slot(manifest.month, index)
+            try:
+                schema = read_info(dataset, key, slot).schema
+            except NotFound as error:
+                missing_file = error
+            else:
+                manifest = manifest.knowing(dataset.provider, schema)
+
+    unknown = sorted({version for version, _, _ in named} - set(manifest.schemas))
+    if not unknown:
+        return manifest
+    if missing_file is not None:
+        # Merged and removed since the manifest was read: who asked reads it again.
+        raise missing_file
+    key = dataset.paths.manifest_key(manifest.month)
+    raise ProviderMismatchError(
+        f"{key} has files of schema version {unknown[0]} that do not say their columns, and "
+        f"{dataset.provider} declares version {dataset.provider.schema.version}; compact once with "
+        f"the release of the provider that has version {unknown[0]}, then this one reads them",
+        provider=dataset.provider.name,
+        month=str(manifest.month),
+        key=key,
+    )
+
+
+# --- before a month is begun ----------------------------------------------------------------------
+
+
+def read_head_to_write(dataset: Dataset, month: Month) -> Head:
+    """As `read_head`, for a month that is about to be written to: where it has no manifest, the
+    rest of the archive must be that of the provider.
+    """
+    head = read_head(dataset, month)
+    if head.blob is None:
+        check_agreement(dataset, month)
+    return head
+
+
+def check_agreement(dataset: Dataset, month: Month) -> None:
+    """For a month without a manifest: raise where the rest of the archive is not the provider's.
+
+    The month before is looked at, else the nearest one before or after that has a manifest; where
+    none has, a hot file.
+
+    Raises:
+        ProviderMismatchError: see `titans.tiers.manifest.model.check_provider`.
+    """
+    store, paths = dataset.store, dataset.paths
+    if _check_manifest(dataset, paths.manifest_key(month.previous())):
+        return
+
+    parsed = (paths.parse_manifest_key(entry.key) for entry in store.list(paths.warm_prefix + "/"))
+    months = sorted(m for m in parsed if m is not None and m != month)
+    if months:
+        before = [m for m in months if m < month]
+        nearest = before[-1] if before else months[0]
+        _check_manifest(dataset, paths.manifest_key(nearest))
+        return
+
+    for entry in store.list(paths.hot_prefix + "/"):
+        slot = paths.as_any_hot_key(entry.key)
+        if slot is None:
+            continue
+        try:
+            info = read_info(dataset, entry.key, slot)
+        except (FormatError, NotFound) as error:
+            log.warning("%s cannot be read, and says nothing of other files: %s", entry.key, error)
+            return
+        if info.schema is not None:
+            dataset.provider.evolution(info.schema, entry.key)
+        return
+
+
+def _check_manifest(dataset: Dataset, key: str) -> bool:
+    """Whether there is a manifest under `key`; raises where it is of another provider than this."""
+    try:
+        data = parse_object(dataset.store.get(key).data, key)
+        check_provider(data, dataset.provider, key)
+    except NotFound:
+        return False
+    except (FormatError, KeyError, TypeError, ValueError, AttributeError) as error:
+        log.warning("%s cannot be read, and says nothing of other months: %s", key, error)
+    return True
+
+
+# --- committing -----------------------------------------------------------------------------------
+
+
+def commit(
+    dataset: Dataset,
+    month: Month,
+    mutate: Callable[[Head], Manifest | None],
+    *,
+    head: Head | None = None,
+    attempts: int = ATTEMPTS,
+) -> Manifest:
+    """Apply `mutate` to the month's manifest and store the result; the manifest that holds it.
+
+    `mutate` gets the head as it is and returns the new manifest, or `None` if there is nothing to
+    change (any more). It is called again on the newer head after every lost race, so it must not
+    remember what an earlier call saw.
+
+    `head` is the manifest as the caller has just read it; it saves the first read.
+
+    A write whose answer got lost is found again by its commit id: nothing is applied twice.
+
+    Raises:
+        ProviderMismatchError: as `read_head`.
+        ConcurrencyConflictError: `attempts` races were lost. Nothing is lost: hot files stay, and
+            whoever compacts next adopts them.
+        Unavailable: the store does not answer.
+    """
+    tried: set[str] = set()
+    reason: Exception | None = None
+    silent, missing_at = 0, -1
+    for attempt in range(attempts):
+        if attempt:
+            dataset.wait(attempt - 1)
+        try:
+            if head is None or attempt:
+                head = read_head(dataset, month)
+        except Unavailable as error:
+            silent += 1
+            if silent == _SILENCE:
+                raise
+            reason = error
+            continue
+        silent = 0
+        if not tried.isdisjoint(head.manifest.commit_ids):
+            return head.manifest
+
+        try:
+            changed = mutate(head)
+        except NotFound as error:
+            # A file of this manifest was merged and removed while it was looked at; unless the
+            # manifest is still the same, then the file is lost for good.
+            if missing_at == head.manifest.version:
+                raise
+            missing_at, reason, head = head.manifest.version, error, None
+            continue
+        if changed is None:
+            return head.manifest
+
+        commit_id = secrets.token_hex(8)
+        tried.add(commit_id)
+        try:
+            return _write(dataset, head, changed.committed(commit_id))
+        except (AlreadyExists, PreconditionFailed, OutcomeUnknown, Unavailable) as error:
+            reason = error
+            _log_lost(dataset, month, attempt + 1, error)
+
+    name = dataset.provider.name
+    raise ConcurrencyConflictError(
+        f"provider {name!r}, month {month}: {attempts} attempts to commit to "
+        f"{dataset.paths.manifest_key(month)} failed, the last with {type(reason).__name__} "
+        f"({reason}); nothing is lost, the next compaction adopts every uploaded file: run it again "
+        "later",
+        provider=name,
+        month=str(month),
+        key=dataset.paths.manifest_key(month),
+    ) from reason
+
+
+def _write(dataset: Dataset, head: Head, manifest: Manifest) -> Manifest:
+    """Put `manifest` in the place of `head`, if that is still there."""
+    key, data = dataset.paths.manifest_key(manifest.month), manifest.dump()
+    if head.blob is None:
+        dataset.store.create(key, data)
+    else:
+        dataset.store.replace(key, data, head.blob.etag)
+    _remember(data, dataset, manifest)
+    return manifest
+
+
+def _log_lost(dataset: Dataset, month: Month, attempt: int, error: Exception) -> None:
+    name = dataset.provider.name
+    log.info(
+        "%s %s: attempt %d to commit lost (%s)",
+        name,
+        month,
+        attempt,
+        type(error).__name__,
+        extra={"provider": name, "month": str(month), "attempt": attempt},
+    )

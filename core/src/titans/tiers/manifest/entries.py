@@ -1,0 +1,137 @@
+"""What a manifest lists: files of change points, keyframes, and files that wait for removal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cached_property, partial
+from typing import Any
+
+from attrs import fields, frozen
+
+from titans.layout import WarmName
+from titans.slots import NO_SLOTS, SlotSet, iso, parse_iso
+from titans.tiers.files.metadata import Contents, FileInfo
+
+__all__ = ["FileEntry", "Keyframe", "Pending", "dump_json"]
+
+dump_json = partial(json.dumps, separators=(",", ":"))
+
+
+@frozen(kw_only=True)
+class FileEntry(Contents):
+    """A live file of the month."""
+
+    file: str
+    """Bare name of a warm file, full key of a hot file."""
+    level: int
+    first: int
+    """First and last slot its rows belong to."""
+    last: int
+    slots: SlotSet
+    """The slots whose observations it holds (none for a correction)."""
+    bytes: int
+
+    @property
+    def is_correction(self) -> bool:
+        return self.file.startswith("C_")
+
+    @property
+    def is_hot(self) -> bool:
+        return "/" in self.file
+
+    @property
+    def number(self) -> int:
+        """The number in the name of a merged file; 0 for others."""
+        name = WarmName.parse(self.file)
+        if name is None or name.id is None:
+            return 0
+        return name.id
+
+    @classmethod
+    def of(cls, file: str, level: int, first: int, last: int, info: FileInfo) -> FileEntry:
+        return cls(
+            file=file,
+            level=level,
+            first=first,
+            last=last,
+            slots=info.slots,
+            bytes=info.size,
+            **info.contents,
+        )
+
+    @cached_property
+    def text(self) -> str:
+        """As it stands in the manifest."""
+        data = {
+            "file": self.file,
+            "hot_range": [self.first, self.last],
+            "slots": self.slots.to_json(),
+            "bytes": self.bytes,
+        }
+        return dump_json(data | self.contents_to_json())
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], level: int) -> FileEntry:
+        first, last = data["hot_range"]
+        return cls(
+            file=data["file"],
+            level=level,
+            first=first,
+            last=last,
+            slots=SlotSet.from_intervals(data["slots"]),
+            bytes=data["bytes"],
+            **cls.contents_from_json(data),
+        )
+
+
+@frozen
+class Keyframe:
+    """A file with the whole state at the start of a slot.
+
+    It holds every key alive just before the slot, with its last change point.
+    """
+
+    file: str
+    slot: int
+    rows: int
+    bytes: int
+    hash: str
+    """Content hash over all columns (`titans.changes.digest`)."""
+    dependent: bool
+    """No full snapshot of the month comes before it: it holds what earlier months left."""
+    schema_version: int = 1
+
+    @cached_property
+    def text(self) -> str:
+        """As it stands in the manifest."""
+        return dump_json({f.name: getattr(self, f.name) for f in fields(Keyframe)})
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Keyframe:
+        known = {f.name: data[f.name] for f in fields(cls) if f.name in data}
+        return cls(**known)
+
+
+@frozen
+class Pending:
+    """Files that no longer belong to the archive, to be removed once the grace period is over."""
+
+    since: datetime | None
+    """By the store's clock; `None` until the first commit after the one that put it here."""
+    files: tuple[str, ...] = ()
+    """Warm files by name."""
+    slots: SlotSet = NO_SLOTS
+    """Hot files by slot."""
+
+    @cached_property
+    def text(self) -> str:
+        """As it stands in the manifest."""
+        since = iso(self.since) if self.since else None
+        return dump_json({"since": since, "files": self.files, "slots": self.slots.to_json()})
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Pending:
+        since = parse_iso(data["since"]) if data["since"] else None
+        return cls(since, tuple(data["files"]), SlotSet.from_intervals(data["slots"]))

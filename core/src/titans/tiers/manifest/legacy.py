@@ -1,0 +1,180 @@
+"""Manifests of the original layout, read as what they mean; the next commit stores them in today's
+format.
+
+An original manifest has no `format_version`. Its `hot_range` counts arrivals and not slots, so what
+a file holds is read from the file: from its metadata where it has any (then an original writer
+saved over a manifest of ours), otherwise from the times of its live rows. Tombstones prove nothing,
+they kept the time of the row before them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import polars as pl
+from attrs import evolve
+
+from titans.dataset import Dataset
+from titans.errors import InvalidKeyError, ManifestError
+from titans.layout import WarmName
+from titans.schema import CEASED, TIME
+from titans.slots import Month, Slot, SlotSet
+from titans.tiers.files.fetch import read_file
+from titans.tiers.files.metadata import FileInfo
+from titans.tiers.manifest.entries import FileEntry, Pending
+from titans.tiers.manifest.model import Manifest, check_provider
+
+__all__ = ["is_legacy", "read_legacy"]
+
+log = logging.getLogger("titans.legacy")
+
+
+def is_legacy(data: Mapping[str, Any]) -> bool:
+    return "format_version" not in data and "levels" in data and "next_file_id" in data
+
+
+def read_legacy(data: Mapping[str, Any], dataset: Dataset, month: Month) -> Manifest:
+    """The manifest that says the same as `data` in today's format.
+
+    Raises:
+        ManifestError: it is another provider's or month's, or names files that cannot be its own.
+        NotFound: a file it names is not there.
+    """
+    provider = dataset.provider
+    key = dataset.paths.manifest_key(month)
+    about = {"provider": provider.name, "month": str(month), "key": key}
+    try:
+        owner = (str(data.get("provider", provider.name)), int(data["year"]), int(data["month"]))
+        levels = {}
+        for level, entries in data["levels"].items():
+            levels[int(level)] = [str(entry["file"]) for entry in entries]
+        next_id = int(data["next_file_id"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ManifestError(
+            f"{key} cannot be read: {error!r}; it is left as it is", **about
+        ) from error
+    if owner != (provider.name, month.year, month.month):
+        raise ManifestError(
+            f"{key} is that of provider {owner[0]!r}, month {owner[1]}-{owner[2]:02d}; it is left "
+            "as it is",
+            **about,
+        )
+    check_provider(data, provider, key)
+
+    manifest = evolve(Manifest.empty(provider, month), next_file_id=max(1, next_id))
+    for level in sorted(levels, reverse=True):
+        for file in levels[level]:
+            manifest = _read_entry(manifest, file, level, dataset)
+    return _with_removals(manifest, data, dataset)
+
+
+def _read_entry(manifest: Manifest, file: str, level: int, dataset: Dataset) -> Manifest:
+    """`manifest` with one file more."""
+    month, paths = manifest.month, dataset.paths
+    try:
+        key = dataset.key(month, file)
+    except InvalidKeyError as error:
+        raise ManifestError(
+            f"{paths.manifest_key(month)} names a file that cannot be its own: {error}",
+            provider=dataset.provider.name,
+            month=str(month),
+        ) from error
+
+    hot = "/" in file
+    slot = paths.parse_hot_key(file) if hot else dataset.slot(month, 0)
+    rows, info = read_file(dataset, key, slot, hot=hot)
+    if info.kind != "legacy" or hot:
+        slots = info.slots
+    else:
+        slots = _live_slots(rows, dataset, month)
+    slots -= manifest.adopted
+
+    name = WarmName.parse(file)
+    if name is None or name.id is not None:
+        first, last = _bounds(slots, info, dataset)
+    else:
+        first, last = name.first, name.last
+    entry = evolve(FileEntry.of(file, level, first, last, info), slots=slots)
+
+    full = dict(manifest.full)
+    full.update({record.slot: record.time for record in info.records if record.kind == "full"})
+    observed = SlotSet.of(record.slot for record in info.records if record.is_snapshot)
+    return evolve(
+        manifest.knowing(dataset.provider, info.schema),
+        files=(*manifest.files, entry),
+        adopted=manifest.adopted | slots,
+        observed=manifest.observed | observed,
+        full=full,
+        data_version=manifest.data_version + len(slots),
+    )
+
+
+def _with_removals(manifest: Manifest, data: Mapping[str, Any], dataset: Dataset) -> Manifest:
+    """With what was to be deleted, and with the slots that were merged though no live row shows
+    it.
+    """
+    files, slots = _own(data.get("pending_deletions") or (), dataset, manifest.month)
+    _, processed = _own(data.get("processed_keys") or (), dataset, manifest.month)
+    merged = (slots | processed) - manifest.adopted
+    if merged:
+        manifest = _with_slots(manifest, merged)
+
+    live = {f.file for f in manifest.files}
+    in_level_0 = SlotSet.of(f.first for f in manifest.files if f.is_hot)
+    pending = Pending(
+        since=None,
+        files=tuple(file for file in files if file not in live),
+        slots=(slots & manifest.adopted) - in_level_0,
+    )
+    if not pending.files and not pending.slots:
+        return manifest
+    return evolve(manifest, pending=(pending,))
+
+
+def _with_slots(manifest: Manifest, slots: SlotSet) -> Manifest:
+    """With `slots` held by the first merged file, if there is one."""
+    files = list(manifest.files)
+    for number, entry in enumerate(files):
+        if not entry.is_hot and not entry.is_correction:
+            files[number] = evolve(entry, slots=entry.slots | slots)
+            return evolve(manifest, files=tuple(files), adopted=manifest.adopted | slots)
+    return manifest
+
+
+def _own(names: Iterable[Any], dataset: Dataset, month: Month) -> tuple[list[str], SlotSet]:
+    """Warm file names and hot slots of this month among keys; others are left alone."""
+    paths = dataset.paths
+    files: list[str] = []
+    slots: list[int] = []
+    for name in names:
+        file = str(name).removeprefix(paths.warm_month(month))
+        if WarmName.parse(file) is not None:
+            files.append(file)
+            continue
+        slot = paths.hot_slots()(file)
+        if slot is not None and slot.month == month:
+            slots.append(slot.index)
+        else:
+            log.warning(
+                "%s names %r, which is not its own; left alone", paths.manifest_key(month), name
+            )
+    return files, SlotSet.of(slots)
+
+
+def _live_slots(rows: pl.DataFrame, dataset: Dataset, month: Month) -> SlotSet:
+    """The slots of `month` in which live rows lie."""
+    minutes = dataset.paths.minutes
+    times = rows.filter(~pl.col(CEASED))[TIME].dt.truncate(f"{minutes}m").unique()
+    return SlotSet.of(Slot.of(t, minutes).index for t in times if Month.of(t) == month)
+
+
+def _bounds(slots: SlotSet, info: FileInfo, dataset: Dataset) -> tuple[int, int]:
+    """First and last slot of a file; of one without live rows, those of its times."""
+    if slots.first is not None and slots.last is not None:
+        return slots.first, slots.last
+    if info.min_time is None or info.max_time is None:
+        return 0, 0
+    minutes = dataset.paths.minutes
+    return Slot.of(info.min_time, minutes).index, Slot.of(info.max_time, minutes).index

@@ -1,0 +1,376 @@
+"""The manifest: one JSON object per provider and month that says which files are the archive.
+
+It keeps the fields of the original layout (`m`, `provider`, `year`, `month`, `pk_columns`,
+`levels`, `next_file_id`, `last_hot_idx`, `pending_deletions`) and adds its own. Values are frozen;
+every change is a function manifest → manifest.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from attrs import evolve, field, frozen
+
+from titans.dataset import Dataset
+from titans.errors import (
+    FormatVersionError,
+    InvalidKeyError,
+    ManifestError,
+    ProviderMismatchError,
+)
+from titans.layout import FANOUT, KeyframeName, WarmName
+from titans.provider import Provider
+from titans.schema import Schema
+from titans.slots import NO_SLOTS, Month, SlotSet, iso, parse_iso
+from titans.tiers.files.metadata import (
+    FORMAT_VERSION,
+    UNSAID_MINUTES,
+    check_slot_length,
+    format_version,
+)
+from titans.tiers.manifest.entries import FileEntry, Keyframe, Pending, dump_json
+
+__all__ = ["COMMIT_IDS", "Manifest", "check_provider", "parse_object"]
+
+COMMIT_IDS = 64
+"""How many of the latest commit ids a manifest keeps, for writers whose answer got lost."""
+
+_MARK = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])/[0-9a-f]{8,32}")
+
+
+@frozen
+class Manifest:
+    """The state of a month. `Manifest.empty` is that of a month nobody has written to."""
+
+    provider: str
+    month: Month
+    key: tuple[str, ...]
+    schemas: Mapping[int, Schema] = field(factory=dict)
+    """Version → columns and dtypes of every schema that files of the month were, or now are,
+    written with.
+    """
+    casts: tuple[Mapping[str, Any], ...] = ()
+    """What each newer version made of the rows of an earlier one (`titans.evolution`)."""
+    slot_minutes: int = UNSAID_MINUTES
+    files: tuple[FileEntry, ...] = ()
+    """Live files in order of adoption within each level."""
+    next_file_id: int = 1
+    least_file_id: int = 1
+    """No merge commits a file with a lower id any more: one of that name may have been removed, or
+    is about to be.
+    """
+    adopted: SlotSet = NO_SLOTS
+    observed: SlotSet = NO_SLOTS
+    """Adopted slots of full snapshots."""
+    full: Mapping[int, datetime] = field(factory=dict)
+    """Slots whose file holds every living key → the time from which nothing earlier counts."""
+    keyframes: tuple[Keyframe, ...] = ()
+    """Ascending by slot."""
+    sealed: bool = False
+    """The month is over, and everything in it has its final form."""
+    built_on: bool = False
+    """Keyframes of later months hold what this one left.
+
+    Who adopts here marks them first (`titans.tiers.write.late`).
+    """
+    dirty: tuple[str, ...] = ()
+    """Marks of late adoptions into earlier months that may be under way.
+
+    Dependent keyframes are not trusted then.
+    """
+    marks: int = 0
+    """Counts the marks ever set."""
+    fence: int = 0
+    """Raised to make a late adoption that seems to have died set its marks again, should it go on."""
+    pending: tuple[Pending, ...] = ()
+    version: int = 0
+    """Counts commits."""
+    data_version: int = 0
+    """Counts adoptions."""
+    commit_ids: tuple[str, ...] = ()
+
+    @classmethod
+    def empty(cls, provider: Provider, month: Month) -> Manifest:
+        minutes = provider.layout.slot_minutes
+        return cls(provider.name, month, provider.key, slot_minutes=minutes).knowing(provider)
+
+    def knowing(self, provider: Provider, *schemas: Schema | None) -> Manifest:
+        """This manifest with some earlier schemas, and today's.
+
+        Raises:
+            ProviderMismatchError: today's is no later version of one of them.
+        """
+        today = Schema(provider.schema.columns, version=provider.schema.version)
+        known = dict(self.schemas)
+        for schema in schemas:
+            if schema is not None:
+                known[schema.version] = schema
+        known[today.version] = today
+
+        casts = [cast for cast in self.casts if cast["to"] < today.version]
+        for version in sorted(known):
+            if version < today.version:
+                casts.append(provider.evolution(known[version], str(self.month)).to_json())
+        return evolve(self, schemas=known, casts=tuple(casts))
+
+    def schema(self, version: int) -> Schema | None:
+        """What files of this version were written with; `None` for the newest, today's."""
+        if version == max(self.schemas, default=version):
+            return None
+        return self.schemas[version]
+
+    def level(self, level: int) -> tuple[FileEntry, ...]:
+        return tuple(f for f in self.files if f.level == level)
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        return tuple(sorted({f.level for f in self.files}))
+
+    @property
+    def gaps(self) -> SlotSet:
+        """Slots between the first and the last observed one for which nobody looked."""
+        first, last = self.observed.first, self.observed.last
+        if first is None or last is None:
+            return NO_SLOTS
+        return SlotSet(((first, last),)) - self.observed
+
+    @property
+    def live(self) -> frozenset[str]:
+        """Names of all files that belong to the month, keyframes included."""
+        return frozenset(f.file for f in self.files) | {k.file for k in self.keyframes}
+
+    @property
+    def pending_files(self) -> frozenset[str]:
+        """Names of warm files and keyframes that wait for removal."""
+        return frozenset(name for pending in self.pending for name in pending.files)
+
+    @property
+    def pending_slots(self) -> SlotSet:
+        """Slots whose hot files wait for removal."""
+        return SlotSet.from_intervals(
+            pair for pending in self.pending for pair in pending.slots.intervals
+        )
+
+    def committed(self, commit_id: str) -> Manifest:
+        """As it is written, and read again: with a new version, the files level by level."""
+        return evolve(
+            self,
+            files=tuple(sorted(self.files, key=lambda f: f.level)),
+            version=self.version + 1,
+            commit_ids=(*self.commit_ids, commit_id)[-COMMIT_IDS:],
+        )
+
+    # --- JSON -------------------------------------------------------------------------------------
+
+    def dump(self) -> bytes:
+        data = {
+            "format_version": format_version(max(self.schemas, default=1)),
+            "m": FANOUT,
+            "provider": self.provider,
+            "year": self.month.year,
+            "month": self.month.month,
+            "pk_columns": self.key,
+            "slot_minutes": self.slot_minutes,
+            "schemas": {str(v): dict(self.schemas[v].columns) for v in sorted(self.schemas)},
+            "casts": self.casts,
+            "next_file_id": self.next_file_id,
+            "least_file_id": self.least_file_id,
+            "last_hot_idx": -1 if self.adopted.last is None else self.adopted.last,
+            "version": self.version,
+            "data_version": self.data_version,
+            "commit_ids": self.commit_ids,
+            "adopted": self.adopted.to_json(),
+            "observed": self.observed.to_json(),
+            "full": {str(slot): iso(self.full[slot]) for slot in sorted(self.full)},
+            "sealed": self.sealed,
+            "built_on": self.built_on,
+            "dirty": self.dirty,
+            "marks": self.marks,
+            "fence": self.fence,
+        }
+        levels = ",".join(f'"{level}":{_texts(self.level(level))}' for level in self.levels)
+        keyframes, pending = _texts(self.keyframes), _texts(self.pending)
+        lists = f'"levels":{{{levels}}},"keyframes":{keyframes},"pending_deletions":{pending}'
+        return f"{dump_json(data)[:-1]},{lists}}}".encode()
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], dataset: Dataset, month: Month) -> Manifest:
+        """The inverse of `dump`. Every file name in it is checked before anybody reads or deletes
+        it.
+
+        Raises:
+            ManifestError: another provider's or month's, or fields that contradict each other.
+            FormatVersionError: written by a newer TITANS.
+            ProviderMismatchError: see `check_provider`.
+        """
+        key = dataset.paths.manifest_key(month)
+        about = {"provider": dataset.provider.name, "month": str(month), "key": key}
+        version = data.get("format_version")
+        if isinstance(version, int) and version > FORMAT_VERSION:
+            raise FormatVersionError(
+                f"{key} has format version {version}, this TITANS reads up to {FORMAT_VERSION}; "
+                "upgrade titans-core",
+                **about,
+            )
+        try:
+            manifest = _parsed(data)
+            if (manifest.provider, manifest.month) != (dataset.provider.name, month):
+                raise ManifestError(
+                    f"{key} is that of provider {manifest.provider!r}, month {manifest.month}; it "
+                    "is left as it is",
+                    **about,
+                )
+            schemas = check_provider(data, dataset.provider, key)
+            manifest = evolve(manifest, schemas=schemas).knowing(dataset.provider)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ManifestError(
+                f"{key} cannot be read: {error!r}; it is left as it is", **about
+            ) from error
+        _check(manifest, dataset)
+        return manifest
+
+
+def parse_object(data: bytes, key: str) -> dict[str, Any]:
+    """The JSON object in `data`, which lies under `key`.
+
+    Raises:
+        ManifestError: it is none.
+    """
+    try:
+        parsed = json.loads(data)
+    except ValueError as error:
+        raise ManifestError(f"{key} is not JSON ({error}); it is left as it is", key=key) from error
+    if not isinstance(parsed, dict):
+        raise ManifestError(f"{key} is not a JSON object; it is left as it is", key=key)
+    return parsed
+
+
+def check_provider(data: Mapping[str, Any], provider: Provider, key: str) -> dict[int, Schema]:
+    """The schemas, by version, that the manifest `data` under `key` says its files were written
+    with.
+
+    Raises:
+        ProviderMismatchError: the provider declares another primary key or slot length, or a schema
+            that can be no later one.
+        KeyError, TypeError, ValueError, AttributeError: it cannot be read.
+    """
+    columns = tuple(data.get("pk_columns") or provider.key)
+    if columns != provider.key:
+        raise ProviderMismatchError(
+            f"{key} was written with the primary key {', '.join(columns)}, but {provider} declares "
+            f"{', '.join(provider.key)} (schema version {provider.schema.version}); a key cannot "
+            "change: install the release of the provider that wrote it, or begin another archive "
+            "(another store, or other prefixes)",
+            provider=provider.name,
+            key=key,
+        )
+    check_slot_length(data, provider, key)
+
+    schemas = {}
+    for version, dtypes in data.get("schemas", {}).items():
+        schemas[int(version)] = Schema(dtypes, version=int(version))
+    for schema in schemas.values():
+        provider.evolution(schema, key)
+    return schemas
+
+
+def _texts(parts: Iterable[FileEntry | Keyframe | Pending]) -> str:
+    """A JSON list. Most parts are the same in the next manifest: their texts are kept."""
+    return f"[{','.join(part.text for part in parts)}]"
+
+
+def _parsed(data: Mapping[str, Any]) -> Manifest:
+    files = []
+    for level in sorted(data["levels"], key=int):
+        for entry in data["levels"][level]:
+            files.append(FileEntry.from_json(entry, int(level)))
+    full = {}
+    for slot, time in data["full"].items():
+        full[int(slot)] = parse_iso(time)
+
+    return Manifest(
+        provider=data["provider"],
+        month=Month(data["year"], data["month"]),
+        key=tuple(data["pk_columns"]),
+        casts=tuple(data.get("casts", ())),
+        slot_minutes=data.get("slot_minutes", UNSAID_MINUTES),
+        files=tuple(files),
+        next_file_id=data["next_file_id"],
+        least_file_id=data.get("least_file_id", 1),
+        adopted=SlotSet.from_intervals(data["adopted"]),
+        observed=SlotSet.from_intervals(data["observed"]),
+        full=full,
+        keyframes=tuple(Keyframe.from_json(k) for k in data.get("keyframes", ())),
+        sealed=bool(data.get("sealed", False)),
+        built_on=bool(data.get("built_on", False)),
+        dirty=tuple(data.get("dirty", ())),
+        marks=data.get("marks", 0),
+        fence=data.get("fence", 0),
+        pending=tuple(Pending.from_json(p) for p in data["pending_deletions"]),
+        version=data["version"],
+        data_version=data["data_version"],
+        commit_ids=tuple(data["commit_ids"]),
+    )
+
+
+# --- what a manifest may name ---------------------------------------------------------------------
+
+
+def _check(manifest: Manifest, dataset: Dataset) -> None:
+    """Raise `ManifestError` where a manifest names what cannot be its own, or names it twice."""
+    month = manifest.month
+    key = dataset.paths.manifest_key(month)
+    about = {"provider": manifest.provider, "month": str(month), "key": key}
+    slots = month.slots(dataset.paths.minutes)
+    for numbers in (
+        manifest.adopted,
+        manifest.observed,
+        manifest.pending_slots,
+        *(f.slots for f in manifest.files),
+    ):
+        if numbers.last is not None and numbers.last >= slots:
+            raise ManifestError(
+                f"{key} names slot {numbers.last}, but {month} has {slots}; it is left as it is",
+                **about,
+            )
+    for mark in manifest.dirty:
+        if not _MARK.fullmatch(mark) or mark[:7] >= str(month):
+            raise ManifestError(
+                f"{key} has the mark {mark!r}, which no earlier month sets; it is left as it is",
+                **about,
+            )
+
+    try:
+        _check_names(manifest, dataset)
+    except InvalidKeyError as error:
+        raise ManifestError(
+            f"{key} names a file that cannot be its own: {error}; nothing was read", **about
+        ) from error
+
+    names = [f.file for f in manifest.files] + [k.file for k in manifest.keyframes]
+    if len(set(names)) != len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ManifestError(f"{key} names {', '.join(twice)} twice; it is left as it is", **about)
+
+
+def _check_names(manifest: Manifest, dataset: Dataset) -> None:
+    """Raise `InvalidKeyError` where a name is none of its kind."""
+    month = manifest.month
+    slots = month.slots(dataset.paths.minutes)
+    for entry in manifest.files:
+        dataset.key(month, entry.file)
+        if KeyframeName.parse(entry.file) is not None:
+            raise InvalidKeyError(f"{entry.file!r} is a keyframe, not a file of change points")
+    for keyframe in manifest.keyframes:
+        name = KeyframeName.parse(keyframe.file)
+        if name is None or name.slot != keyframe.slot or keyframe.slot >= slots:
+            raise InvalidKeyError(
+                f"{keyframe.file!r} is no keyframe of slot {keyframe.slot} of {month}"
+            )
+    for file in manifest.pending_files:
+        if WarmName.parse(file) is None and KeyframeName.parse(file) is None:
+            raise InvalidKeyError(f"{file!r} is neither a warm file nor a keyframe")

@@ -1,0 +1,368 @@
+"""The change points of a month as one moment saw them: the files a manifest names, and what
+unadopted hot files add.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cached_property, partial
+from pathlib import Path
+
+import polars as pl
+from attrs import evolve, frozen
+
+from titans.changes.adoption import corrected, restored
+from titans.changes.frames import instant
+from titans.changes.state import last_rows, overlay, resolve, resolve_last
+from titans.dataset import Dataset
+from titans.schema import CEASED, TIME
+from titans.slots import Month, Slot, SlotSet
+from titans.tiers.files.metadata import FileInfo
+from titans.tiers.files.parquet import scan_files
+from titans.tiers.files.read import Selection, StoredFile, read_selections
+from titans.tiers.manifest.entries import FileEntry, Keyframe
+from titans.tiers.manifest.model import Manifest
+
+__all__ = ["Criteria", "MonthView", "Part"]
+
+
+@frozen(eq=False)
+class Criteria:
+    """Which change points a question needs: `start <= Time < end`, and a condition over key
+    columns.
+    """
+
+    start: datetime | None = None
+    end: datetime | None = None
+    where: pl.Expr | None = None
+    """Over key columns."""
+    key: Mapping[str, str] | None = None
+    """Values of key columns. `where` says no less; this lets parts of files be left out."""
+
+
+@frozen(eq=False)
+class Part:
+    """Rows that a view is made of: a file, or a frame."""
+
+    data: StoredFile | pl.DataFrame
+    min_time: datetime | None
+    """`None` where there are no rows."""
+    max_time: datetime | None
+    min_key: tuple[str, ...] | None = None
+    max_key: tuple[str, ...] | None = None
+    is_correction: bool = False
+
+    @classmethod
+    def of(cls, info: FileInfo, data: StoredFile | pl.DataFrame) -> Part:
+        """A file that says `info` of itself."""
+        return cls(data, info.min_time, info.max_time, info.min_key, info.max_key)
+
+    @property
+    def merged_file(self) -> StoredFile | None:
+        """A merged file of today's schema: its rows may be scanned together with those of others."""
+        file = self.data
+        if not isinstance(file, StoredFile) or self.is_correction:
+            return None
+        return file if file.slot is None and file.schema is None else None
+
+    def overlaps(self, start: datetime | None, end: datetime | None) -> bool:
+        if self.min_time is None or self.max_time is None:
+            return False
+        return (start is None or self.max_time >= start) and (end is None or self.min_time < end)
+
+    def within(self, start: datetime | None, end: datetime | None) -> bool:
+        """Whether all rows lie in the range."""
+        if self.min_time is None or self.max_time is None:
+            return True
+        return (start is None or self.min_time >= start) and (end is None or self.max_time < end)
+
+    def may_hold(self, column: str | None) -> bool:
+        """Whether it may have rows with this value in the first key column; `None`: any value."""
+        if column is None or self.min_key is None or self.max_key is None:
+            return True
+        return self.min_key[0] <= column <= self.max_key[0]
+
+    def selection(
+        self, start: datetime | None, end: datetime | None, *wheres: pl.Expr | None
+    ) -> Selection:
+        """Its rows with `start <= Time < end` that satisfy `wheres`.
+
+        What the bounds of the part already say is not checked row by row.
+        """
+        conditions = [where for where in wheres if where is not None]
+        if start is not None and not self.within(start, None):
+            conditions.append(pl.col(TIME) >= instant(start))
+        if end is not None and not self.within(None, end):
+            conditions.append(pl.col(TIME) < instant(end))
+        if not conditions:
+            return Selection(self.data)
+        return Selection(self.data, pl.all_horizontal(conditions))
+
+
+@frozen(eq=False)
+class MonthView:
+    """Immutable. `adopt` gives the view that has one file more."""
+
+    manifest: Manifest
+    dataset: Dataset
+    adopted: SlotSet
+    observed: SlotSet
+    full: Mapping[int, datetime]
+    keyframes: tuple[Keyframe, ...]
+    """Those that may be used, ascending."""
+    added: tuple[Part, ...] = ()
+    """What `adopt` added to the files of the manifest."""
+
+    @classmethod
+    def of(cls, manifest: Manifest, dataset: Dataset) -> MonthView:
+        keyframes = manifest.keyframes
+        if manifest.dirty:
+            keyframes = tuple(keyframe for keyframe in keyframes if not keyframe.dependent)
+        return cls(manifest, dataset, manifest.adopted, manifest.observed, manifest.full, keyframes)
+
+    @property
+    def month(self) -> Month:
+        return self.manifest.month
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """In order of adoption."""
+        # Higher levels were adopted earlier; within a level the manifest keeps the order.
+        files = sorted(self.manifest.files, key=lambda entry: -entry.level)
+        return (*(self._part(entry) for entry in files), *self.added)
+
+    def _part(self, entry: FileEntry) -> Part:
+        file = StoredFile(
+            self.dataset.key(self.month, entry.file),
+            entry.bytes,
+            self.slot(entry.first) if entry.is_hot else None,
+            entry.hash,
+            self.manifest.schema(entry.schema_version),
+        )
+        return Part(
+            file,
+            entry.min_time,
+            entry.max_time,
+            entry.min_key,
+            entry.max_key,
+            is_correction=entry.is_correction,
+        )
+
+    def standing_alone(self) -> MonthView:
+        """Without keyframes that hold what earlier months left."""
+        return evolve(self, keyframes=tuple(k for k in self.keyframes if not k.dependent))
+
+    def slot(self, index: int) -> Slot:
+        return self.dataset.slot(self.month, index)
+
+    # --- rows -------------------------------------------------------------------------------------
+
+    def parts_in(
+        self,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        key: Mapping[str, str] | None = None,
+    ) -> list[Part]:
+        """The parts that may have rows with `start <= Time < end`; with `key`, rows whose key
+        columns have these values.
+        """
+        lead = None if key is None else key.get(self.dataset.provider.key[0])
+        return [part for part in self.parts if part.overlaps(start, end) and part.may_hold(lead)]
+
+    def rows(self, wanted: Criteria) -> pl.DataFrame:
+        """The change points that are wanted.
+
+        In canonical columns, sorted by key and `Time`, one row for each.
+        """
+        start, end, provider = wanted.start, wanted.end, self.dataset.provider
+        parts = self.parts_in(start, end, wanted.key)
+        plain = [part for part in parts if part.merged_file and part.within(start, end)]
+        paths = self._local_paths(plain)
+        if len(plain) < 2 or not paths or _entangled(plain, parts):
+            return resolve(*self._frames(parts, wanted), provider)
+
+        # One scan of all files that need no other condition is faster than one of each.
+        rest = [part for part in parts if part not in plain]
+        real, corrections = self._frames(rest, wanted)
+        lazy = scan_files(paths, provider)
+        if wanted.where is not None:
+            lazy = lazy.filter(wanted.where)
+        try:
+            scanned = lazy.collect()
+        except (pl.exceptions.PolarsError, OSError):
+            return resolve(*self._frames(parts, wanted), provider)
+        scanned = scanned.sort([*provider.key, TIME], maintain_order=True)
+        return resolve([scanned, *real], corrections, provider, repeated=True)
+
+    def _local_paths(self, parts: Sequence[Part]) -> list[Path]:
+        """The paths of merged files, where they lie on this machine."""
+        paths = []
+        for part in parts:
+            file = part.merged_file
+            path = None if file is None else self.dataset.store.local_path(file.key)
+            if path is not None:
+                paths.append(path)
+        return paths
+
+    def _frames(
+        self, parts: Sequence[Part], wanted: Criteria
+    ) -> tuple[list[pl.DataFrame], list[pl.DataFrame]]:
+        """Rows of files, and of corrections: one frame for each part that has some, in order of
+        adoption.
+        """
+        selections = [part.selection(wanted.start, wanted.end, wanted.where) for part in parts]
+        return _divided(parts, read_selections(self.dataset, selections, wanted.key))
+
+    # --- states -----------------------------------------------------------------------------------
+
+    def last_full(self, end: datetime) -> datetime | None:
+        """The latest time before `end` from which nothing earlier counts."""
+        return max((time for time in self.full.values() if time < end), default=None)
+
+    def keyframe(self, end: datetime) -> Keyframe | None:
+        """The newest keyframe that may serve for the state after all change points before `end`, if
+        that is worth it.
+        """
+        full = self.last_full(end)
+        for keyframe in reversed(self.keyframes):
+            start = self.slot(keyframe.slot).start
+            if start <= end:
+                return keyframe if full is None or start > full else None
+        return None
+
+    def stands_alone(self, end: datetime) -> bool:
+        """Whether the state after all change points before `end` needs nothing of earlier months."""
+        return self.last_full(end) is not None or self.keyframe(end) is not None
+
+    def state(
+        self,
+        end: datetime,
+        earlier: pl.DataFrame | None = None,
+        where: pl.Expr | None = None,
+    ) -> pl.DataFrame:
+        """The living keys after all change points before `end`: key, `Time`, values; sorted by key.
+
+        `earlier` is the state at the start of the month, for months in which no full snapshot comes
+        first. `where` is over key columns.
+        """
+        provider = self.dataset.provider
+        start, base = self.last_full(end), earlier
+        selections = []
+        keyframe = self.keyframe(end)
+        if keyframe is not None:
+            start = self.slot(keyframe.slot).start
+            selections.append(Selection(self._keyframe_file(keyframe), where))
+        parts = self.parts_in(start, end)
+        selections += [part.selection(start, end, where) for part in parts]
+
+        shorten = partial(last_rows, provider=provider)
+        frames = read_selections(self.dataset, selections, shorten=shorten)
+        if keyframe is not None:
+            base = frames.pop(0).drop(CEASED)
+        elif start is not None:
+            base = None
+        tail, corrections = _divided(parts, frames)
+        return overlay(base, resolve_last(tail, corrections, provider), provider)
+
+    def _keyframe_file(self, keyframe: Keyframe) -> StoredFile:
+        key = self.dataset.key(self.month, keyframe.file)
+        schema = self.manifest.schema(keyframe.schema_version)
+        return StoredFile(key, keyframe.bytes, None, schema=schema)
+
+    # --- adoption ---------------------------------------------------------------------------------
+
+    def adopt(
+        self, info: FileInfo, data: StoredFile | pl.DataFrame
+    ) -> tuple[MonthView, pl.DataFrame | None]:
+        """This view with a hot file more, and the restoring and correcting rows that its adoption
+        needs, if any.
+
+        In the ordinary case, the newest slot with nothing unexpected before it, no row is read.
+        Keyframes after a slot that comes late are dropped, save where a full snapshot lies in
+        between: nothing reaches past that.
+        """
+        record = info.record
+        parts = [Part.of(info, data)]
+        rows = self._read_corrections(info, data)
+        if rows is not None:
+            low, high = rows.select(pl.min(TIME).alias("min"), pl.max(TIME).alias("max")).row(0)
+            parts.append(Part(rows, low, high, is_correction=True))
+
+        observed, full = self.observed, self.full
+        if record.is_snapshot:
+            observed = observed.add(record.slot)
+        if record.kind == "full":
+            full = {**full, record.slot: record.time}
+
+        barrier = min((slot for slot in self.full if slot > record.slot), default=None)
+        keyframes = []
+        for keyframe in self.keyframes:
+            shielded = barrier is not None and keyframe.slot > barrier
+            if keyframe.slot <= record.slot or shielded:
+                keyframes.append(keyframe)
+        view = evolve(
+            self,
+            added=(*self.added, *parts),
+            adopted=self.adopted.add(record.slot),
+            observed=observed,
+            full=full,
+            keyframes=tuple(keyframes),
+        )
+        return view, rows
+
+    def _read_corrections(
+        self, info: FileInfo, data: StoredFile | pl.DataFrame
+    ) -> pl.DataFrame | None:
+        """The rows that adopting a hot file needs besides its own."""
+        record, provider = info.record, self.dataset.provider
+        following = self.observed.after(record.slot)
+        if following in self.full:
+            following = None  # nothing before a full snapshot reaches past it
+        disturbed = record.kind == "diff" and self.adopted.before(record.slot) != info.base
+        if following is None and not disturbed:
+            return None
+
+        # States are compared: either all of them know earlier months, or none does.
+        alone, slot = self.standing_alone(), self.slot(record.slot)
+        (rows,) = read_selections(self.dataset, [Selection(data)])
+        before = alone.state(slot.start)
+        corrections: list[pl.DataFrame] = []
+        if record.kind == "full":
+            after = rows.filter(~pl.col(CEASED)).drop(CEASED)
+        elif disturbed and info.base is not None:
+            base = alone.state(self.slot(info.base).end)
+            after, restoring = restored(before, base, rows, record.time, provider)
+            corrections.append(restoring)
+        else:
+            after = overlay(before, resolve_last([rows], [], provider), provider)
+
+        if following is not None:
+            later = self.slot(following)
+            between = self.rows(Criteria(slot.end, later.end))
+            held = alone.state(later.end)
+            corrections.append(corrected(after, between, held, later.start, provider))
+        all_rows = pl.concat(corrections).sort([*provider.key, TIME])
+        return all_rows if all_rows.height else None
+
+
+def _entangled(plain: Sequence[Part], parts: Sequence[Part]) -> bool:
+    """Whether another merged file has rows in the time of one of `plain`."""
+    others = [part for part in parts if part.merged_file and part not in plain]
+    return any(part.overlaps(o.min_time, o.max_time) for part in plain for o in others)
+
+
+def _divided(
+    parts: Sequence[Part], frames: Sequence[pl.DataFrame]
+) -> tuple[list[pl.DataFrame], list[pl.DataFrame]]:
+    """The frames of files, and those of corrections; without empty ones."""
+    real: list[pl.DataFrame] = []
+    corrections: list[pl.DataFrame] = []
+    for part, frame in zip(parts, frames, strict=True):
+        if not frame.height:
+            continue
+        if part.is_correction:
+            corrections.append(frame)
+        else:
+            real.append(frame)
+    return real, corrections

@@ -1,0 +1,1 @@
+"""Writing: the hot file of a slot, its adoption, and adoptions that come late."""

@@ -1,0 +1,209 @@
+"""Adoption: every hot file of the month that the manifest does not have yet becomes part of it,
+oldest first.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+
+import polars as pl
+from attrs import define, evolve, field, frozen
+
+from titans.dataset import Dataset
+from titans.errors import ConcurrencyConflictError, FormatError, NotFound, RetryableError
+from titans.layout import Paths
+from titans.slots import Month, Slot
+from titans.tiers.files.create import create_under_free_name
+from titans.tiers.files.fetch import read_info
+from titans.tiers.files.metadata import FileInfo
+from titans.tiers.files.parquet import encode
+from titans.tiers.files.read import StoredFile
+from titans.tiers.manifest.commit import ATTEMPTS, Head, commit
+from titans.tiers.manifest.deletion import stamped, without_keyframes
+from titans.tiers.manifest.entries import FileEntry, Pending
+from titans.tiers.manifest.model import Manifest
+from titans.tiers.manifest.view import MonthView
+from titans.tiers.write.hot import HotFile
+from titans.tiers.write.late import Marks
+
+__all__ = ["Adopter", "Adoption", "read_waiting"]
+
+log = logging.getLogger("titans.adopt")
+
+_NAMES = 8
+
+Waiting = tuple[FileInfo, StoredFile | pl.DataFrame]
+"""A hot file that is not adopted yet: what it says of itself, and where its rows are."""
+
+
+@frozen
+class Adoption:
+    """What an adoption did, or what one attempt at it would do."""
+
+    manifest: Manifest
+    slots: tuple[int, ...] = ()
+    """Adopted by this call."""
+    corrections: int = 0
+    """Restoring and correcting rows written."""
+
+
+def read_waiting(dataset: Dataset, manifest: Manifest, keys: Mapping[int, str]) -> list[Waiting]:
+    """The hot files among `keys` (by slot) that `manifest` has not adopted, oldest first."""
+    waiting = []
+    for index in manifest.adopted.missing(keys):
+        waiting.append(_read_waiting(dataset, keys[index], dataset.slot(manifest.month, index)))
+    return waiting
+
+
+def _read_waiting(dataset: Dataset, key: str, slot: Slot) -> Waiting:
+    info = read_info(dataset, key, slot)
+    return info, StoredFile(key, info.size, slot, info.hash, info.schema)
+
+
+class _UnmarkedError(Exception):
+    """Later months may build on this one, and have to be marked first."""
+
+    def __init__(self, fence: int) -> None:
+        super().__init__(fence)
+        self.fence = fence
+
+
+@define
+class Adopter:
+    """Adopts the hot files of a month.
+
+    Args:
+        keys: of the hot files by slot, listed before.
+        removed: lists of files that have been removed; they leave the manifest in the same commit.
+        own: a file that the caller has just written; it is not read again.
+    """
+
+    dataset: Dataset
+    month: Month
+    keys: Mapping[int, str]
+    removed: frozenset[Pending] = frozenset()
+    own: HotFile | None = None
+    _known: dict[int, Waiting | None] = field(factory=dict, init=False)
+    _marks: Marks | None = field(default=None, init=False)
+    _last: Adoption | None = field(default=None, init=False)
+
+    def adopt(self, head: Head | None = None) -> Adoption:
+        """Commit every hot file that is not adopted.
+
+        Args:
+            head: the manifest, if the caller has just read it (after the listing).
+
+        Raises:
+            ConcurrencyConflictError: too many lost races; nothing is lost.
+        """
+        if self.own is not None:
+            self._known[self.own.slot.index] = (self.own.info, self.own.rows)
+
+        for _ in range(ATTEMPTS):
+            try:
+                manifest = commit(self.dataset, self.month, self._mutate, head=head)
+            except _UnmarkedError as unmarked:
+                self._marks = Marks.set(self.dataset, self.month, unmarked.fence)
+                head = None
+                continue
+            if self._marks is not None:
+                # Else the marks stay, and what they are on is not trusted.
+                with suppress(RetryableError):
+                    self._marks.release(self.dataset)
+            done = self._last or Adoption(manifest)
+            return evolve(done, manifest=manifest)
+
+        name = self.dataset.provider.name
+        raise ConcurrencyConflictError(
+            f"provider {name!r}, month {self.month}: its fence was raised {ATTEMPTS} times; "
+            "nothing is lost, compact again",
+            provider=name,
+            month=str(self.month),
+        )
+
+    def _mutate(self, head: Head) -> Manifest | None:
+        self._last = self._plan(head)
+        slots = self._last.slots
+        fence = head.manifest.fence
+        if slots and _reaches_on(head) and (self._marks is None or self._marks.fence != fence):
+            raise _UnmarkedError(fence)
+        if self._last.manifest == head.manifest:
+            return None
+        return self._last.manifest
+
+    def _plan(self, head: Head) -> Adoption:
+        """What adopting does to the manifest as it is now."""
+        manifest = stamped(head, self.removed)
+        view: MonthView | None = None
+        slots: list[int] = []
+        corrections = 0
+        for index in manifest.adopted.missing(self.keys):
+            waiting = self._waiting(index)
+            if waiting is None:
+                continue
+            if view is None:
+                # All keyframes, trusted or not: those that stay must be right once they are
+                # trusted again.
+                view = MonthView.of(manifest, self.dataset)
+                view = evolve(view, keyframes=manifest.keyframes)
+
+            info, data = waiting
+            view, rows = view.adopt(info, data)
+            entries = [FileEntry.of(self.keys[index], 0, index, index, info)]
+            if rows is not None:
+                corrections += rows.height
+                entries.append(self._write_corrections(index, rows))
+            slots.append(index)
+            if info.schema is not None:
+                manifest = manifest.knowing(self.dataset.provider, info.schema)
+            manifest = evolve(manifest, files=(*manifest.files, *entries))
+
+        if view is None:
+            return Adoption(manifest)
+        manifest = evolve(
+            manifest,
+            adopted=view.adopted,
+            observed=view.observed,
+            full=view.full,
+            sealed=False,
+            data_version=manifest.data_version + len(slots),
+        )
+        dropped = [k for k in manifest.keyframes if k not in view.keyframes]
+        return Adoption(without_keyframes(manifest, dropped), tuple(slots), corrections)
+
+    def _waiting(self, index: int) -> Waiting | None:
+        """The hot file of a slot, `None` where it cannot be adopted now."""
+        if self._known.get(index) is None:
+            slot, key = self.dataset.slot(self.month, index), self.keys[index]
+            try:
+                self._known[index] = _read_waiting(self.dataset, key, slot)
+            except NotFound:
+                log.warning("%s vanished before it was adopted", key)
+                return None
+            except FormatError as error:
+                # One bad object must not keep the others out; it stays where it is, and readers
+                # name it.
+                log.error("%s is not adopted: %s", key, error)
+                return None
+        return self._known[index]
+
+    def _write_corrections(self, index: int, rows: pl.DataFrame) -> FileEntry:
+        """An attempt that loses its race leaves the file to vacuum."""
+        info = FileInfo.describe(rows, self.dataset.provider, "correction")
+        data = encode(rows, info, self.dataset.provider)
+        names = (Paths.correction_name(index, secrets.token_hex(8)) for _ in range(_NAMES))
+        name = create_under_free_name(
+            names, lambda name: self.dataset.store.create(self.dataset.key(self.month, name), data)
+        )
+        last = index
+        if info.max_time is not None:
+            last = Slot.of(info.max_time, self.dataset.paths.minutes).index
+        return FileEntry.of(name, 0, index, last, evolve(info, size=len(data)))
+
+
+def _reaches_on(head: Head) -> bool:
+    """Whether what is adopted here may change the keyframes of later months."""
+    return head.manifest.built_on or head.blob is None

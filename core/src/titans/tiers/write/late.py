@@ -1,0 +1,93 @@
+"""Late adoption into a month that later months build on.
+
+Where no full snapshot comes first, a month's keyframes hold what earlier months left. Months have
+manifests of their own, and no commit spans two of them. So a late adoption first marks the later
+months dirty (their dependent keyframes are not trusted from then on), then adopts, then drops those
+keyframes and takes its marks away. Marks of a process that died are cleared by whoever wants to
+write a keyframe, after it has raised the *fence* of the month they came from: should the process be
+alive, its adoption fails at the fence, and it begins again with new marks.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from attrs import evolve, frozen
+
+from titans.dataset import Dataset
+from titans.slots import Month
+from titans.tiers.manifest.commit import Head, commit
+from titans.tiers.manifest.deletion import stamped, without_keyframes
+from titans.tiers.manifest.model import Manifest
+
+__all__ = ["Marks", "clear_marks", "list_later_months"]
+
+
+def list_later_months(dataset: Dataset, month: Month) -> list[Month]:
+    """Months after `month` that may have a manifest, ascending; the next one even if the store's
+    list lags.
+    """
+    paths = dataset.paths
+    months = {month.next()}
+    for entry in dataset.store.list(paths.warm_prefix + "/", paths.after_warm_month(month)):
+        later = paths.parse_manifest_key(entry.key)
+        if later is not None:
+            months.add(later)
+    return sorted(months)
+
+
+@frozen
+class Marks:
+    """What one adoption into `month` has set on later months."""
+
+    month: Month
+    token: str
+    fence: int
+    """The month's fence when they were set: the adoption is void if it is another one by then."""
+    later: tuple[Month, ...]
+
+    @classmethod
+    def set(cls, dataset: Dataset, month: Month, fence: int) -> Marks:
+        """Mark the months up to the first one with a full snapshot: nothing reaches past that."""
+        token = f"{month}/{secrets.token_hex(8)}"
+
+        def mark(head: Head) -> Manifest | None:
+            if head.blob is None:
+                return None
+            now = stamped(head)
+            return evolve(now, dirty=(*now.dirty, token), marks=now.marks + 1)
+
+        marked = []
+        for later in list_later_months(dataset, month):
+            manifest = commit(dataset, later, mark)
+            if token in manifest.dirty:
+                marked.append(later)
+            if manifest.full:
+                break
+        return cls(month, token, fence, tuple(marked))
+
+    def release(self, dataset: Dataset) -> None:
+        """Drop the keyframes that the adoption has made wrong, and take the marks away."""
+        for later in self.later:
+            commit(dataset, later, lambda head: _released(head, (self.token,)))
+
+
+def clear_marks(dataset: Dataset, manifest: Manifest) -> Manifest:
+    """`manifest`'s month without the marks that are on it now; what set them begins again, if it is
+    still alive.
+    """
+    for month in sorted({Month.parse(token.partition("/")[0]) for token in manifest.dirty}):
+        commit(dataset, month, _fenced)
+    return commit(dataset, manifest.month, lambda head: _released(head, manifest.dirty))
+
+
+def _fenced(head: Head) -> Manifest:
+    return evolve(stamped(head), fence=head.manifest.fence + 1)
+
+
+def _released(head: Head, tokens: tuple[str, ...]) -> Manifest | None:
+    kept = tuple(token for token in head.manifest.dirty if token not in tokens)
+    if kept == head.manifest.dirty:
+        return None
+    manifest = evolve(stamped(head), dirty=kept)
+    return without_keyframes(manifest, [k for k in manifest.keyframes if k.dependent])
