@@ -198,6 +198,7 @@ class Archive(ReadableArchive):
                 month=str(file.slot.month),
                 key=file.key,
             )
+
         log.warning("%s", message, extra={"provider": self.provider.name, "slot": slot})
 
     # --- compaction -------------------------------------------------------------------------------

@@ -146,6 +146,7 @@ class Ingestor:
             missing = (
                 f"{ceased} of {living} living keys are missing, more than max_ceased={max_ceased}"
             )
+
         name = self.dataset.provider.name
         raise SuspiciousSnapshotError(
             f"snapshot of provider {name!r} at {slot}: {missing}; it looks truncated and nothing "

@@ -21,7 +21,7 @@ from titans.schema import CEASED, TIME
 from titans.slots import Month, to_utc
 from titans.tiers.manifest.commit import read_head
 from titans.tiers.manifest.model import Manifest
-from titans.tiers.manifest.view import Criteria, MonthView
+from titans.tiers.manifest.view import EVERYTHING, Criteria, MonthView
 from titans.tiers.write.adopt import read_waiting
 from titans.tiers.write.hot import list_hot_since
 
@@ -127,6 +127,7 @@ class Reader:
                 later.add(last_hot)
             if later:
                 return max(later)
+
         months = self.months()
         return months[-1] if months else None
 
@@ -248,7 +249,7 @@ class Reader:
 
     # --- change points ----------------------------------------------------------------------------
 
-    def changes(self, wanted: Criteria) -> pl.DataFrame:
+    def changes(self, wanted: Criteria = EVERYTHING) -> pl.DataFrame:
         """The change points that are wanted: canonical columns, sorted by key and `Time`.
 
         Where a full snapshot restates what was there before, its rows do not count; for a key it no
@@ -340,7 +341,7 @@ class Reader:
         start, end = wanted.start or month.start, wanted.end or month.end
         before = before or partial(self.state_before, start, wanted.where)
         rows = view.rows(wanted)
-        fulls = sorted(time for time in view.full.values() if start <= time < end)
+        fulls = view.full_times(start, end)
         if not fulls:
             return rows, partial(_overlaid, before, rows, provider)
 

@@ -126,7 +126,7 @@ class _Plan:
         for month, first, last in reader.spans(start, end):
             view = reader.view(month)
             alone, unclear = _divided(view, first, last)
-            restated = [time for time in view.full.values() if first <= time < last]
+            restated = view.full_times(first, last)
             for part in alone:
                 again = []
                 for time in restated:

@@ -15,7 +15,6 @@ from attrs import frozen
 from titans.errors import InputError, NotFound, TitansError
 from titans.read.queries import to_intervals
 from titans.read.scan import scan
-from titans.tiers.manifest.view import Criteria
 
 if TYPE_CHECKING:
     from titans.read.reader import Reader
@@ -88,7 +87,7 @@ def ask(reader: Reader, query: str) -> pl.DataFrame:
 
 
 def _intervals(reader: Reader) -> pl.LazyFrame:
-    points = reader.changes(Criteria())
+    points = reader.changes()
     return to_intervals(reader.empty_state(), points, reader.provider).lazy()
 
 

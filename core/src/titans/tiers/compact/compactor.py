@@ -211,6 +211,7 @@ class Compactor:
                 raise
             # Another process has merged these meanwhile; a slot's name may even be taken again.
             return newer, 0
+
         if entry is None:
             return manifest, 0
         self.notify(
@@ -259,9 +260,11 @@ class Compactor:
                 provider=name,
                 month=str(month),
             )
+
         while not manifest.sealed:
             manifest, done = self._seal_step(manifest)
             result += done
+
         return result
 
     def _seal_further(self, month: Month) -> Compaction:

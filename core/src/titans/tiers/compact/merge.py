@@ -43,7 +43,7 @@ def merge(
     def mutate(head: Head) -> Manifest | None:
         nonlocal committed
         now = stamped(head)
-        live = {f.file for f in now.files}
+        live = now.file_names
         # The output may have been taken for an orphan while this process slept: listed for removal,
         # or removed already. It is looked for after the manifest was read, and vacuum removes
         # before it unlists, so one of the two tells. Below the least id, a file of this name may
@@ -60,7 +60,7 @@ def merge(
 
     after = commit(dataset, manifest.month, mutate)
     # It may be committed, and already merged on by somebody else.
-    if committed or any(f.file == entry.file for f in after.files):
+    if committed or entry.file in after.file_names:
         return after, entry
     log.info("%s: another process merged the inputs of %s first", dataset.provider.name, entry.file)
     return after, None

@@ -217,6 +217,7 @@ class Output:
             part = rows.lazy().slice(offset, ROW_GROUP).collect()
             written = add(written, digest(part))
             cast = add(cast, digest(evolution.apply(part, self.provider.key)))
+
         if written != entry.hash:
             raise CorruptFileError(
                 f"{key} does not hold the rows it was written with; nothing was merged",
@@ -224,6 +225,7 @@ class Output:
                 month=str(self.month),
                 key=key,
             )
+
         return cast
 
     # --- what goes through ------------------------------------------------------------------------

@@ -26,6 +26,7 @@ def create_under_free_name(names: Iterable[str], create: Callable[[str], object]
         except (AlreadyExists, OutcomeUnknown):
             continue
         return name
+
     raise OutcomeUnknown(
         f"{tried} names for a new file were taken, or had no clear outcome; compact again later"
     )

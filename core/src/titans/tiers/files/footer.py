@@ -211,6 +211,7 @@ class _Reader:
                 fields[last] = (kind, kind == _TRUE)
             else:
                 fields[last] = (kind, self.value(kind))
+
         return fields
 
     def value(self, kind: int) -> Any:
@@ -225,6 +226,7 @@ class _Reader:
             count, element = header >> 4, header & 0x0F
             count = self.varint() if count == 15 else count
             return element, [self.value(element) for _ in range(count)]
+
         if kind in (_BYTE, _DOUBLE):
             return self.bytes(1 if kind == _BYTE else 8)
         raise ValueError(f"a footer with something of type {kind}")
@@ -255,6 +257,7 @@ class _Writer:
             last = name
             if kind not in (_TRUE, _FALSE):
                 self.value(kind, value)
+
         self.data.append(0)
 
     def value(self, kind: int, value: Any) -> None:

@@ -168,6 +168,16 @@ class FileInfo(Contents):
         return SlotSet.of(record.slot for record in self.records)
 
     @property
+    def observed(self) -> SlotSet:
+        """Its slots of full snapshots."""
+        return SlotSet.of(record.slot for record in self.records if record.is_snapshot)
+
+    @property
+    def full(self) -> dict[int, datetime]:
+        """Its slots that hold every living key → the time from which nothing earlier counts."""
+        return {record.slot: record.time for record in self.records if record.kind == "full"}
+
+    @property
     def record(self) -> SlotRecord:
         """Of the one slot of a hot file."""
         (record,) = self.records
@@ -234,7 +244,11 @@ class FileInfo(Contents):
     ) -> FileInfo:
         """For `rows` in canonical columns, sorted by key and `Time`."""
         times = rows[TIME]
-        key = rows.select(provider.key)
+        min_key = max_key = None
+        if rows.height:
+            key = rows.select(provider.key)
+            min_key, max_key = key.row(0), key.row(-1)
+
         return cls(
             kind=kind,
             records=records,
@@ -242,8 +256,8 @@ class FileInfo(Contents):
             rows=rows.height,
             rows_in=rows.height,
             hash=digest(rows) if hash is None else hash,
-            min_key=key.row(0) if rows.height else None,
-            max_key=key.row(-1) if rows.height else None,
+            min_key=min_key,
+            max_key=max_key,
             min_time=times.min(),  # type: ignore[arg-type]
             max_time=times.max(),  # type: ignore[arg-type]
             schema_version=provider.schema.version,
@@ -260,12 +274,14 @@ def _check_written_by(data: Mapping[str, Any], provider: Provider, key: str) -> 
             provider=provider.name,
             key=key,
         )
+
     if data.get("provider") != provider.name:
         raise CorruptFileError(
             f"{key} belongs to provider {data.get('provider')!r}, not {provider.name!r}",
             provider=provider.name,
             key=key,
         )
+
     schema_version = data.get("schema_version")
     if isinstance(schema_version, int) and schema_version > provider.schema.version:
         raise ProviderMismatchError(

@@ -126,6 +126,7 @@ def _lazy(
             return _today(source, content, provider).lazy()
         if source.hash and metadata.get("hash") != source.hash:
             raise NotFound(f"{source.key} is another file by now", key=source.key)
+
     return scan_stored(source, content, provider)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from datetime import datetime
 
 from attrs import evolve, field, frozen
 
@@ -114,7 +115,7 @@ def _remade(
     merged = _read_merged(dataset, inventory, month)
     manifest = Manifest.empty(dataset.provider, month)
     files: list[FileEntry] = []
-    full = {}
+    full: dict[int, datetime] = {}
     taken = observed = NO_SLOTS
     # Those that hold most first; of the same size, the higher level, then the older.
     order = sorted(merged, key=lambda m: (-len(m.info.slots), -m.name.level, m.name.id or 0))
@@ -136,11 +137,8 @@ def _remade(
         files.append(FileEntry.of(each.file, name.level, name.first, name.last, each.info))
         if each.info.schema is not None:
             manifest = manifest.knowing(dataset.provider, each.info.schema)
-        for record in each.info.records:
-            if record.is_snapshot:
-                observed = observed.add(record.slot)
-            if record.kind == "full":
-                full[record.slot] = record.time
+        observed |= each.info.observed
+        full.update(each.info.full)
 
     next_id = max((each.name.id or 0 for each in merged), default=0) + 1
     manifest = evolve(

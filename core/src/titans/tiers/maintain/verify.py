@@ -195,6 +195,7 @@ class _Verifier:
             rows = self._check_file(entry)
             if rows is not None:
                 keys.append(rows.select(*self.dataset.provider.key, TIME))
+
         if not keys:
             return
         repeated = pl.concat(keys).is_duplicated().sum() // 2

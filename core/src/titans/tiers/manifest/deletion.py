@@ -78,6 +78,7 @@ def with_pending(manifest: Manifest, pending: Pending) -> Manifest:
         name = WarmName.parse(file)
         if name is not None and name.id is not None:
             least = max(least, name.id + 1)
+
     return evolve(
         manifest,
         pending=(*manifest.pending, pending),
@@ -170,7 +171,7 @@ def remove(dataset: Dataset, manifest: Manifest, lists: Iterable[Pending]) -> Re
     for pending in chosen:
         slots |= pending.slots
     proven = _read_proven(dataset, manifest, slots) & manifest.adopted
-    live = {entry.file for entry in manifest.files}
+    live = manifest.file_names
 
     removed: list[str] = []
     done: list[Pending] = []
@@ -212,4 +213,5 @@ def _read_proven(dataset: Dataset, manifest: Manifest, slots: SlotSet) -> SlotSe
             continue
         # An earlier writer's file says nothing of itself.
         proven |= info.slots if info.kind == "merged" else entry.slots
+
     return proven & slots

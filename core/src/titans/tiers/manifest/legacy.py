@@ -99,13 +99,12 @@ def _read_entry(manifest: Manifest, file: str, level: int, dataset: Dataset) -> 
     entry = evolve(FileEntry.of(file, level, first, last, info), slots=slots)
 
     full = dict(manifest.full)
-    full.update({record.slot: record.time for record in info.records if record.kind == "full"})
-    observed = SlotSet.of(record.slot for record in info.records if record.is_snapshot)
+    full.update(info.full)
     return evolve(
         manifest.knowing(dataset.provider, info.schema),
         files=(*manifest.files, entry),
         adopted=manifest.adopted | slots,
-        observed=manifest.observed | observed,
+        observed=manifest.observed | info.observed,
         full=full,
         data_version=manifest.data_version + len(slots),
     )
@@ -121,7 +120,7 @@ def _with_removals(manifest: Manifest, data: Mapping[str, Any], dataset: Dataset
     if merged:
         manifest = _with_slots(manifest, merged)
 
-    live = {f.file for f in manifest.files}
+    live = manifest.file_names
     in_level_0 = SlotSet.of(f.first for f in manifest.files if f.is_hot)
     pending = Pending(
         since=None,
@@ -160,6 +159,7 @@ def _own(names: Iterable[Any], dataset: Dataset, month: Month) -> tuple[list[str
             log.warning(
                 "%s names %r, which is not its own; left alone", paths.manifest_key(month), name
             )
+
     return files, SlotSet.of(slots)
 
 

@@ -139,9 +139,14 @@ class Manifest:
         return SlotSet(((first, last),)) - self.observed
 
     @property
+    def file_names(self) -> frozenset[str]:
+        """Names of the files of change points."""
+        return frozenset(entry.file for entry in self.files)
+
+    @property
     def live(self) -> frozenset[str]:
         """Names of all files that belong to the month, keyframes included."""
-        return frozenset(f.file for f in self.files) | {k.file for k in self.keyframes}
+        return self.file_names | {keyframe.file for keyframe in self.keyframes}
 
     @property
     def pending_files(self) -> frozenset[str]:
@@ -216,6 +221,7 @@ class Manifest:
                 "upgrade titans-core",
                 **about,
             )
+
         try:
             manifest = _parsed(data)
             if (manifest.provider, manifest.month) != (dataset.provider.name, month):
@@ -230,6 +236,7 @@ class Manifest:
             raise ManifestError(
                 f"{key} cannot be read: {error!r}; it is left as it is", **about
             ) from error
+
         _check(manifest, dataset)
         return manifest
 
@@ -365,12 +372,14 @@ def _check_names(manifest: Manifest, dataset: Dataset) -> None:
         dataset.key(month, entry.file)
         if KeyframeName.parse(entry.file) is not None:
             raise InvalidKeyError(f"{entry.file!r} is a keyframe, not a file of change points")
+
     for keyframe in manifest.keyframes:
         name = KeyframeName.parse(keyframe.file)
         if name is None or name.slot != keyframe.slot or keyframe.slot >= slots:
             raise InvalidKeyError(
                 f"{keyframe.file!r} is no keyframe of slot {keyframe.slot} of {month}"
             )
+
     for file in manifest.pending_files:
         if WarmName.parse(file) is None and KeyframeName.parse(file) is None:
             raise InvalidKeyError(f"{file!r} is neither a warm file nor a keyframe")

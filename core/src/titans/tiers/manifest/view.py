@@ -24,7 +24,7 @@ from titans.tiers.files.read import Selection, StoredFile, read_selections
 from titans.tiers.manifest.entries import FileEntry, Keyframe
 from titans.tiers.manifest.model import Manifest
 
-__all__ = ["Criteria", "MonthView", "Part"]
+__all__ = ["EVERYTHING", "Criteria", "MonthView", "Part"]
 
 
 @frozen(eq=False)
@@ -39,6 +39,9 @@ class Criteria:
     """Over key columns."""
     key: Mapping[str, str] | None = None
     """Values of key columns. `where` says no less; this lets parts of files be left out."""
+
+
+EVERYTHING = Criteria()
 
 
 @frozen(eq=False)
@@ -216,6 +219,10 @@ class MonthView:
 
     # --- states -----------------------------------------------------------------------------------
 
+    def full_times(self, start: datetime, end: datetime) -> list[datetime]:
+        """The times of the range from which nothing earlier counts, ascending."""
+        return sorted(time for time in self.full.values() if start <= time < end)
+
     def last_full(self, end: datetime) -> datetime | None:
         """The latest time before `end` from which nothing earlier counts."""
         return max((time for time in self.full.values() if time < end), default=None)
@@ -365,4 +372,5 @@ def _divided(
             corrections.append(frame)
         else:
             real.append(frame)
+
     return real, corrections

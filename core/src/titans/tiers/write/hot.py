@@ -77,6 +77,7 @@ class HotFile:
         except BaseException as error:
             info.set_exception(error)
             raise
+
         return cls(dataset.paths.hot_key(slot), slot, info.result(), rows, encoded)
 
 
@@ -161,6 +162,7 @@ class _Part:
                 others.append(entry.key)
             else:
                 keys.setdefault(slot.month, {})[slot.index] = entry.key
+
         youngest = max((entry.last_modified for entry in page.entries), default=None)
         return cls(paths, keys, others, youngest)
 
@@ -207,6 +209,7 @@ def create_hot(dataset: Dataset, file: HotFile) -> tuple[HotFile, SlotRecord]:
             written = evolve(file.info, size=len(data))
             return evolve(file, created=True, info=written), file.info.record
         dataset.wait(attempt)
+
     raise OutcomeUnknown(
         f"{file.key} came and went {_ATTEMPTS} times; upload the slot again", key=file.key
     )
@@ -255,7 +258,7 @@ def withdraw_if_adopted(dataset: Dataset, file: HotFile, manifest: Manifest) -> 
         return adopted
 
     now = read_head(dataset, file.slot.month).manifest
-    is_live = any(entry.file == file.key for entry in now.files)
+    is_live = file.key in now.file_names
     is_retired = file.slot.index in now.pending_slots
     if not is_live and (adopted != file.info.record or not is_retired):
         with suppress(RetryableError):  # else it is left to vacuum
