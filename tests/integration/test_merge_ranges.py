@@ -92,6 +92,7 @@ def uploaded(store):
     return archive
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["memory", "local"])
 def test_a_merged_file_is_the_same_byte_for_byte_however_little_memory_there_was(
     kind, tmp_path, monkeypatch

@@ -21,6 +21,8 @@ from titans.store.s3 import S3Store
 MIB = 1 << 20
 PART = 5 * MIB  # S3 takes no smaller one but the last
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=["memory", "local", "moto", pytest.param("seaweed", marks=SEAWEED)])
 def store(request, tmp_path):

@@ -131,6 +131,7 @@ def test_it_tells_what_an_observer_is(site):
     )
 
 
+@pytest.mark.slow
 def test_all_plugins_are_examined_without_a_name(site):
     site.add()
     site.add("raise RuntimeError('out of coffee')", name="bad", distribution="bad-titans")
