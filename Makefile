@@ -1,4 +1,6 @@
-# make setup | demo | test | lint | bench …   Needs Python >= 3.11 with pip and venv; everything else is installed into .venv.
+# make setup | demo | quick | test | lint | bench …
+# While you work: make quick (unit and integration tests without servers, under a minute). Before you hand in a change: make test.
+# Needs Python >= 3.11 with pip and venv; everything else is installed into .venv.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -6,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROJECTS := pyproject.toml core/pyproject.toml $(wildcard plugins/*/pyproject.toml)
 
-.PHONY: setup demo test lint race soak soak-year bench bench-micro growth cold-start prices clean
+.PHONY: setup demo quick test lint race soak soak-year bench bench-micro growth cold-start prices clean
 
 setup: $(STAMP)
 
@@ -25,7 +27,11 @@ $(STAMP): $(BIN)/uv $(PROJECTS)
 demo: $(STAMP)
 	@$(BIN)/titans demo
 
-# Two workers: the suite is written for two cores, and tests that start processes of their own stay in one worker each.
+# Unit and integration tests that need no server and take no seconds each.
+quick: $(STAMP)
+	@$(BIN)/pytest -q -n 2 --dist loadgroup -m "not server and not slow" tests/unit tests/integration
+
+# Two workers: the suite is written for two cores. Tests that share a server or processes stay in one worker.
 test: $(STAMP) lint
 	@$(BIN)/pytest -n 2 --dist loadgroup
 
@@ -36,7 +42,7 @@ lint: $(STAMP)
 	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright # not asking whether there is a newer one: nothing is downloaded
 	@$(BIN)/lint-imports --config pyproject.toml | tail -n 3
 
-# More of what the tests do a little of: the races with 200 slots a writer, and seeds of the simulation for as long as one likes.
+# The same as some of the tests, but longer: the races with 200 slots a writer, and seeds of the simulation for SECONDS.
 race: $(STAMP)
 	@TITANS_RACE_SLOTS=200 TITANS_RACE_KILLS=60 $(BIN)/pytest -q -s tests/integration/test_races.py
 
@@ -48,7 +54,7 @@ soak: $(STAMP)
 soak-year: $(STAMP)
 	@$(BIN)/python benchmarks/year.py
 
-# Measurements. They end in benchmarks/results/ and docs/performance.md; `make test` runs all of them once, tiny, and looks at no time.
+# Measurements. The results go to benchmarks/results/ and docs/performance.md. `make test` runs all of them once with tiny data and checks no times.
 BENCH := .venv-bench
 BENCH_STAMP := $(BENCH)/.installed
 SIZE ?= small

@@ -46,8 +46,10 @@ def blocks(path: str | Path) -> list[Block]:
 
 
 def type_in(line, monkeypatch, install=None):
-    """One line of a shell block. What would install or build things has tests of its own; `pip
-    install -e X` is `install(X)`."""
+    """Run one line of a shell block.
+
+    `pip install -e X` calls `install(X)`. Other lines that install or build have tests of their own.
+    """
     words = shlex.split(line, comments=True)
     if words[:3] == ["pip", "install", "-e"] and install is not None:
         install(words[3])
@@ -71,8 +73,8 @@ def sections(page):
 
 
 def follow(page, monkeypatch, capsys, install=None, without=()):
-    """Run the blocks of a page in order; each ```text is what the block before it printed. How many
-    were compared.
+    """Run the blocks of a page in order, and compare each ```text with what the block before it
+    printed. Returns how many were compared.
 
     Sections whose headings are in `without` are left out.
     """

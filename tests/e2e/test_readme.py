@@ -19,13 +19,49 @@ PAGES = [
     *sorted(ROOT.glob("examples/*/README.md")),
 ]
 COMMANDS = {"make", "pip", "python", "export", "titans"}
+FOLLOWED = {
+    "README.md",
+    "README.ko.md",  # shows the same code
+    "core/README.md",
+    "docs/collectors.md",
+    "docs/stores.md",
+    "docs/tour.md",
+    "plugins/aws/README.md",
+    "plugins/azure/README.md",
+    "plugins/gcp/README.md",
+}
+"""Pages whose Python blocks and `titans` lines are run here."""
+RUN_ELSEWHERE = {
+    "docs/compatibility.md": "tests/unit/test_compatibility.py",
+    "docs/providers.md": "tests/e2e/test_docs_providers.py and test_providers_page.py",
+    "docs/testing.md": "tests/conformance/test_docs.py",
+}
+NOT_RUN = {
+    "docs/operations.md": "its two commands look at a bucket",
+}
+
+
+def test_the_readme_works_and_prints_what_it_says(reader, monkeypatch, capsys):
+    assert follow(README, monkeypatch, capsys) == 3
+    assert (reader / "archive-folder/parquet_warm/aws/m8/2026/01/manifest.json").is_file()
+    assert (reader / "changes.csv").read_text().count("\n") == 5
 
 
 def test_the_tour_works_and_prints_what_it_says(reader, monkeypatch, capsys):
-    assert follow(README, monkeypatch, capsys) >= 6
+    assert follow(ROOT / "docs/tour.md", monkeypatch, capsys) >= 6
     assert (reader / "archive-folder/parquet_warm/aws/m8/2026/01/manifest.json").is_file()
     assert (reader / "changes.csv").read_text().count("\n") == 5
     assert (reader / "replayed").is_dir()
+
+
+def test_the_page_about_collectors_works_and_prints_what_it_says(reader, monkeypatch, capsys):
+    assert follow(ROOT / "docs/collectors.md", monkeypatch, capsys) == 3
+    assert list((reader / "collector-folder").rglob("14-20.parquet"))
+
+
+def test_the_page_about_stores_works(reader, monkeypatch, capsys):
+    follow(ROOT / "docs/stores.md", monkeypatch, capsys)
+    assert list(reader.iterdir()) == []  # opening a store writes nothing
 
 
 def test_the_lines_of_the_core_work(reader, monkeypatch, capsys):
@@ -52,6 +88,17 @@ def test_another_output_than_shown_is_noticed(tmp_path, monkeypatch, capsys):
 def test_a_command_that_fails_is_noticed(reader, monkeypatch):
     with pytest.raises(AssertionError, match="titans latest --provider nope"):
         type_in("titans latest --provider nope --store x", monkeypatch)
+
+
+def test_every_page_that_shows_code_is_run():
+    """A new page, or a block in a page that had none, does not stay unchecked."""
+    shown = {
+        str(page.relative_to(ROOT))
+        for page in PAGES
+        for block in blocks(page)
+        if block.language == "python" or "titans " in block.text and block.language == "shell"
+    }
+    assert shown == FOLLOWED | RUN_ELSEWHERE.keys() | NOT_RUN.keys()
 
 
 def test_every_shell_line_is_one_we_know():

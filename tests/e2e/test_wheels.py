@@ -125,10 +125,12 @@ def test_the_command_line_says_what_it_needs(python):
     assert "pip install 'titans-core[cli]'" in done.stderr
 
 
-def test_the_readmes_twenty_lines_are_a_package(python, dist, tmp_path):
-    from readme_blocks import blocks
+def test_the_provider_in_twenty_lines_is_a_package(python, dist, tmp_path):
+    from readme_blocks import blocks, sections
 
-    files = {b.name: b.text for b in blocks(ROOT / "README.md") if b.name}
+    page = ROOT / "docs" / "providers.md"
+    lines = sections(page)["## In 20 lines"]
+    files = {b.name: b.text for b in blocks(page) if b.name and b.line in lines}
     source = {name: text for name, text in files.items() if name.endswith((".py", ".toml"))}
     assert len(source) == 2
     (module,) = (text for name, text in source.items() if name.endswith(".py"))

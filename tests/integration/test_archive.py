@@ -234,6 +234,7 @@ def test_eight_files_of_a_level_become_one_of_the_next(archive):
     assert archive.history(k="a")["v"].to_list() == list(range(8))
 
 
+@pytest.mark.slow
 def test_levels_cascade(archive):
     for n in range(66):
         archive.upload(changes({"a": (n, 0.5)}), at(n))

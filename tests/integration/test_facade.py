@@ -120,6 +120,7 @@ def test_a_collectors_client_is_used_by_both_names(s3):
     ]
 
 
+@pytest.mark.slow
 def test_eight_uploads_merge_into_the_originals_paths(s3):
     for n in range(8):
         at = datetime(2026, 1, 1, n // 6, n % 6 * 10, tzinfo=UTC)

@@ -44,6 +44,7 @@ def rows(n):
     return {"a": (n, 0.5), "b": (1, 0.5)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", REFUSALS)
 def test_whatever_the_disk_refuses_nothing_is_lost_or_half_written(tmp_path, monkeypatch, code):
     """The eighth snapshot, which is also merged, is stopped at its first system call, its second,

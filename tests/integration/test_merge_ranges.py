@@ -93,6 +93,7 @@ def uploaded(store):
     return archive
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["memory", "local"])
 def test_a_merged_file_is_the_same_byte_for_byte_however_little_memory_there_was(
     kind, tmp_path, monkeypatch
@@ -178,6 +179,7 @@ print(count, int(re.search(r"VmHWM:\\s+(\\d+) kB", status)[1]) // 1024)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc"
 )

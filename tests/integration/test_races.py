@@ -86,6 +86,7 @@ def check(url: str, acknowledged: set[int], share: int) -> None:
     assert archive.changes().equals(points)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_eight_processes_on_a_local_archive(tmp_path):
     url = (tmp_path / "archive").as_uri()

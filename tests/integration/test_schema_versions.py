@@ -40,7 +40,7 @@ JANUARY, FEBRUARY = (f"parquet_warm/small/m8/2026/0{month}/manifest.json" for mo
 pytestmark = pytest.mark.usefixtures("small_files")
 
 
-@pytest.fixture(params=["memory", "folder"])
+@pytest.fixture(params=["memory", pytest.param("folder", marks=pytest.mark.slow)])
 def store(request, tmp_path):
     return MemoryStore() if request.param == "memory" else LocalStore(tmp_path)
 

@@ -89,6 +89,7 @@ def test_change_points_lie_in_their_hour():
         archive.upload(rows, START + HOUR)
 
 
+@pytest.mark.slow
 def test_keyframes_merges_and_seals_of_a_month_of_hours():
     archive = Archive(MemoryStore(), HOURLY)
     hours = 31 * 24

@@ -153,6 +153,7 @@ def names_below(root):
 one_worker = pytest.mark.xdist_group("store-processes")
 
 
+@pytest.mark.slow
 @one_worker
 def test_of_many_processes_that_create_an_object_one_wins(processes):
     store, won = processes.run("create")
@@ -163,6 +164,7 @@ def test_of_many_processes_that_create_an_object_one_wins(processes):
     assert names_below(store.root) == sorted(["race", *(f"race/{turn}" for turn in range(20))])
 
 
+@pytest.mark.slow
 @one_worker
 def test_increments_by_many_processes_are_all_counted(processes):
     processes.store("increment").create("deep/counter", b"0")
@@ -172,6 +174,7 @@ def test_increments_by_many_processes_are_all_counted(processes):
     assert [entry.key for entry in store.list()] == ["deep/counter"]
 
 
+@pytest.mark.slow
 @one_worker
 def test_creations_and_the_swaps_that_follow_at_once_are_all_counted(processes):
     store, _ = processes.run("create_and_increment")
@@ -180,12 +183,14 @@ def test_creations_and_the_swaps_that_follow_at_once_are_all_counted(processes):
     }
 
 
+@pytest.mark.slow
 @one_worker
 def test_a_folder_that_is_removed_while_others_write_into_it_is_made_again(processes):
     store, _ = processes.run("come_and_go")
     assert names_below(store.root) == []
 
 
+@pytest.mark.slow
 @one_worker
 def test_a_swap_and_a_deletion_at_the_same_time_do_not_bring_the_object_back(processes):
     processes.store("take_and_put").create("token", b"free")

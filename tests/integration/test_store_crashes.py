@@ -119,6 +119,7 @@ def works_again(store):
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", ["create", "create without links"])
 def test_a_creation_that_dies_leaves_the_whole_object_or_none(tmp_path, operation):
     died, survived, _ = die_at_every_step(operation, tmp_path)

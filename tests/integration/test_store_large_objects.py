@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 import pytest
 from botocore.exceptions import ClientError
+from fixtures_stores import SEAWEED
 
 from titans.errors import AlreadyExists, NotFound, StoreError, TitansError, UnsupportedStoreError
 from titans.store import create_file
@@ -20,8 +21,10 @@ from titans.store.s3 import S3Store
 MIB = 1 << 20
 PART = 5 * MIB  # S3 takes no smaller one but the last
 
+pytestmark = pytest.mark.slow
 
-@pytest.fixture(params=["memory", "local", "moto", "seaweed"])
+
+@pytest.fixture(params=["memory", "local", "moto", pytest.param("seaweed", marks=SEAWEED)])
 def store(request, tmp_path):
     if request.param == "memory":
         return MemoryStore()

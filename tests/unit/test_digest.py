@@ -4,7 +4,7 @@ import hashlib
 import struct
 
 import polars as pl
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from titans.changes.digest import add, digest, subtract
@@ -51,17 +51,20 @@ def word(value):
     return int.from_bytes(hashlib.blake2b(value.encode(), digest_size=8).digest(), "little")
 
 
+@settings(deadline=None)  # the first example also pays for imports
 @given(rows)
 def test_it_is_the_documented_arithmetic(values):
     assert digest(frame(values)) == by_hand(values)
 
 
+@settings(deadline=None)  # the first example also pays for imports
 @given(rows, st.randoms())
 def test_it_does_not_depend_on_the_order_of_rows(values, random):
     shuffled = random.sample(values, len(values))
     assert digest(frame(shuffled)) == digest(frame(values))
 
 
+@settings(deadline=None)  # the first example also pays for imports
 @given(rows, rows)
 def test_hashes_of_parts_add_up_to_that_of_the_whole(a, b):
     assert add(digest(frame(a)), digest(frame(b))) == digest(frame(a + b))

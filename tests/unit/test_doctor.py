@@ -131,6 +131,7 @@ def test_it_tells_what_an_observer_is(site):
     )
 
 
+@pytest.mark.slow
 def test_all_plugins_are_examined_without_a_name(site):
     site.add()
     site.add("raise RuntimeError('out of coffee')", name="bad", distribution="bad-titans")
@@ -293,6 +294,7 @@ def test_without_pytest_it_says_what_to_install(site, kit, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_a_kit_without_all_it_needs_says_what_to_install(site, kit):
     site.add()
     says = "the conformance kit needs hypothesis: pip install 'titans-core[testing]'"
@@ -302,6 +304,7 @@ def test_a_kit_without_all_it_needs_says_what_to_install(site, kit):
     assert says in found.conformance.reason
 
 
+@pytest.mark.slow
 def test_checks_that_pass_are_counted(site, kit, monkeypatch):
     site.add(name="ac-me.2")
     monkeypatch.setenv("PYTEST_ADDOPTS", "--no-such-option")
@@ -313,6 +316,7 @@ def test_checks_that_pass_are_counted(site, kit, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_checks_that_fail_are_named_with_what_they_say(site, kit):
     site.add(HEAD + SCHEMA + KEY.replace("Type", "Flavor"))
     found = examined(conformance=True, kit=kit)
@@ -326,6 +330,7 @@ def test_checks_that_fail_are_named_with_what_they_say(site, kit):
     assert any("mend what 1 check(s) found" in advice for advice in found.advice)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "says"),
     [
@@ -380,6 +385,7 @@ def test_the_command_reports_and_its_exit_code_tells(site, cli):
     assert "out of coffee" in out
 
 
+@pytest.mark.slow
 def test_the_command_tells_how_the_checks_went(site, kit, cli, monkeypatch):
     monkeypatch.setattr(doctor, "KIT", kit)
     site.add()
@@ -406,6 +412,7 @@ def test_json_in_the_wrong_place_is_wrong_usage(cli):
     assert cli("plugins", "--json", "doctor", "aws")[0] == 2
 
 
+@pytest.mark.slow
 def test_the_three_of_this_repository_are_healthy_and_there_is_nothing_to_mend():
     for name in ("aws", "azure", "gcp"):
         found = examined(name)

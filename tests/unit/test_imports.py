@@ -55,6 +55,7 @@ def test_a_local_archive_needs_neither_boto3_nor_pandas(tmp_path):
     assert loaded & {"boto3", "botocore", "pandas", "pyarrow"} == set()
 
 
+@pytest.mark.slow
 def test_importing_takes_next_to_nothing():
     """It is a hundredth of `import polars`. The least of several processes, in turn: whatever else
     runs here delays both."""

@@ -291,6 +291,7 @@ def frames(draw):
     return pl.DataFrame(columns)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @settings(deadline=None)  # the first example also pays for imports
 @given(frame=frames())
@@ -299,6 +300,7 @@ def test_normalizing_twice_is_normalizing_once(name, frame):
     assert_frame_equal(normalize(name, once), once)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @settings(deadline=None)  # the first example also pays for imports
 @given(frame=frames(), data=st.data())
@@ -309,6 +311,7 @@ def test_rows_do_not_depend_on_each_other(name, frame, data):
         assert_frame_equal(normalize(name, frame[[row]]), normalize(name, frame)[[row]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @settings(deadline=None)  # the first example also pays for imports
 @given(frame=frames())
