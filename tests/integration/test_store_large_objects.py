@@ -131,7 +131,7 @@ def test_a_part_that_is_refused_leaves_nothing(seaweed_bucket, large):
 
 
 def test_a_part_that_gets_no_answer_is_sent_again(seaweed_bucket, large):
-    store = S3Store(seaweed_bucket.name, client=seaweed_bucket.client, wait=lambda seconds: None)
+    store = S3Store(seaweed_bucket.name, client=seaweed_bucket.client, sleep=lambda seconds: None)
     create_file(store, "another", large)
     real, sent = seaweed_bucket.client.upload_part, []
 

@@ -128,7 +128,7 @@ def hangup(request, aws_environment):
 def cut_off(hangup):
     """A store behind that server, which is taken to honour conditions."""
     store = S3Store(
-        "bucket", endpoint_url=hangup.endpoint, region="us-east-1", wait=lambda seconds: None
+        "bucket", endpoint_url=hangup.endpoint, region="us-east-1", sleep=lambda seconds: None
     )
     store._checked = True
     yield store

@@ -84,7 +84,7 @@ def test_options_of_s3_stand_in_the_url_or_are_given(aws_environment):
     ):
         assert store._client.meta.endpoint_url == "http://127.0.0.1:8333"
         assert store._client.meta.region_name == "eu-west-1"
-        assert store._place == {"Bucket": "bucket", "ExpectedBucketOwner": "123456789012"}
+        assert store._requests.place == {"Bucket": "bucket", "ExpectedBucketOwner": "123456789012"}
         assert store.url == "s3://bucket/p"
 
 
@@ -97,7 +97,7 @@ def test_put_arguments_reach_the_store():
     store = open_store(
         "s3://bucket", s3_client=object(), put_args={"ServerSideEncryption": "AES256"}
     )
-    assert store._put_args == {"ServerSideEncryption": "AES256"}
+    assert store._requests.put_args == {"ServerSideEncryption": "AES256"}
 
 
 def test_a_store_is_returned_as_it_is():

@@ -148,7 +148,7 @@ def waits():
 def store(fake, waits):
     """A store whose server is known to honour conditions, so that only the calls of the test are
     recorded."""
-    made = S3Store("bucket", "pre", client=fake, wait=waits.append)
+    made = S3Store("bucket", "pre", client=fake, sleep=waits.append)
     made.create("there", b"1")
     fake.calls.clear()
     return made
@@ -331,7 +331,7 @@ def test_a_listing_follows_every_page(fake):
 
 def test_a_failure_between_two_pages_is_asked_again(fake, waits):
     fake.page = 2
-    store = S3Store("bucket", client=fake, wait=waits.append)
+    store = S3Store("bucket", client=fake, sleep=waits.append)
     for number in range(6):
         store.create(f"k{number}", b"1")
     fake.plan(

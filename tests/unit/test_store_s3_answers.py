@@ -101,7 +101,7 @@ def prepared(*plan, **options):
     """A store whose server is known to be good, with the object `a`; the plan begins with the next
     call."""
     bucket = Bucket()
-    store = S3Store("bucket", client=bucket, wait=lambda _: None, **options)
+    store = S3Store("bucket", client=bucket, sleep=lambda _: None, **options)
     etag = store.create("a", b"1")
     bucket.plan, bucket.calls = list(plan), []
     return store, bucket, etag
@@ -391,7 +391,7 @@ def opened(port, **options):
 
 def test_an_unreachable_server_gives_one_clear_error(aws_environment, closed_port):
     waits = []
-    store = opened(closed_port, wait=waits.append)
+    store = opened(closed_port, sleep=waits.append)
     for call in CALLS.values():
         with pytest.raises(
             Unavailable, match=rf"not reachable .*127\.0\.0\.1:{closed_port}.*check the endpoint"
@@ -423,7 +423,7 @@ def test_a_connection_cut_in_the_middle_of_an_upload_leaves_the_outcome_unknown(
         seen.append(connection.recv(1000).split(b" ")[0])
 
     with listening(cut) as port:
-        store = opened(port, wait=lambda _: None)
+        store = opened(port, sleep=lambda _: None)
         store._checked = True
         with pytest.raises(OutcomeUnknown, match="read it back"):
             store.create("large", bytes(5_000_000))
@@ -477,7 +477,7 @@ def test_our_own_client_never_sends_a_request_twice(monkeypatch):
 def test_a_real_server_refuses_wrong_credentials_and_nothing_is_tried_again(seaweed, wrong):
     waits = []
     with contextlib.closing(seaweed.client(**wrong)) as client:
-        store = S3Store(fixtures_stores.SHARED, "wrong", client=client, wait=waits.append)
+        store = S3Store(fixtures_stores.SHARED, "wrong", client=client, sleep=waits.append)
         for name, call in CALLS.items():
             with pytest.raises(StoreError, match="credentials") as caught:
                 call(store, '"1"')

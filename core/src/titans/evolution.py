@@ -69,56 +69,21 @@ class Evolution:
                 f"{new.version} and cannot read or "
                 f"write it; upgrade the package of the provider"
             )
-        versions = f"schema version {old.version} in {where}"
         if old.version == new.version:
-            if list(old.columns.items()) != list(new.columns.items()):
-                raise ProviderMismatchError(
-                    f"{versions} has the columns {_listed(old)}, but {whose} declares "
-                    f"{_listed(new)} under the same version; "
-                    f"raise its schema version to {old.version + 1}, or install the release that "
-                    f"wrote {where}"
-                )
+            _check_same_columns(old, new, whose, where)
             return cls(old, new, {}, {}, {})
-        mend = f"or install the release of the provider that has schema version {old.version}"
-        names: dict[str, str] = {}
-        for column, dtype in old.columns.items():
-            name = new.name_since(old.version, column)
-            became = "" if name == column else f", later {name!r},"
-            if name not in new.columns:
-                raise ProviderMismatchError(
-                    f"column {column!r}{became} of {versions} is missing in version {new.version} "
-                    f"of {whose}, and its values "
-                    "would be lost; keep the column (it may be null from now on), or name what it "
-                    "became: "
-                    f"renamed={{{new.version}: {{{name!r}: '…'}}}}; {mend}"
-                )
-            if name in names.values():
-                raise ProviderMismatchError(
-                    f"two columns of {versions} would become {name!r} in version {new.version} of "
-                    f"{whose}; "
-                    f"give one of them another name; {mend}"
-                )
-            now = new.columns[name]
-            if now != dtype and now not in WIDER.get(dtype, ()):
-                may = " or ".join((dtype, *WIDER.get(dtype, ())))
-                raise ProviderMismatchError(
-                    f"column {column!r}{became} is {dtype} in {versions} and {now} in version "
-                    f"{new.version} of {whose}, which "
-                    f"cannot hold all its values; declare it as {may}, or put the new values in a "
-                    f"column of another name; {mend}"
-                )
-            names[column] = name
-        return cls(
-            old,
-            new,
-            {column: name for column, name in names.items() if name != column},
-            {
-                n: (old.columns[c], new.columns[n])
-                for c, n in names.items()
-                if old.columns[c] != new.columns[n]
-            },
-            {name: dtype for name, dtype in new.columns.items() if name not in names.values()},
-        )
+
+        names = _new_names(old, new, whose, where)
+        renamed = {}
+        widened = {}
+        for column, name in names.items():
+            if name != column:
+                renamed[column] = name
+            if old.columns[column] != new.columns[name]:
+                widened[name] = (old.columns[column], new.columns[name])
+        kept = set(names.values())
+        added = {name: dtype for name, dtype in new.columns.items() if name not in kept}
+        return cls(old, new, renamed, widened, added)
 
     def apply(self, frame: Frame, key: tuple[str, ...]) -> Frame:
         """Rows in the canonical columns of the old schema in those of the new one; added columns
@@ -131,28 +96,33 @@ class Evolution:
         import polars as pl
 
         dtypes = self.new.value_dtypes()
-        was = {new: old for old, new in self.renamed.items()}
-        stored = {c: pl.col(c) for c in self.old.columns}
+        old_names = {new: old for old, new in self.renamed.items()}
+
+        cast = {column: pl.col(column) for column in self.old.columns}
         for name, (dtype, _) in self.widened.items():
-            column, target = was.get(name, name), dtypes[name]
-            if dtype in _MAYBE_INEXACT and target.is_float():
-                check = partial(self._exactly, name)
-                stored[column] = pl.col(column).map_batches(
-                    check, return_dtype=target, is_elementwise=True
-                )
+            column = old_names.get(name, name)
+            cast[column] = self._widened(name, column, dtype, dtypes[name])
+
+        named = []
+        for name, new_dtype in dtypes.items():
+            if name in self.added:
+                named.append(pl.lit(None, dtype=new_dtype).alias(name))
             else:
-                stored[column] = pl.col(column).cast(target)
+                named.append(pl.col(old_names.get(name, name)).alias(name))
+
         # Cast first, then named: polars carries a predicate on to the file through a cast of
         # integers and through a new name, but not through both in one.
-        columns = [
-            pl.lit(None, dtype=dtype).alias(name)
-            if name in self.added
-            else pl.col(was.get(name, name)).alias(name)
-            for name, dtype in dtypes.items()
-        ]
-        return frame.select(*key, TIME, *stored.values(), CEASED).select(
-            *key, TIME, *columns, CEASED
-        )
+        frame = frame.select(*key, TIME, *cast.values(), CEASED)
+        return frame.select(*key, TIME, *named, CEASED)
+
+    def _widened(self, name: str, column: str, dtype: str, target: pl.DataType) -> pl.Expr:
+        """The stored `column`, of the old `dtype`, in the dtype of the column `name`."""
+        import polars as pl
+
+        if dtype in _MAYBE_INEXACT and target.is_float():
+            check = partial(self._exactly, name)
+            return pl.col(column).map_batches(check, return_dtype=target, is_elementwise=True)
+        return pl.col(column).cast(target)
 
     def _exactly(self, name: str, column: pl.Series) -> pl.Series:
         import polars as pl
@@ -176,6 +146,54 @@ class Evolution:
             "widened": {name: list(dtypes) for name, dtypes in self.widened.items()},
             "added": dict(self.added),
         }
+
+
+def _check_same_columns(old: Schema, new: Schema, whose: str, where: str) -> None:
+    """Two schemas of one version have the same columns in the same order."""
+    if list(old.columns.items()) != list(new.columns.items()):
+        raise ProviderMismatchError(
+            f"schema version {old.version} in {where} has the columns {_listed(old)}, but {whose} "
+            f"declares {_listed(new)} under the same version; "
+            f"raise its schema version to {old.version + 1}, or install the release that "
+            f"wrote {where}"
+        )
+
+
+def _new_names(old: Schema, new: Schema, whose: str, where: str) -> dict[str, str]:
+    """Old name → new name of every column of `old`; each can be what `new` says."""
+    versions = f"schema version {old.version} in {where}"
+    or_install = f"or install the release of the provider that has schema version {old.version}"
+
+    names: dict[str, str] = {}
+    for column, dtype in old.columns.items():
+        name = new.name_since(old.version, column)
+        became = "" if name == column else f", later {name!r},"
+        if name not in new.columns:
+            raise ProviderMismatchError(
+                f"column {column!r}{became} of {versions} is missing in version {new.version} "
+                f"of {whose}, and its values "
+                "would be lost; keep the column (it may be null from now on), or name what it "
+                "became: "
+                f"renamed={{{new.version}: {{{name!r}: '…'}}}}; {or_install}"
+            )
+        if name in names.values():
+            raise ProviderMismatchError(
+                f"two columns of {versions} would become {name!r} in version {new.version} of "
+                f"{whose}; "
+                f"give one of them another name; {or_install}"
+            )
+
+        new_dtype = new.columns[name]
+        possible = (dtype, *WIDER.get(dtype, ()))
+        if new_dtype not in possible:
+            raise ProviderMismatchError(
+                f"column {column!r}{became} is {dtype} in {versions} and {new_dtype} in version "
+                f"{new.version} of {whose}, which "
+                f"cannot hold all its values; declare it as {' or '.join(possible)}, or put the "
+                f"new values in a column of another name; {or_install}"
+            )
+        names[column] = name
+    return names
 
 
 def _listed(schema: Schema) -> str:

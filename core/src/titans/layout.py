@@ -3,7 +3,7 @@
     [test/]parquet_cp_hot/aws/2026/01/23/14-20.parquet            one file per slot (hot tier)
     [test/]parquet_warm/aws/m8/2026/01/manifest.json              the month's manifest
     [test/]parquet_warm/aws/m8/2026/01/L1_0001_00000-00007.parquet  merged files (warm tier)
-    [test/]parquet_state/aws/m8/2026/01/K_00256_1f0c….parquet     keyframes: whole states at the start of a slot
+    [test/]parquet_state/aws/m8/2026/01/K_00256_1f0c….parquet     keyframes: the state before a slot
 
 Every function that builds a key has an inverse that refuses what it could not have built: keys
 found in a manifest, in a listing or in a call are data, not trust.
@@ -57,30 +57,32 @@ class PathLayout:
     def __attrs_post_init__(self) -> None:
         prefixes = (self.hot, self.warm, self.state)
         for prefix in prefixes:
-            if (
-                not _PREFIX.fullmatch(prefix.replace("{provider}", "x"))
-                or prefix.split("/")[0] == "test"
-            ):
+            if not _is_prefix(prefix):
                 raise InputError(
                     f"not a path prefix: {prefix!r}; use names of letters, digits and . _ = - "
                     "joined by '/', "
                     "none of them starting with a dot, the first not 'test'"
                 )
+
         for a, b in permutations(prefixes, 2):
             if (a + "/").startswith(b + "/"):
                 raise InputError(
                     f"the prefixes {a!r} and {b!r} overlap; give each tier a prefix of its own"
                 )
-        if (
-            type(self.slot_minutes) is not int
-            or self.slot_minutes < 1
-            or DAY_MINUTES % self.slot_minutes
-        ):
+
+        minutes = self.slot_minutes
+        if type(minutes) is not int or minutes < 1 or DAY_MINUTES % minutes:
             raise InputError(
                 "slot_minutes must be a whole number of minutes that divides a day (1440), such "
                 "as 5, 10, 15 or 60, "
-                f"got {self.slot_minutes!r}"
+                f"got {minutes!r}"
             )
+
+
+def _is_prefix(template: str) -> bool:
+    if template.split("/")[0] == "test":
+        return False
+    return bool(_PREFIX.fullmatch(template.replace("{provider}", "x")))
 
 
 @frozen
@@ -100,8 +102,10 @@ class WarmName:
         match = _WARM.fullmatch(name)
         if not match:
             return None
+
         if match["slot"] is not None:
-            return cls(0, int(match["slot"]), int(match["slot"]), None)
+            slot = int(match["slot"])
+            return cls(0, slot, slot, None)
         return cls(int(match["level"]), int(match["first"]), int(match["last"]), int(match["id"]))
 
 
@@ -115,7 +119,9 @@ class KeyframeName:
     def parse(cls, name: str) -> KeyframeName | None:
         """`None` where `name` is no such name."""
         match = _KEYFRAME.fullmatch(name)
-        return cls(int(match["slot"])) if match else None
+        if not match:
+            return None
+        return cls(int(match["slot"]))
 
 
 @frozen
@@ -129,7 +135,8 @@ class Paths:
     @classmethod
     def of(cls, provider: str, layout: PathLayout) -> Paths:
         """For the environment that `TITANS_ENV` names now: `test` puts everything below `test/`."""
-        return cls(provider, layout, "test/" if os.environ.get("TITANS_ENV") == "test" else "")
+        environment = "test/" if os.environ.get("TITANS_ENV") == "test" else ""
+        return cls(provider, layout, environment)
 
     def _prefix(self, template: str) -> str:
         return self.environment + template.replace("{provider}", self.provider)
@@ -171,14 +178,16 @@ class Paths:
             InvalidKeyError: the key is not one that this provider and environment would write.
         """
         slot = self.hot_slots()(key)
-        if slot is not None:
-            return slot
-        raise InvalidKeyError(
-            f"not a hot key of provider {self.provider!r}: {key!r}; "
-            f"expected {self.hot_prefix}/YYYY/MM/DD/HH-MM.parquet, at the start of a slot of "
-            f"{self.minutes} minutes, as "
-            "upload_hot_tier returns it"
-        )
+        if slot is None:
+            raise InvalidKeyError(
+                f"not a hot key of provider {self.provider!r}: {key!r}; "
+                f"expected {self.hot_prefix}/YYYY/MM/DD/HH-MM.parquet, at the start of a slot of "
+                f"{self.minutes} minutes, as "
+                "upload_hot_tier returns it",
+                provider=self.provider,
+                key=key,
+            )
+        return slot
 
     def as_any_hot_key(self, key: str) -> Slot | None:
         """As `parse_hot_key`, for slots of whatever length: the minute of the key. `None` where it
@@ -202,9 +211,9 @@ class Paths:
     def parse_manifest_key(self, key: str) -> Month | None:
         """The month of a manifest key, `None` where `key` is none."""
         match = re.fullmatch(rf"{re.escape(self.warm_prefix)}/(\d{{4}})/(\d\d)/manifest\.json", key)
-        if match and 1 <= int(match[2]) <= 12 and 1 <= int(match[1]) <= 9998:
-            return Month(int(match[1]), int(match[2]))
-        return None
+        if match is None:
+            return None
+        return _month(int(match[1]), int(match[2]))
 
     @staticmethod
     def merged_name(level: int, id: int, first: int, last: int) -> str:
@@ -227,14 +236,11 @@ class Paths:
     def parse_keyframe_key(self, key: str) -> tuple[Month, str] | None:
         """Month and name of a keyframe's key, `None` where `key` is none."""
         match = re.fullmatch(rf"{re.escape(self.state_prefix)}/(\d{{4}})/(\d\d)/([^/]+)", key)
-        if (
-            match
-            and 1 <= int(match[2]) <= 12
-            and 1 <= int(match[1]) <= 9998
-            and KeyframeName.parse(match[3])
-        ):
-            return Month(int(match[1]), int(match[2])), match[3]
-        return None
+        if not match or KeyframeName.parse(match[3]) is None:
+            return None
+
+        month = _month(int(match[1]), int(match[2]))
+        return None if month is None else (month, match[3])
 
     # --- any file of a manifest -------------------------------------------------------------------
 
@@ -254,35 +260,48 @@ class Paths:
         raise InvalidKeyError(
             f"{file!r} is not a file of provider {self.provider!r}, month {month}: neither the "
             "name of a warm file "
-            f"or keyframe nor a hot key under {self.hot_month(month)}"
+            f"or keyframe nor a hot key under {self.hot_month(month)}",
+            provider=self.provider,
+            month=str(month),
+            key=file,
         )
 
 
 @lru_cache
-def _month(year: int, month: int) -> Month:
-    """The same object for the same month."""
+def _month(year: int, month: int) -> Month | None:
+    """The same object for the same month; `None` where a key names no month.
+
+    At most 128 are kept, and none goes stale: a month depends on its numbers alone. Threads and
+    forks may share them.
+    """
+    if not (1 <= month <= 12 and 1 <= year <= 9998):
+        return None
     return Month(year, month)
 
 
 @lru_cache(maxsize=1 << 14)
 def _hot_slot(prefix: str, minutes: int, key: str) -> Slot | None:
-    """The slot of a hot key; the same keys are listed again and again."""
-    match = _HOT.fullmatch(key, len(prefix)) if key.startswith(prefix) else None
-    if match:
-        year, month, day, hour, minute = map(int, match.groups())
-        of_day = hour * 60 + minute
-        if (
-            1 <= month <= 12
-            and 1 <= year <= 9998
-            and minute < 60
-            and of_day < DAY_MINUTES
-            and day >= 1
-        ):
-            found = _month(year, month)
-            index, rest = divmod((day - 1) * DAY_MINUTES + of_day, minutes)
-            if rest == 0 and index < found.slots(minutes):
-                return Slot(found, index, minutes)
-    return None
+    """The slot of a hot key; the same keys are listed again and again.
+
+    At most 16,384 are kept, and none goes stale: a slot depends on the arguments alone. Threads and
+    forks may share them.
+    """
+    if not key.startswith(prefix):
+        return None
+    match = _HOT.fullmatch(key, len(prefix))
+    if not match:
+        return None
+
+    year, month_number, day, hour, minute = map(int, match.groups())
+    month = _month(year, month_number)
+    minute_of_day = hour * 60 + minute
+    if month is None or day < 1 or minute >= 60 or minute_of_day >= DAY_MINUTES:
+        return None
+
+    index, rest = divmod((day - 1) * DAY_MINUTES + minute_of_day, minutes)
+    if rest or index >= month.slots(minutes):
+        return None
+    return Slot(month, index, minutes)
 
 
 def check_name(name: str) -> str:

@@ -12,6 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import chain
+from operator import itemgetter
 
 from attrs import frozen
 
@@ -33,11 +34,13 @@ def to_utc(timestamp: datetime, what: str = "timestamp") -> datetime:
             f"{what} must be a timezone-aware datetime, got {type(timestamp).__name__} "
             f"{timestamp!r}"
         )
+
     if timestamp.utcoffset() is None:
         raise TimestampError(
             f"{what} must be timezone-aware, got naive {timestamp.isoformat()}; "
             "add tzinfo, for example timestamp.replace(tzinfo=timezone.utc)"
         )
+
     return timestamp.astimezone(UTC)
 
 
@@ -58,6 +61,7 @@ def parse_duration(text: str) -> timedelta:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip())
     if not match:
         raise InputError(f"a duration is written like '30m', '1h' or '0s', got {text!r}")
+
     unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[match[2]]
     return timedelta(**{unit: float(match[1])})
 
@@ -95,10 +99,14 @@ class Month:
         return self.next().start
 
     def next(self) -> Month:
-        return Month(self.year + self.month // 12, self.month % 12 + 1)
+        if self.month == 12:
+            return Month(self.year + 1, 1)
+        return Month(self.year, self.month + 1)
 
     def previous(self) -> Month:
-        return Month(self.year - (self.month == 1), (self.month - 2) % 12 + 1)
+        if self.month == 1:
+            return Month(self.year - 1, 12)
+        return Month(self.year, self.month - 1)
 
     def slots(self, minutes: int) -> int:
         """How many slots of `minutes` minutes the month has."""
@@ -162,13 +170,10 @@ class SlotSet:
             ValueError: a pair is not two integers with 0 <= first <= last.
         """
         merged: list[tuple[int, int]] = []
-        for pair in sorted(tuple(p) for p in intervals):
-            if (
-                len(pair) != 2
-                or not all(type(i) is int for i in pair)
-                or not 0 <= pair[0] <= pair[1]
-            ):
+        for pair in sorted(map(tuple, intervals)):
+            if not _is_interval(pair):
                 raise ValueError(f"not a slot interval: {list(pair)}")
+
             first, last = pair
             if merged and first <= merged[-1][1] + 1:
                 merged[-1] = (merged[-1][0], max(merged[-1][1], last))
@@ -177,7 +182,9 @@ class SlotSet:
         return cls(tuple(merged))
 
     def add(self, index: int) -> SlotSet:
-        return self if index in self else self | SlotSet(((index, index),))
+        if index in self:
+            return self
+        return self | SlotSet(((index, index),))
 
     def __or__(self, other: SlotSet) -> SlotSet:
         return SlotSet.from_intervals((*self.intervals, *other.intervals))
@@ -186,12 +193,13 @@ class SlotSet:
         """The slots of `self` that are not in `other`."""
         left: list[tuple[int, int]] = []
         for first, last in self.intervals:
-            for a, b in other.intervals:
-                if b < first or a > last:
+            for other_first, other_last in other.intervals:
+                if other_last < first or other_first > last:
                     continue
-                if a > first:
-                    left.append((first, a - 1))
-                first = b + 1
+                if other_first > first:
+                    left.append((first, other_first - 1))
+                first = other_last + 1
+
             if first <= last:
                 left.append((first, last))
         return SlotSet(tuple(left))
@@ -202,8 +210,8 @@ class SlotSet:
     def __contains__(self, index: object) -> bool:
         if not isinstance(index, int):
             return False
-        at = bisect_right(self.intervals, index, key=lambda pair: pair[0]) - 1
-        return at >= 0 and index <= self.intervals[at][1]
+        position = self._begun(index) - 1
+        return position >= 0 and index <= self.intervals[position][1]
 
     def __iter__(self) -> Iterator[int]:
         return chain.from_iterable(range(first, last + 1) for first, last in self.intervals)
@@ -216,17 +224,21 @@ class SlotSet:
 
     def missing(self, indexes: Iterable[int]) -> list[int]:
         """Those of `indexes` that are not in the set, ascending."""
-        wanted, left, at = sorted(indexes), list[int](), 0
+        wanted = sorted(indexes)
+        missing = list[int]()
+        done = 0  # how many of `wanted` have been looked at
         for first, last in self.intervals:
-            begin = bisect_left(wanted, first, at)
-            left += wanted[at:begin]
-            at = bisect_right(wanted, last, begin)
-        return left + wanted[at:]
+            begin = bisect_left(wanted, first, done)
+            missing += wanted[done:begin]
+            done = bisect_right(wanted, last, begin)
+        return missing + wanted[done:]
 
     def before(self, index: int) -> int | None:
         """The greatest member below `index`."""
-        at = bisect_right(self.intervals, index - 1, key=lambda pair: pair[0]) - 1
-        return min(self.intervals[at][1], index - 1) if at >= 0 else None
+        position = self._begun(index - 1) - 1
+        if position < 0:
+            return None
+        return min(self.intervals[position][1], index - 1)
 
     def after(self, index: int) -> int | None:
         """The least member above `index`."""
@@ -244,7 +256,17 @@ class SlotSet:
         return self.intervals[-1][1] if self.intervals else None
 
     def to_json(self) -> list[list[int]]:
-        return [list(pair) for pair in self.intervals]
+        return list(map(list, self.intervals))
+
+    def _begun(self, index: int) -> int:
+        """How many intervals begin at `index` or before."""
+        return bisect_right(self.intervals, index, key=itemgetter(0))
+
+
+def _is_interval(pair: tuple[int, ...]) -> bool:
+    if len(pair) != 2 or not all(type(bound) is int for bound in pair):
+        return False
+    return 0 <= pair[0] <= pair[1]
 
 
 NO_SLOTS = SlotSet()

@@ -30,18 +30,20 @@ def restored(
         at: when it was collected.
     """
     seen = overlay(base, rows, provider)
-    return seen, delta(overlay(before, rows, provider), seen, at, provider).rows
+    without = overlay(before, rows, provider)
+    return seen, delta(without, seen, at, provider).rows
 
 
 def corrected(
-    after: pl.DataFrame, between: pl.DataFrame, held: pl.DataFrame, at: datetime, provider: Provider
+    after: pl.DataFrame, between: pl.DataFrame, seen: pl.DataFrame, at: datetime, provider: Provider
 ) -> pl.DataFrame:
     """The correcting rows that keep the state of the next adopted snapshot what it was.
 
     Args:
         after: the state after the slot that is being adopted.
         between: change points adopted after that slot, up to and including the snapshot's.
-        held: the state at the snapshot so far.
+        seen: the state at the snapshot so far.
         at: the start of the snapshot's slot.
     """
-    return delta(overlay(after, last_rows(between, provider), provider), held, at, provider).rows
+    without = overlay(after, last_rows(between, provider), provider)
+    return delta(without, seen, at, provider).rows

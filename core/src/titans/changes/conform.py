@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from functools import lru_cache, reduce
-from operator import and_
-from typing import Any
+from functools import lru_cache
+from typing import Any, NoReturn
 
 import polars as pl
 
@@ -22,6 +21,9 @@ __all__ = ["conform_changes", "conform_snapshot", "unique_rows"]
 log = logging.getLogger("titans.changes")
 
 _SHOWN = 3
+"""Rows or values that a message shows."""
+
+_UTC = pl.Datetime("us", "UTC")
 
 
 def conform_snapshot(snapshot: Any, provider: Provider) -> tuple[pl.DataFrame, int]:
@@ -34,13 +36,12 @@ def conform_snapshot(snapshot: Any, provider: Provider) -> tuple[pl.DataFrame, i
     Raises:
         SchemaError: a key column is missing or null, or a value cannot be cast.
     """
-    key, columns = list(provider.key), [*provider.key, *provider.schema.columns]
+    key = list(provider.key)
+    columns = [*provider.key, *provider.schema.columns]
     frame = _cast(_normalized(snapshot, provider), provider, columns)
-    return unique_rows(
-        frame.select(_stored(frame, provider, columns)).sort(key, maintain_order=True),
-        key,
-        provider,
-    )
+
+    stored = frame.select(_stored(frame, provider, columns))
+    return unique_rows(stored.sort(key, maintain_order=True), key, provider)
 
 
 def conform_changes(
@@ -60,19 +61,31 @@ def conform_changes(
         TimestampError: a changed row whose `Time` lies outside `slot`.
     """
     frame = _normalized(changes, provider)
-    timed, ceasing = TIME in frame.columns, CEASED in frame.columns
-    times, ceased = instant(timestamp).alias(TIME), pl.lit(value=False).alias(CEASED)
-    if timed:
-        times = pl.when(CEASED).then(times).otherwise(TIME).alias(TIME) if ceasing else pl.col(TIME)
-    if ceasing:
+    has_times = TIME in frame.columns
+    has_ceased = CEASED in frame.columns
+
+    times = instant(timestamp).alias(TIME)
+    if has_times and has_ceased:
+        times = pl.when(CEASED).then(times).otherwise(TIME).alias(TIME)
+    elif has_times:
+        times = pl.col(TIME)
+
+    ceased = pl.lit(value=False).alias(CEASED)
+    if has_ceased:
         ceased = pl.col(CEASED).fill_null(value=False)
+
     frame = _cast(frame, provider, provider.canonical_columns)
     values = _stored(frame, provider, provider.schema.columns)
+    small = is_small(frame)
+    select = frame.select_seq if small else frame.select
+    frame = select(*provider.key, times, *values, ceased)
+
+    # Of rows with the same key and time the live one comes last, and so is the one that stays.
     order = [*provider.key, TIME, CEASED]
-    descending, small = [False] * (len(order) - 1) + [True], is_small(frame)
-    frame = (frame.select_seq if small else frame.select)(*provider.key, times, *values, ceased)
+    descending = [False] * (len(order) - 1) + [True]
     frame = frame.sort(order, descending=descending, maintain_order=True, multithreaded=not small)
-    if timed:
+
+    if has_times:
         _check_times(frame, provider, slot)
     return unique_rows(frame, [*provider.key, TIME], provider)
 
@@ -83,16 +96,23 @@ def unique_rows(frame: pl.DataFrame, by: list[str], provider: Provider) -> tuple
     """
     if frame.height < 2:
         return frame, 0
+
     # Series are compared in this thread; expressions would wake others, which takes longer than
     # most slots do.
-    again = reduce(and_, (frame[c][1:] == frame[c][:-1] for c in by))
+    again = frame[by[0]][1:] == frame[by[0]][:-1]
+    for name in by[1:]:
+        again = again & (frame[name][1:] == frame[name][:-1])
     if not again.any():
         return frame, 0
+
     repeated = pl.concat([again.fill_null(value=False), pl.Series([False])])
-    dropped = frame.filter(repeated).join(
-        frame.filter(~repeated), on=frame.columns, how="anti", nulls_equal=True
-    )
-    lost = dropped.filter(~pl.col(CEASED)).height if CEASED in frame.columns else dropped.height
+    kept = frame.filter(~repeated)
+    dropped = frame.filter(repeated).join(kept, on=frame.columns, how="anti", nulls_equal=True)
+
+    # A removed row that a live one beats is no loss.
+    lost = dropped.height
+    if CEASED in frame.columns:
+        lost = dropped.filter(~pl.col(CEASED)).height
     if lost:
         log.warning(
             "%s: %d row(s) repeat a key with other values; the last one of each stays; first: %s",
@@ -100,84 +120,114 @@ def unique_rows(frame: pl.DataFrame, by: list[str], provider: Provider) -> tuple
             lost,
             _shown(dropped, by),
         )
-    return frame.filter(~repeated), lost
+    return kept, lost
 
 
 def _normalized(frame: Any, provider: Provider) -> pl.DataFrame:
-    raw = to_polars(frame)
-    result = provider.normalize(raw)
+    result = provider.normalize(to_polars(frame))
     if not isinstance(result, pl.DataFrame):
         raise SchemaError(
             f"titans_normalize of provider {provider.name!r} must return a polars DataFrame, got "
-            f"{type(result).__name__}"
+            f"{type(result).__name__}",
+            provider=provider.name,
         )
+
     missing = [column for column in provider.key if column not in result.columns]
     if missing:
         raise SchemaError(
             f"provider {provider.name!r}: key column(s) {', '.join(missing)} missing; "
             f"the key is {', '.join(provider.key)}, the frame has "
-            f"{', '.join(result.columns) or 'no columns'}"
+            f"{', '.join(result.columns) or 'no columns'}",
+            provider=provider.name,
         )
     return result
 
 
 def _cast(frame: pl.DataFrame, provider: Provider, columns: Sequence[str]) -> pl.DataFrame:
     """`frame`, with those of `columns` that it has in the dtypes of the schema."""
-    there, dtypes = frame.schema, provider.schema_dtypes
-    if extra := [c for c in there if c not in dtypes]:
+    frame_dtypes = frame.schema
+    dtypes = provider.schema_dtypes
+
+    extra = [name for name in frame_dtypes if name not in dtypes]
+    if extra:
         log.info(
             "%s: dropped %d column(s) that are not in the schema: %s",
             provider.name,
             len(extra),
             ", ".join(extra),
         )
-    cast = [
-        _times(frame[name], provider)
-        if name == TIME
-        else _cast_column(frame[name], dtypes[name], provider)
-        for name in columns
-        if name in there and there[name] != dtypes[name]
-    ]
-    given, frame = frame, frame.with_columns(cast) if cast else frame
+
+    cast_columns = []
+    for name in columns:
+        if name not in frame_dtypes or frame_dtypes[name] == dtypes[name]:
+            continue
+        if name == TIME:
+            cast_columns.append(_times(frame[name], provider))
+        else:
+            cast_columns.append(_cast_column(frame[name], dtypes[name], provider))
+
+    cast = frame
+    if cast_columns:
+        cast = frame.with_columns(cast_columns)
     for name in provider.key:
-        if count := frame[name].null_count():
-            rows = given.with_row_index("row").filter(frame[name].is_null())
-            raise SchemaError(
-                f"provider {provider.name!r}: key column {name!r} is null in {count} of "
-                f"{frame.height} row(s); "
-                f"first: {_shown(rows, ['row', *provider.key])}; drop or mend them"
-            )
-    return frame
+        if cast[name].null_count():
+            _refuse_null_keys(frame, cast[name], provider)
+    return cast
+
+
+def _refuse_null_keys(frame: pl.DataFrame, key_column: pl.Series, provider: Provider) -> NoReturn:
+    rows = frame.with_row_index("row").filter(key_column.is_null())
+    raise SchemaError(
+        f"provider {provider.name!r}: key column {key_column.name!r} is null in {rows.height} of "
+        f"{frame.height} row(s); "
+        f"first: {_shown(rows, ['row', *provider.key])}; drop or fix them",
+        provider=provider.name,
+    )
 
 
 def _stored(frame: pl.DataFrame, provider: Provider, columns: Iterable[str]) -> list[pl.Expr]:
     """`columns` as they are stored: null where they were not observed, or are not in `frame`."""
-    there, dtypes, unobserved = frame.columns, provider.schema_dtypes, provider.schema.unobserved
-    return [
-        _value(name, dtypes[name].is_float(), unobserved.get(name))
-        if name in there
-        else pl.lit(None, dtype=dtypes[name]).alias(name)
-        for name in columns
-    ]
+    frame_columns = frame.columns
+    dtypes = provider.schema_dtypes
+    unobserved = provider.schema.unobserved
+
+    stored = []
+    for name in columns:
+        if name in frame_columns:
+            stored.append(_value(name, dtypes[name].is_float(), unobserved.get(name)))
+        else:
+            stored.append(pl.lit(None, dtype=dtypes[name]).alias(name))
+    return stored
 
 
 @lru_cache(typed=True)
 def _value(name: str, is_float: bool, sentinel: Any) -> pl.Expr:
-    """NaN is how pandas says null; and -0.0 equals 0.0, so only one of them may be stored: adding
-    zero makes it positive.
+    """The column `name` as it is stored.
+
+    NaN is how pandas says null; and -0.0 equals 0.0, so only one of them may be stored: adding zero
+    makes it positive.
+
+    At most 128 expressions are kept, and none goes stale: each depends on the arguments alone.
+    Threads and forks may share them, for an expression never changes.
     """
-    value, there = pl.col(name), list[pl.Expr]()
+    value = pl.col(name)
+    stored = value
+    conditions = list[pl.Expr]()
     if is_float:
-        there.append(value.is_not_nan())
+        stored = value + 0.0
+        conditions.append(value.is_not_nan())
     if sentinel is not None:
-        there.append(value != pl.lit(sentinel))
-    stored = value + 0.0 if is_float else value
-    return pl.when(*there).then(stored).alias(name) if there else stored
+        conditions.append(value != pl.lit(sentinel))
+
+    if not conditions:
+        return stored
+    return pl.when(*conditions).then(stored).alias(name)
 
 
 def _cast_column(column: pl.Series, dtype: pl.DataType, provider: Provider) -> pl.Series:
     if column.dtype.is_float():
         column = column.fill_nan(None)
+
     try:
         cast = column.cast(dtype, strict=False)
         bad = cast.is_null() & column.is_not_null()
@@ -186,14 +236,16 @@ def _cast_column(column: pl.Series, dtype: pl.DataType, provider: Provider) -> p
     except pl.exceptions.PolarsError as error:
         raise SchemaError(
             f"provider {provider.name!r}: column {column.name!r} has dtype {column.dtype}, "
-            f"which cannot become {dtype}: {error}"
+            f"which cannot become {dtype}: {error}",
+            provider=provider.name,
         ) from error
+
     if bad.any():
-        examples = column.filter(bad).head(_SHOWN).to_list()
         raise SchemaError(
             f"provider {provider.name!r}: {int(bad.sum())} value(s) of column {column.name!r} are "
             f"no {dtype}; "
-            f"first: {', '.join(map(repr, examples))}; nothing was written"
+            f"first: {_examples(column, bad)}; nothing was written",
+            provider=provider.name,
         )
     return cast
 
@@ -202,67 +254,87 @@ def _times(column: pl.Series, provider: Provider) -> pl.Series:
     """A `Time` column in UTC. Naive times are UTC."""
     dtype = column.dtype
     if isinstance(dtype, pl.Datetime):
-        aware = column if dtype.time_zone else column.dt.replace_time_zone("UTC")
-        return aware.dt.convert_time_zone("UTC").cast(pl.Datetime("us", "UTC"))
+        aware = column
+        if not dtype.time_zone:
+            aware = column.dt.replace_time_zone("UTC")
+        return aware.dt.convert_time_zone("UTC").cast(_UTC)
     if dtype == pl.Null:
-        return column.cast(pl.Datetime("us", "UTC"))
+        return column.cast(_UTC)
     if dtype != pl.String:
         raise SchemaError(
             f"provider {provider.name!r}: column {TIME!r} has dtype {dtype}; give datetimes or ISO "
-            "8601 text"
+            "8601 text",
+            provider=provider.name,
         )
-    text = column.str.strip_chars().str.replace("T", " ", literal=True).str.replace(r"Z$", "+00:00")
-    utc = pl.Datetime("us", "UTC")
-    zoned = text.str.to_datetime(
-        "%Y-%m-%d %H:%M:%S%.f%:z", time_unit="us", time_zone="UTC", strict=False
-    )
-    naive = text.str.to_datetime(
-        "%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False
-    ).dt.replace_time_zone("UTC")
-    short = text.str.to_datetime(
-        "%Y-%m-%d %H:%M", time_unit="us", strict=False
-    ).dt.replace_time_zone("UTC")
-    parsed = zoned.cast(utc).zip_with(
-        zoned.is_not_null(), naive.zip_with(naive.is_not_null(), short)
-    )
+
+    parsed = _parsed_times(column)
     bad = parsed.is_null() & column.is_not_null()
     if bad.any():
         raise SchemaError(
             f"provider {provider.name!r}: {int(bad.sum())} value(s) of column {TIME!r} are no "
-            "times; first: "
-            f"{', '.join(map(repr, column.filter(bad).head(_SHOWN).to_list()))}; write them like "
-            "'2026-01-23 14:20:00' (UTC)"
+            f"times; first: {_examples(column, bad)}; write them like "
+            "'2026-01-23 14:20:00' (UTC)",
+            provider=provider.name,
         )
     return parsed.alias(column.name)
 
 
+def _parsed_times(column: pl.Series) -> pl.Series:
+    """Text as UTC times; null where it is no time."""
+    text = column.str.strip_chars().str.replace("T", " ", literal=True).str.replace(r"Z$", "+00:00")
+
+    zoned = text.str.to_datetime(
+        "%Y-%m-%d %H:%M:%S%.f%:z", time_unit="us", time_zone="UTC", strict=False
+    )
+    with_seconds = text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
+    to_minutes = text.str.to_datetime("%Y-%m-%d %H:%M", time_unit="us", strict=False)
+
+    naive = with_seconds.zip_with(with_seconds.is_not_null(), to_minutes)
+    return zoned.cast(_UTC).zip_with(zoned.is_not_null(), naive.dt.replace_time_zone("UTC"))
+
+
 def _check_times(frame: pl.DataFrame, provider: Provider, slot: Slot) -> None:
     times = frame[TIME]
-    low, high = times.min(), times.max()
-    if not times.null_count() and (low is None or (slot.start <= low and high < slot.end)):  # type: ignore[operator]
-        return
+    if not times.null_count():
+        first: Any = times.min()
+        last: Any = times.max()
+        if first is None or (slot.start <= first and last < slot.end):
+            return
+
     start, end = instant(slot.start), instant(slot.end)
-    outside = frame.filter(
-        pl.col(TIME).is_null() | ~pl.col(TIME).is_between(start, end, closed="left")
-    )
-    if nulls := outside[TIME].null_count():
+    inside = pl.col(TIME).is_between(start, end, closed="left")
+    outside = frame.filter(pl.col(TIME).is_null() | ~inside)
+
+    nulls = outside[TIME].null_count()
+    if nulls:
         raise SchemaError(
             f"provider {provider.name!r}: {TIME!r} is null in {nulls} changed row(s); first: "
-            f"{_shown(outside.filter(pl.col(TIME).is_null()), list(provider.key))}"
+            f"{_shown(outside.filter(pl.col(TIME).is_null()), list(provider.key))}",
+            provider=provider.name,
         )
     raise TimestampError(
         f"provider {provider.name!r}: {outside.height} changed row(s) have a Time outside the slot "
         f"[{iso(slot.start)}, {iso(slot.end)}); first: {_shown(outside, [*provider.key, TIME])}; "
-        "upload them with the timestamp of their own collection"
+        "upload them with the timestamp of their own collection",
+        provider=provider.name,
+        month=str(slot.month),
     )
+
+
+def _examples(column: pl.Series, bad: pl.Series) -> str:
+    """The first bad values, for a message."""
+    return ", ".join(map(repr, column.filter(bad).head(_SHOWN).to_list()))
 
 
 def _shown(frame: pl.DataFrame, columns: list[str]) -> str:
     """The first rows, for a message."""
     rows = frame.select(columns).head(_SHOWN).to_dicts()
-    return "; ".join(
-        "("
-        + ", ".join(f"{k}={iso(v) if isinstance(v, datetime) else v!r}" for k, v in row.items())
-        + ")"
-        for row in rows
-    )
+    return "; ".join(map(_row_text, rows))
+
+
+def _row_text(row: dict[str, Any]) -> str:
+    parts = []
+    for name, value in row.items():
+        text = iso(value) if isinstance(value, datetime) else repr(value)
+        parts.append(f"{name}={text}")
+    return f"({', '.join(parts)})"

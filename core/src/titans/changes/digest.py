@@ -6,8 +6,9 @@ Defined by arithmetic on 64-bit words, so that it can be checked in thirty years
     word(integer, boolean, time in microseconds) = its two's complement
     word(float) = its IEEE 754 bits as a double
     word(text)  = the first 8 bytes of BLAKE2b-64 of its UTF-8, little endian
-    row  = fold over the columns, from h = 0x9e3779b97f4a7c15:  h = (h xor word) *
-    0xff51afd7ed558ccd;  h = h xor (h >> 32) hash = sum of the rows' h, modulo 2**64
+    row  = fold over the columns, from h = 0x9e3779b97f4a7c15:
+           h = (h xor word) * 0xff51afd7ed558ccd;  h = h xor (h >> 32)
+    hash = sum of the rows' h, modulo 2**64
 
 A sum of row hashes can be added up over files and checked against their merge.
 """
@@ -32,6 +33,7 @@ _KNOWN = 1 << 12
 """Texts of a column that are remembered; with many more, looking them up would cost more than it
 saves."""
 _COLUMNS = 256
+"""Columns of which texts are remembered."""
 
 
 def digest(frame: pl.DataFrame, columns: Iterable[str] | None = None) -> str:
@@ -40,25 +42,28 @@ def digest(frame: pl.DataFrame, columns: Iterable[str] | None = None) -> str:
     """
     if not frame.height:
         return "0" * 16
+
     schema = frame.schema
     names = list(schema if columns is None else columns)
-    tables = {
-        name: _tables.get(name) or _table(name, _NO_TEXT)
-        for name in names
-        if schema[name] == pl.String
-    }
+
+    # Read once: another thread may put another table in its place meanwhile.
+    tables = dict[str, _Table]()
+    expressions = []
+    for name in names:
+        if schema[name] == pl.String:
+            tables[name] = _tables.get(name) or _table(name, _NO_TEXT)
+            expressions.append(tables[name][1])
+        else:
+            expressions.append(_words(name, schema[name]))
     select = frame.select_seq if is_small(frame) else frame.select
-    words = select(
-        tables[name][1] if name in tables else _words(name, schema[name]) for name in names
-    )
-    multiplier, half = (
-        pl.Series([_MULTIPLIER], dtype=pl.UInt64),
-        pl.Series([1 << 32], dtype=pl.UInt64),
-    )
+    words = select(expressions)
+
+    multiplier = pl.Series([_MULTIPLIER], dtype=pl.UInt64)
+    half = pl.Series([1 << 32], dtype=pl.UInt64)
     row = pl.Series([_SEED], dtype=pl.UInt64)
     for word in words.iter_columns():
         if word.name in tables and word.null_count():
-            word = _looked_up(frame, word.name, tables[word.name])
+            word = _text_words(frame, word.name, tables[word.name])
         row = (row ^ word) * multiplier
         row = row ^ (row // half)
     return f"{int(row.sum()) & _MASK:016x}"
@@ -74,6 +79,11 @@ def subtract(a: str, b: str) -> str:
 
 @lru_cache
 def _words(name: str, dtype: pl.DataType) -> pl.Expr:
+    """The words of a column that is no text.
+
+    At most 128 expressions are kept, and none goes stale: each depends on the arguments alone.
+    Threads and forks may share them, for an expression never changes.
+    """
     column = pl.col(name)
     if dtype.is_float():
         words = column.cast(pl.Float64).reinterpret(dtype=pl.UInt64)
@@ -90,32 +100,59 @@ _Table = tuple[pl.Series, pl.Expr]
 _NO_TEXT = pl.Series([], dtype=pl.String)
 
 _tables: dict[str, _Table] = {}
-"""Of each column the texts that were met last, for the next frame will have the same ones."""
+"""Of each column the texts that were met last, for the next frame will have the same ones.
+
+Bounded by `_COLUMNS` tables of `_KNOWN` texts; all are dropped when there is one column too many. A
+table is never wrong, whatever provider or archive has a column of the name: its words depend on the
+texts alone, and a text that is not in it is looked up. So nothing has to invalidate it.
+
+Threads share it without a lock. A table never changes once it is made, and getting or setting one
+is a single step of the dict. Threads that set the same one, or clear all, only make each other look
+texts up again; with many at once there may be a few tables more than `_COLUMNS`. A fork has a copy
+of its own.
+"""
 
 
 def _table(name: str, texts: pl.Series) -> _Table:
     """Its words are null where the text is null, or not in the table."""
-    words = pl.Series([_text(text) for text in texts], dtype=pl.UInt64)
-    at = pl.col(name).cast(pl.Enum(texts), strict=False).to_physical()
-    return texts, pl.lit(words).gather(at).alias(name)
+    words = pl.Series([_word(text) for text in texts], dtype=pl.UInt64)
+    position = pl.col(name).cast(pl.Enum(texts), strict=False).to_physical()
+    return texts, pl.lit(words).gather(position).alias(name)
 
 
-def _looked_up(frame: pl.DataFrame, name: str, known: _Table) -> pl.Series:
-    """The words of a text column that has some that are not `known`, or nulls; they are known from
-    now on.
+def _text_words(frame: pl.DataFrame, name: str, table: _Table) -> pl.Series:
+    """The words of a text column that has nulls, or texts that are not in `table`.
+
+    The table that is kept for the column has these texts from now on.
     """
-    texts, distinct = known[0], frame[name].unique().drop_nulls()
-    if not (new := distinct.filter(~distinct.is_in(texts.implode()))).is_empty():
-        texts = pl.concat([texts, new]) if texts.len() + new.len() <= _KNOWN else distinct
-        known = _table(name, texts)
-        if texts.len() <= _KNOWN:
-            if len(_tables) >= _COLUMNS:
-                _tables.clear()
-            _tables[name] = known
-    words = frame.select(known[1]).to_series()
+    known = table[0]
+    distinct = frame[name].unique().drop_nulls()
+    new = distinct.filter(~distinct.is_in(known.implode()))
+
+    if not new.is_empty():
+        texts = distinct
+        if known.len() + new.len() <= _KNOWN:
+            texts = pl.concat([known, new])
+        table = _table(name, texts)
+        _keep(name, table)
+
+    words = frame.select(table[1]).to_series()
     return words.fill_null(pl.lit(_NULL, dtype=pl.UInt64))
 
 
+def _keep(name: str, table: _Table) -> None:
+    if table[0].len() > _KNOWN:
+        return
+    if len(_tables) >= _COLUMNS:
+        _tables.clear()
+    _tables[name] = table
+
+
 @lru_cache(maxsize=1 << 16)
-def _text(value: str) -> int:
-    return int.from_bytes(hashlib.blake2b(value.encode(), digest_size=8).digest(), "little")
+def _word(text: str) -> int:
+    """The word of a text.
+
+    At most 65,536 are kept, and none goes stale: it depends on the text alone. Threads and forks
+    may share them.
+    """
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")

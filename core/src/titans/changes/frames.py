@@ -15,6 +15,7 @@ from titans.errors import InputError
 __all__ = ["instant", "is_pandas", "is_small", "to_polars"]
 
 _SMALL = 20_000
+"""Rows."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -52,14 +53,7 @@ def to_polars(frame: Any) -> pl.DataFrame:
     if isinstance(frame, pl.LazyFrame):
         return frame.collect()
     if is_pandas(frame):
-        names = [str(name) for name in frame.columns]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise InputError(
-                f"the frame has several columns named {', '.join(map(repr, twice))}; rename or "
-                "drop them"
-            )
-        return pl.DataFrame([_series(name, frame.iloc[:, at]) for at, name in enumerate(names)])
+        return _from_pandas(frame)
     if hasattr(frame, "__arrow_c_stream__"):
         return pl.DataFrame(frame)
     raise InputError(
@@ -68,28 +62,55 @@ def to_polars(frame: Any) -> pl.DataFrame:
     )
 
 
+def _from_pandas(frame: Any) -> pl.DataFrame:
+    names = [str(name) for name in frame.columns]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise InputError(
+            f"the frame has several columns named {', '.join(map(repr, repeated))}; rename or "
+            "drop them"
+        )
+    return pl.DataFrame([_series(name, frame.iloc[:, i]) for i, name in enumerate(names)])
+
+
 def _series(name: str, column: Any) -> pl.Series:
     """One pandas column."""
-    dtype = column.dtype
-    if dtype.kind == "M":
-        if getattr(dtype, "tz", None) is not None:
-            naive = column.dt.tz_convert("UTC").dt.tz_localize(None)
-            return _series(name, naive).dt.replace_time_zone("UTC")
-        return pl.Series(name, column.to_numpy(dtype="datetime64[us]"))
-    if dtype.kind in "iufb":
-        if type(dtype).__module__.startswith("numpy"):
-            series = pl.Series(name, column.to_numpy())
-        else:  # a masked or Arrow-backed number: the values without their mask, then the mask
-            plain = {"i": "int64", "u": "uint64", "f": "float64", "b": "bool"}[dtype.kind]
-            series = pl.Series(name, column.to_numpy(dtype=plain, na_value=0))
-            missing = pl.Series(column.isna().to_numpy())
-            if missing.any():
-                series = series.set(missing, None)
-        return series.fill_nan(None) if dtype.kind == "f" else series
+    kind = column.dtype.kind
+    if kind == "M":
+        return _times(name, column)
+    if kind in "iufb":
+        return _numbers(name, column)
+
     values = column.to_numpy(dtype=object, na_value=None).tolist()
     try:
         return pl.Series(name, values, strict=True)
     except (TypeError, pl.exceptions.PolarsError):
         # Values of several types: keep each as text, so that the cast to the schema can say which
         # one does not fit.
-        return pl.Series(name, [None if v is None else str(v) for v in values], dtype=pl.String)
+        texts = [None if value is None else str(value) for value in values]
+        return pl.Series(name, texts, dtype=pl.String)
+
+
+def _times(name: str, column: Any) -> pl.Series:
+    if getattr(column.dtype, "tz", None) is None:
+        return pl.Series(name, column.to_numpy(dtype="datetime64[us]"))
+
+    naive = column.dt.tz_convert("UTC").dt.tz_localize(None)
+    return _times(name, naive).dt.replace_time_zone("UTC")
+
+
+def _numbers(name: str, column: Any) -> pl.Series:
+    dtype = column.dtype
+    if type(dtype).__module__.startswith("numpy"):
+        series = pl.Series(name, column.to_numpy())
+    else:
+        # A masked or Arrow-backed number: the values without their mask, then the mask.
+        plain = {"i": "int64", "u": "uint64", "f": "float64", "b": "bool"}[dtype.kind]
+        series = pl.Series(name, column.to_numpy(dtype=plain, na_value=0))
+        missing = pl.Series(column.isna().to_numpy())
+        if missing.any():
+            series = series.set(missing, None)
+
+    if dtype.kind == "f":
+        series = series.fill_nan(None)
+    return series

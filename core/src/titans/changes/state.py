@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import reduce
 from itertools import pairwise
-from operator import or_
+from operator import itemgetter, or_
+from typing import Any
 
 import polars as pl
 from attrs import frozen
@@ -56,84 +57,129 @@ def delta(old: pl.DataFrame, new: pl.DataFrame, at: datetime, provider: Provider
 def _delta(
     old: pl.DataFrame, new: pl.DataFrame, at: datetime, provider: Provider, *, carry: bool
 ) -> Delta:
-    key, values = list(provider.key), provider.value_columns
-    gone, before, after, came = _matched(old.select(*key, *values), new.select(*key, *values), key)
-    if not (gone.height or came.height) and before.select(values).equals(after.select(values)):
-        return Delta(
-            pl.DataFrame(schema=dict(provider.schema_dtypes)),
-            added=0,
-            changed=0,
-            filled=0,
-            ceased=0,
-        )
-    both = pl.concat(
-        [after, before.select(pl.col(v).alias(v + _OLD) for v in values)], how="horizontal"
-    ).lazy()
-    if carry:
-        both = both.with_columns(pl.coalesce(v, v + _OLD) for v in values)
-    differs = {v: pl.col(v).ne_missing(pl.col(v + _OLD)) for v in values}
-    is_other = pl.any_horizontal(pl.col(v + _OLD).is_not_null() & differs[v] for v in values)
-    moved = (
-        both.filter(pl.any_horizontal(*differs.values()))
-        .with_columns(is_other.alias(_OLD))
-        .collect()
+    key = list(provider.key)
+    values = provider.value_columns
+    removed, before, after, added = _matched(
+        old.select(*key, *values), new.select(*key, *values), key
     )
+
+    same_keys = not removed.height and not added.height
+    if same_keys and before.select(values).equals(after.select(values)):
+        return Delta(_no_rows(provider), added=0, changed=0, filled=0, ceased=0)
+
+    moved = _moved(before, after, values, carry=carry)
     changed = int(moved[_OLD].sum())
+
     time = instant(at).alias(TIME)
-    living = (
-        f.select(*key, time, *values, pl.lit(value=False).alias(CEASED)) for f in (moved, came)
+    live = pl.lit(value=False).alias(CEASED)
+    nothing = [pl.lit(None, dtype=d).alias(v) for v, d in provider.schema.value_dtypes().items()]
+    rows = pl.concat(
+        [
+            moved.select(*key, time, *values, live),
+            added.select(*key, time, *values, live),
+            removed.select(*key, time, *nothing, pl.lit(value=True).alias(CEASED)),
+        ]
     )
-    nothing = (pl.lit(None, dtype=d).alias(v) for v, d in provider.schema.value_dtypes().items())
-    tombstones = gone.select(*key, time, *nothing, pl.lit(value=True).alias(CEASED))
-    rows = pl.concat([*living, tombstones])
-    if came.height or gone.height:
+    if not same_keys:
         rows = rows.sort(key)
+
     return Delta(
-        rows, added=came.height, changed=changed, filled=moved.height - changed, ceased=gone.height
+        rows,
+        added=added.height,
+        changed=changed,
+        filled=moved.height - changed,
+        ceased=removed.height,
+    )
+
+
+def _moved(
+    before: pl.DataFrame, after: pl.DataFrame, values: Sequence[str], *, carry: bool
+) -> pl.DataFrame:
+    """The rows of `after` that differ from the row of `before` beside them.
+
+    The column `_OLD` says whether a value is another than one that was known before.
+    """
+    old_values = list[pl.Expr]()
+    carried_values = list[pl.Expr]()
+    differences = list[pl.Expr]()
+    replacements = list[pl.Expr]()
+    for name in values:
+        old_value = pl.col(name + _OLD)
+        differs = pl.col(name).ne_missing(old_value)
+
+        old_values.append(pl.col(name).alias(name + _OLD))
+        carried_values.append(pl.coalesce(name, name + _OLD))
+        differences.append(differs)
+        replacements.append(old_value.is_not_null() & differs)
+
+    both = pl.concat([after, before.select(old_values)], how="horizontal").lazy()
+    if carry:
+        both = both.with_columns(carried_values)
+
+    return (
+        both.filter(pl.any_horizontal(differences))
+        .with_columns(pl.any_horizontal(replacements).alias(_OLD))
+        .collect()
     )
 
 
 def _matched(
     old: pl.DataFrame, new: pl.DataFrame, key: list[str]
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Rows of `old` whose key is gone; those of both whose key stayed, row by row; and those of
-    `new` that came.
+    """Rows of `old` whose key `new` lacks; those of `old` and of `new` whose key is in both, row by
+    row; and those of `new` whose key `old` lacks.
     """
-    if _same_keys(old, new, key):  # mostly: comparing is many times faster than joining
+    # The usual case, and comparing is many times faster than joining.
+    if _same_keys(old, new, key):
         return old.clear(), old, new, new.clear()
+
     rows = old.select(*key, pl.row_index(_OLD))
-    at = new.select(key).join(rows, on=key, how="left", maintain_order="left")[_OLD]
-    stayed, there = at.is_not_null(), at.drop_nulls()
-    gone = old.filter(~pl.row_index().is_in(there.implode()))
-    return gone, old[there], new.filter(stayed), new.filter(~stayed)
+    positions = new.select(key).join(rows, on=key, how="left", maintain_order="left")[_OLD]
+    stayed = positions.is_not_null()
+    kept = positions.drop_nulls()
+
+    removed = old.filter(~pl.row_index().is_in(kept.implode()))
+    return removed, old[kept], new.filter(stayed), new.filter(~stayed)
 
 
 def _same_keys(one: pl.DataFrame, other: pl.DataFrame, key: list[str]) -> bool:
     return one.height == other.height and all((one[c] == other[c]).all() for c in reversed(key))
 
 
+def _no_rows(provider: Provider) -> pl.DataFrame:
+    return pl.DataFrame(schema=dict(provider.schema_dtypes))
+
+
 def carried(old: pl.DataFrame, new: pl.DataFrame, provider: Provider) -> pl.DataFrame:
     """The snapshot `new` with what it did not observe of the keys that live in `old`: key and value
     columns.
     """
-    key, values = list(provider.key), provider.value_columns
-    before = old.select(*key, *(pl.col(v).alias(v + _OLD) for v in values))
-    joined = new.select(*key, *values).join(before, on=key, how="left", maintain_order="left")
-    return joined.select(*key, *(pl.coalesce(v, v + _OLD).alias(v) for v in values))
+    key = list(provider.key)
+    old_values = list[pl.Expr]()
+    carried_values = list[pl.Expr]()
+    for name in provider.value_columns:
+        old_values.append(pl.col(name).alias(name + _OLD))
+        carried_values.append(pl.coalesce(name, name + _OLD).alias(name))
+
+    snapshot = new.select(*key, *provider.value_columns)
+    before = old.select(*key, *old_values)
+    joined = snapshot.join(before, on=key, how="left", maintain_order="left")
+    return joined.select(*key, *carried_values)
 
 
 def overlay(state: pl.DataFrame | None, rows: pl.DataFrame, provider: Provider) -> pl.DataFrame:
     """The state after `rows` (one per key at most) happened to `state` (`None`: to nothing); all
     three sorted by key.
     """
-    columns = [c for c in rows.columns if c != CEASED] if state is None else state.columns
-    if state is None or not state.height:
-        return rows.filter(~pl.col(CEASED)).select(columns)
+    if state is None:
+        return rows.filter(~pl.col(CEASED)).select(c for c in rows.columns if c != CEASED)
+    if not state.height:
+        return rows.filter(~pl.col(CEASED)).select(state.columns)
     if not rows.height:
         return state
-    both = pl.concat(
-        [state.with_columns(pl.lit(value=False).alias(CEASED)), rows.select(*columns, CEASED)]
-    )
+
+    living = state.with_columns(pl.lit(value=False).alias(CEASED))
+    both = pl.concat([living, rows.select(*state.columns, CEASED)])
     both = both.sort(provider.key, maintain_order=True)
     return both.filter(_is_last(both, provider) & ~both[CEASED]).drop(CEASED)
 
@@ -161,13 +207,19 @@ def resolve_last(
     """`last_rows(resolve(…))`, without sorting all rows where the files follow each other in time;
     sorted by key.
     """
-    spans = [(f[TIME].min(), f[TIME].max(), f) for f in (*real, *corrections) if f.height]
-    spans.sort(key=lambda span: span[:2])
-    if any(a[1] >= b[0] for a, b in pairwise(spans)):  # type: ignore[operator]
-        return last_rows(resolve(real, corrections, provider), provider)
+    spans = list[tuple[Any, Any, pl.DataFrame]]()
+    for frame in (*real, *corrections):
+        if frame.height:
+            spans.append((frame[TIME].min(), frame[TIME].max(), frame))
+    spans.sort(key=itemgetter(0, 1))
+
+    for (_, end, _), (start, _, _) in pairwise(spans):
+        if end >= start:
+            return last_rows(resolve(real, corrections, provider), provider)
+
     frames = [last_rows(frame, provider) for _, _, frame in spans]
     if not frames:
-        return pl.DataFrame(schema=dict(provider.schema_dtypes))
+        return _no_rows(provider)
     if len(frames) == 1:
         return frames[0]
     return last_rows(pl.concat(frames).sort(provider.key, maintain_order=True), provider)
@@ -189,28 +241,32 @@ def resolve(
     """
     by = [*provider.key, TIME]
     rows = _first_wins(list(real), by, alone=not repeated)
-    if corrections:
-        correcting = _first_wins(list(corrections), by)
-        if rows is None:
-            return (
-                correcting
-                if correcting is not None
-                else pl.DataFrame(schema=dict(provider.schema_dtypes))
-            )
-        if correcting is not None and correcting.height:
-            correcting = correcting.join(rows.select(by), on=by, how="anti")
-            rows = pl.concat([rows, correcting]).sort(by)
-    return rows if rows is not None else pl.DataFrame(schema=dict(provider.schema_dtypes))
+    correcting = _first_wins(list(corrections), by)
+
+    if rows is None:
+        return _no_rows(provider) if correcting is None else correcting
+    if correcting is None or not correcting.height:
+        return rows
+
+    correcting = correcting.join(rows.select(by), on=by, how="anti")
+    return pl.concat([rows, correcting]).sort(by)
 
 
 def _first_wins(
     frames: list[pl.DataFrame], by: list[str], *, alone: bool = True
 ) -> pl.DataFrame | None:
+    """The rows of all frames, sorted by `by`, one row for each `by`: a live one if there is one,
+    and of those the first. `alone`: a single frame is so already.
+    """
     if not frames:
         return None
     if len(frames) == 1 and alone:
         return frames[0]
-    rows = frames[0] if len(frames) == 1 else pl.concat(frames).sort(by, maintain_order=True)
+
+    rows = frames[0]
+    if len(frames) > 1:
+        rows = pl.concat(frames).sort(by, maintain_order=True)
+
     same = pl.all_horizontal(pl.col(c) == pl.col(c).shift(1) for c in by).fill_null(value=False)
     if rows.select(same.any()).item():
         rows = rows.sort([*by, CEASED], maintain_order=True)

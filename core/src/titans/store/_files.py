@@ -8,7 +8,7 @@ import os
 import stat
 from pathlib import Path
 
-__all__ = ["NOTHING", "PIECE", "content_etag", "is_file", "open_no_link", "sync"]
+__all__ = ["NOTHING", "PIECE", "Etags", "content_etag", "is_file", "open_no_link", "sync"]
 
 PIECE = 1 << 20
 """Bytes of a file that are in memory at once."""
@@ -22,19 +22,24 @@ _SMALL = 1 << 20
 
 
 def content_etag(data: bytes | Path) -> str:
+    """The etag of these bytes, or of what is in the file."""
     content = hashlib.blake2b(digest_size=16)
     if isinstance(data, bytes):
         content.update(data)
-    else:
-        with data.open("rb") as file:
-            while piece := file.read(PIECE):
-                content.update(piece)
+        return content.hexdigest()
+
+    with data.open("rb") as file:
+        while piece := file.read(PIECE):
+            content.update(piece)
     return content.hexdigest()
 
 
 class Etags:
     """Knows the etag of the last object it was asked for: a manifest is read again and again before
     it changes.
+
+    It keeps one object of at most `_SMALL` bytes, and compares all of them, so it never has to be
+    invalidated. Threads and forks may share it: what is kept is replaced in a single step.
     """
 
     def __init__(self) -> None:
@@ -47,17 +52,20 @@ class Etags:
         last = self._last
         if data == last[0]:
             return last
-        found = (data, content_etag(data))
+
+        current = (data, content_etag(data))
         if type(data) is bytes and len(data) <= _SMALL:
-            self._last = found
-        return found
+            self._last = current
+        return current
 
 
 def open_no_link(path: str, flags: int) -> int:
+    """An opener that does not follow a symbolic link."""
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0))
 
 
 def is_file(path: Path) -> bool:
+    """Whether `path` is a regular file, and no link to one."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError as error:
@@ -67,6 +75,7 @@ def is_file(path: Path) -> bool:
 
 
 def sync(folder: Path) -> None:
+    """Write what the folder lists to the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
@@ -14,7 +15,7 @@ from attrs import define, field, frozen
 from titans.errors import InvalidKeyError
 from titans.store._protocol import Entry, Page, check_key
 
-__all__ = ["NOTHING_THERE", "Folders", "Listing"]
+__all__ = ["NO_OBJECTS", "Folders", "Listing", "walked"]
 
 _MOST = 4096
 _FEW = 16
@@ -29,62 +30,59 @@ longer where the file system counts whole milliseconds or seconds."""
 class Listing:
     """What is in a folder."""
 
-    found: list[tuple[str, Entry | None]]
+    items: list[tuple[str, Entry | None]]
     """Full keys in order; folders end with a slash and have no entry."""
     page: Page | None
     """All of it, where there are no folders in it."""
 
     @classmethod
-    def of(cls, found: list[tuple[str, Entry | None]]) -> Listing:
-        entries = tuple(entry for _, entry in found if entry is not None)
-        return cls(found, Page(entries) if len(entries) == len(found) else None)
+    def of(cls, items: list[tuple[str, Entry | None]]) -> Listing:
+        entries = tuple(entry for _, entry in items if entry is not None)
+        if len(entries) == len(items):
+            return cls(items, Page(entries))
+        return cls(items, None)
 
 
-_Seen = tuple[tuple[int, int, int], Entry]
-"""Time, size and mode of a file, and what follows from them."""
+NO_OBJECTS = Listing.of([])
 
-NOTHING_THERE = Listing.of([])
+_FileState = tuple[int, int, int]
+"""Time, size and mode of a file."""
+_Known = tuple[_FileState, Entry]
+"""What a file was like, and what follows from that."""
 
 
 @define
 class Folders:
     """Looks through folders, and not again through one that has not changed.
 
-    A folder's own time changes with every file that comes, goes or is replaced. As long as it has
-    not, and was not so young when it was looked at that something could have followed within a tick
-    of its clock, the answer is the same.
+    A folder's own time changes with every file that is added, removed or replaced. As long as it
+    has not, and was not so young when it was looked at that something could have followed within a
+    tick of its clock, the answer is the same.
+
+    What is remembered is bounded by `_MOST` and `_FEW` folders: one too many, and all are
+    forgotten. Threads may share it without a lock, for a listing never changes once it is made, and
+    each step on a dict is a single one; what threads overwrite or forget is read again. A fork has
+    a copy of its own, which is checked against the folders' times like any other.
     """
 
     root: Path
     known: dict[str, tuple[tuple[int, int], Listing]] = field(factory=dict)
-    young: dict[str, dict[str, _Seen]] = field(factory=dict)
+    young: dict[str, dict[str, _Known]] = field(factory=dict)
     """Of folders that change again and again: what was last seen in them, by name."""
 
     def listing(self, folder: str) -> Listing:
         """The objects and folders in `folder`, a key prefix without its slash; `""` is the root.
         Raises `OSError`.
         """
-        path, base = f"{self.root}/{folder}", f"{folder}/" if folder else ""
-        info = os.stat(path)  # noqa: PTH116  a Path is dear to make for each folder
+        path = f"{self.root}/{folder}"
+        info = os.stat(path)  # noqa: PTH116  a Path for each folder would cost more than the rest
         changed = (info.st_mtime_ns, info.st_ctime_ns)
         known = self.known.get(folder)
         if known is not None and known[0] == changed:
             return known[1]
-        found: list[tuple[str, Entry | None]] = []
-        before, seen = self.young.pop(folder, {}), dict[str, _Seen]()
-        with os.scandir(path) as scan:
-            for entry in scan:
-                name = entry.name
-                if name.startswith("."):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    # With the slash, "a/…" sorts among "a-b" and "a.b" as the full keys do.
-                    found.append((f"{base}{name}/", None))
-                elif (there := _seen(base, entry, before.get(name))) is not None:
-                    seen[name] = there
-                    found.append((there[1].key, there[1]))
-        found.sort(key=itemgetter(0))
-        listing = Listing.of(found)
+
+        listing, files = _read_folder(path, folder, self.young.pop(folder, {}))
+
         tick = _SETTLED if info.st_mtime_ns % 1_000_000 else _SETTLED_COARSE
         if time.time_ns() - info.st_mtime_ns > tick:
             if len(self.known) >= _MOST:
@@ -93,34 +91,89 @@ class Folders:
         else:
             if len(self.young) >= _FEW:
                 self.young.clear()
-            self.young[folder] = seen
+            self.young[folder] = files
         return listing
 
 
-def _seen(base: str, found: os.DirEntry[str], before: _Seen | None) -> _Seen | None:
+def walked(
+    listing: Callable[[str], Listing], folder: str, prefix: str, start_after: str
+) -> Iterator[Page]:
+    """The objects below `folder` in order of their keys; each folder is listed when its turn
+    comes.
+    """
+    open_folders = [iter(listing(folder).items)]
+    while open_folders:
+        for name, entry in open_folders[-1]:
+            wanted = name.startswith(prefix) and name > start_after
+            if entry is not None:
+                if wanted:
+                    yield Page((entry,))
+                continue
+
+            may_begin = name.startswith(prefix) or prefix.startswith(name)
+            if not may_begin or not (name > start_after or start_after.startswith(name)):
+                continue
+            inner = listing(name[:-1])
+            if wanted and inner.page is not None:
+                yield inner.page  # most folders: all of it, and nothing below
+            else:
+                open_folders.append(iter(inner.items))
+                break
+        else:
+            open_folders.pop()
+
+
+def _read_folder(
+    path: str, folder: str, before: dict[str, _Known]
+) -> tuple[Listing, dict[str, _Known]]:
+    """What is in the folder, and its files by name; `before` is what was last seen in it."""
+    base = f"{folder}/" if folder else ""
+    items: list[tuple[str, Entry | None]] = []
+    files = dict[str, _Known]()
+    with os.scandir(path) as scan:
+        for item in scan:
+            name = item.name
+            if name.startswith("."):
+                continue
+            if item.is_dir(follow_symlinks=False):
+                # With the slash, "a/…" sorts among "a-b" and "a.b" as the full keys do.
+                items.append((f"{base}{name}/", None))
+                continue
+
+            file = _read_file_state(base, item, before.get(name))
+            if file is not None:
+                files[name] = file
+                items.append((file[1].key, file[1]))
+
+    items.sort(key=itemgetter(0))
+    return Listing.of(items), files
+
+
+def _read_file_state(base: str, item: os.DirEntry[str], before: _Known | None) -> _Known | None:
     """`None` for what is no object; `before` is what was last seen under the name."""
     try:
-        info = found.stat(follow_symlinks=False)
+        info = item.stat(follow_symlinks=False)
     except FileNotFoundError:
         return None
-    mark = (info.st_mtime_ns, info.st_size, info.st_mode)
-    if before is not None and before[0] == mark:
+
+    state = (info.st_mtime_ns, info.st_size, info.st_mode)
+    if before is not None and before[0] == state:
         return before
-    if not stat.S_ISREG(info.st_mode) or not _is_key(base + found.name):
+
+    key = base + item.name
+    if not stat.S_ISREG(info.st_mode) or not _is_key(key):
         return None
-    # Hashing every file for a listing would be dear; who needs an etag asks head.
-    return mark, Entry(
-        base + found.name, info.st_size, "", datetime.fromtimestamp(info.st_mtime, UTC)
-    )
+    # Hashing every file for a listing would be expensive; who needs an etag asks head.
+    return state, Entry(key, info.st_size, "", datetime.fromtimestamp(info.st_mtime, UTC))
 
 
-def _is_key(name: str) -> bool:
-    """Whether a file that was found is an object; others may keep files of their own beside us."""
-    if len(name) <= 256 and name.isprintable() and "\\" not in name:
-        # what `check_key` would say at ten times the price, for a name that came from a folder
+def _is_key(key: str) -> bool:
+    """Whether a file in the folder is an object; others may keep files of their own beside us."""
+    if len(key) <= 256 and key.isprintable() and "\\" not in key:
+        # What `check_key` would say at ten times the price, for a name that came from a folder.
         return True
     try:
-        check_key(name)
+        check_key(key)
     except InvalidKeyError:
         return False
     return True

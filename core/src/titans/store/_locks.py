@@ -25,18 +25,19 @@ def exclusive(path: Path) -> Iterator[None]:
     it ends.
 
     Who holds it may remove the file: the next one in the queue notices, and makes a new one.
+
+    Nothing is kept between two calls. Each opens the file anew, so the threads of a process exclude
+    each other as processes do. A process that is forked while the lock is held shares it, and does
+    not keep it longer than the one that took it.
+
+    Raises:
+        UnsupportedStoreError: the platform has no `fcntl`, and `filelock` is not installed.
     """
     if fcntl is None:
-        try:
-            from filelock import FileLock
-        except ImportError:
-            raise UnsupportedStoreError(
-                "a local store needs file locks, and this platform has no fcntl; pip install "
-                "filelock"
-            ) from None
-        with FileLock(path):
+        with _file_lock(path):
             yield
         return
+
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -53,11 +54,22 @@ def exclusive(path: Path) -> Iterator[None]:
             os.close(descriptor)
 
 
+def _file_lock(path: Path) -> contextlib.AbstractContextManager[object]:
+    try:
+        from filelock import FileLock
+    except ImportError:
+        raise UnsupportedStoreError(
+            "a local store needs file locks, and this platform has no fcntl; pip install filelock"
+        ) from None
+    lock: contextlib.AbstractContextManager[object] = FileLock(path)
+    return lock
+
+
 def _still_named(descriptor: int, path: Path) -> bool:
     """Whether `path` is the file that was locked; another process may have removed it meanwhile."""
     try:
-        there = path.stat()
+        named = path.stat()
     except FileNotFoundError:
         return False
-    mine = os.fstat(descriptor)
-    return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
+    locked = os.fstat(descriptor)
+    return (named.st_dev, named.st_ino) == (locked.st_dev, locked.st_ino)

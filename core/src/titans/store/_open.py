@@ -15,9 +15,13 @@ __all__ = ["open_store"]
 
 _SCHEMES = ("s3:", "file:", "memory:")
 _IN_URL = ("endpoint_url", "region", "expected_bucket_owner")
-_OPTIONS = (*_IN_URL, "put_args", "wait")
+_OPTIONS = (*_IN_URL, "put_args", "sleep")
 
 _memory: dict[str, ObjectStore] = {}
+"""Stores in memory by name, with all their objects, for as long as the process lives. One of each
+name that was opened; nothing is ever dropped, since a name has to lead to the same objects. Threads
+share them, and `_memory_lock` sees to it that they get the same one. A fork has copies, which go
+their own way."""
 _memory_lock = threading.Lock()
 
 
@@ -30,7 +34,9 @@ def open_store(
         where: a folder (path or `file:///dir`), `s3://bucket/prefix`, `memory://name` (the same
             store for the same name in this process; `memory://` is a new one), or an `ObjectStore`,
             which is returned as it is. Options of S3 may stand in the URL:
-            `s3://bucket?endpoint_url=http://127.0.0.1:8333&region=us-east-1&expected_bucket_owner=123456789012`. Other schemes are opened by installed packages, see `titans.store._plugins`.
+            `s3://bucket?endpoint_url=http://127.0.0.1:8333&region=us-east-1` (and
+            `expected_bucket_owner`). Other schemes are opened by installed packages, see
+            `titans.store._plugins`.
         s3_client: a boto3 client for `s3://`.
         options: further arguments of `titans.store.s3.S3Store`, such as
             `put_args={"ServerSideEncryption": "aws:kms"}`, or of the package that opens the scheme.
@@ -39,39 +45,50 @@ def open_store(
         UnsupportedStoreError: no store of this scheme, or its package is broken.
         InputError: the URL is incomplete, or has options that the store does not know.
     """
-    if isinstance(where, str) and where.lower().startswith("s3://"):
-        return _s3(where, s3_client, options)
-    if isinstance(where, str) and (scheme := _foreign(where)):
-        from titans.store._plugins import open_plugin
+    if isinstance(where, str):
+        if where.lower().startswith("s3://"):
+            return _s3(where, s3_client, options)
+        scheme = _foreign(where)
+        if scheme:
+            from titans.store._plugins import open_plugin
 
-        return open_plugin(scheme, where, options)
+            return open_plugin(scheme, where, options)
+
     if options:
         raise InputError(
             f"{', '.join(sorted(options))}: options of s3://, which {where!r} does not have"
         )
+
     if isinstance(where, Path):
         return _local(where)
-    if not isinstance(where, str):
-        if isinstance(where, ObjectStore):
-            return where
+    if isinstance(where, str):
+        return _by_url(where) if "://" in where else _by_path(where)
+    if isinstance(where, ObjectStore):
+        return where
+    raise InputError(
+        f"not a store: {where!r}; pass a URL, a folder, or an object with the methods of "
+        "ObjectStore"
+    )
+
+
+def _by_path(where: str) -> ObjectStore:
+    if not where:
+        raise InputError("the store is an empty string; name a folder or a URL")
+    if where.lower().startswith(_SCHEMES):
         raise InputError(
-            f"not a store: {where!r}; pass a URL, a folder, or an object with the methods of "
-            "ObjectStore"
+            f"{where}: two slashes follow the scheme, like s3://bucket; a folder of this name "
+            f"is ./{where}"
         )
-    if "://" not in where:
-        if not where:
-            raise InputError("the store is an empty string; name a folder or a URL")
-        if where.lower().startswith(_SCHEMES):
-            raise InputError(
-                f"{where}: two slashes follow the scheme, like s3://bucket; a folder of this name "
-                f"is ./{where}"
-            )
-        return _local(Path(where))
+    return _local(Path(where))
+
+
+def _by_url(where: str) -> ObjectStore:
     url = urlsplit(where)
     if url.scheme in ("file", "memory") and (url.query or url.fragment):
         raise InputError(
             f"{where}: it has no options; write ? as %3F and # as %23 where they belong to its name"
         )
+
     if url.scheme == "file":
         if url.netloc not in ("", "localhost"):
             raise InputError(f"{where}: a file URL has three slashes, like file:///data/archive")
@@ -87,7 +104,9 @@ def _foreign(where: str) -> str:
     """The scheme of a URL that the core does not open itself, in lower case; empty for any other
     text.
     """
-    scheme = urlsplit(where).scheme if "://" in where else ""
+    if "://" not in where:
+        return ""
+    scheme = urlsplit(where).scheme
     return "" if scheme in ("file", "memory") else scheme
 
 
@@ -118,8 +137,8 @@ def _s3(where: str, client: Any, options: dict[str, Any]) -> ObjectStore:
     from titans.store.s3 import S3Store
 
     url = urlsplit(where)
-    asked = dict(parse_qsl(url.query, keep_blank_values=True))
-    if "@" in url.netloc or "@" in urlsplit(asked.get("endpoint_url", "")).netloc:
+    in_url = dict(parse_qsl(url.query, keep_blank_values=True))
+    if "@" in url.netloc or "@" in urlsplit(in_url.get("endpoint_url", "")).netloc:
         raise InputError(
             "an S3 URL holds no credentials, for URLs are logged; set AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
@@ -128,9 +147,12 @@ def _s3(where: str, client: Any, options: dict[str, Any]) -> ObjectStore:
         raise InputError(f"{where} names no bucket; write s3://bucket/prefix")
     if url.fragment:
         raise InputError(f"{where}: write # as %23 where it belongs to the prefix")
-    unknown = sorted(set(asked) - set(_IN_URL)) + sorted(set(options) - set(_OPTIONS))
+
+    unknown = sorted(set(in_url) - set(_IN_URL)) + sorted(set(options) - set(_OPTIONS))
     if unknown:
         raise InputError(
             f"{where}: unknown option(s) {', '.join(unknown)}; there are {', '.join(_OPTIONS)}"
         )
-    return S3Store(url.netloc, unquote(url.path).strip("/"), client=client, **{**asked, **options})
+
+    prefix = unquote(url.path).strip("/")
+    return S3Store(url.netloc, prefix, client=client, **{**in_url, **options})

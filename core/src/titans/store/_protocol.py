@@ -118,7 +118,9 @@ def create_file(store: ObjectStore, key: str, path: Path) -> str:
     path)`.
     """
     send: Callable[[str, Path], str] | None = getattr(store, "create_file", None)
-    return store.create(key, path.read_bytes()) if send is None else send(key, path)
+    if send is None:
+        return store.create(key, path.read_bytes())
+    return send(key, path)
 
 
 def list_pages(store: ObjectStore, prefix: str = "", start_after: str = "") -> Iterator[Page]:
@@ -128,15 +130,16 @@ def list_pages(store: ObjectStore, prefix: str = "", start_after: str = "") -> I
     has a method `list_pages(prefix, start_after)`.
     """
     pages: Callable[[str, str], Iterator[Page]] | None = getattr(store, "list_pages", None)
-    return (
-        iter((Page(tuple(store.list(prefix, start_after))),))
-        if pages is None
-        else pages(prefix, start_after)
-    )
+    if pages is None:
+        entries = tuple(store.list(prefix, start_after))
+        return iter([Page(entries)])
+    return pages(prefix, start_after)
 
 
 _UNFIT = re.compile(r"(?:\A|/)(?:[./]|\Z)|[\x00-\x1f\x7f\\\ud800-\udfff]")
 """An empty segment, one that starts with a dot, or a character that no key has."""
+
+_MOST_BYTES = 1024
 
 
 def check_key(key: str) -> str:
@@ -146,22 +149,27 @@ def check_key(key: str) -> str:
     Raises:
         InvalidKeyError: anything else, `..` and absolute paths included.
     """
-    if (
-        not isinstance(key, str)
-        or not key
-        or len(key.encode("utf-8", "surrogatepass")) > 1024
-        or _UNFIT.search(key)
-    ):
-        raise InvalidKeyError(
-            f"not an object key: {key!r}; a key is a relative path like 'a/b.parquet', without "
-            "empty segments, "
-            "segments that start with a dot, backslashes or control characters, at most 1024 bytes"
-        )
+    if not isinstance(key, str):
+        raise _malformed(key)
+    size = len(key.encode("utf-8", "surrogatepass"))
+    if not key or size > _MOST_BYTES or _UNFIT.search(key):
+        raise _malformed(key)
     return key
+
+
+def _malformed(key: object) -> InvalidKeyError:
+    return InvalidKeyError(
+        f"not an object key: {key!r}; a key is a relative path like 'a/b.parquet', without "
+        "empty segments, "
+        f"segments that start with a dot, backslashes or control characters, at most {_MOST_BYTES} "
+        "bytes",
+        key=key if isinstance(key, str) else None,
+    )
 
 
 def check_prefix(prefix: str) -> str:
     """`prefix`, if some key could start with it. Raises `InvalidKeyError`."""
-    if prefix:
-        check_key(prefix + "x" if prefix.endswith("/") else prefix)
+    if not prefix:
+        return prefix
+    check_key(prefix + "x" if prefix.endswith("/") else prefix)
     return prefix

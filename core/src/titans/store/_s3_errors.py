@@ -12,8 +12,9 @@ from urllib3.exceptions import HTTPError
 
 from titans.errors import NotFound, OutcomeUnknown, StoreError, Unavailable, UnsupportedStoreError
 
-__all__ = ["Failure", "LostRace", "OutOfRange", "translate"]
+__all__ = ["Failure", "LostRace", "OutOfRange", "Request", "translated"]
 
+_CONFLICTS = {"PreconditionFailed", "ConditionalRequestConflict", "OperationAborted"}
 _THROTTLED = {
     "SlowDown",
     "Throttling",
@@ -71,6 +72,22 @@ class OutOfRange(StoreError):
 
 
 @frozen
+class Request:
+    """What was asked of the server, as far as it matters for what an error means."""
+
+    what: str
+    """Like `read a/b`."""
+    url: str
+    bucket: str
+    key: str | None = None
+    write: bool = False
+
+    @property
+    def where(self) -> str:
+        return f"{self.what} in {self.url}"
+
+
+@frozen
 class Failure:
     """What went wrong with a request."""
 
@@ -79,117 +96,120 @@ class Failure:
     """Whether the same request may be sent again: it surely had no effect, and might succeed."""
 
 
-def translate(error: Exception, what: str, url: str, bucket: str, *, write: bool) -> Failure:
-    """What `error`, raised by botocore while it tried to `what`, means. Anything that is not
-    botocore's stays as it is.
+def translated(error: Exception, request: Request) -> Failure:
+    """What `error`, raised by botocore during the request, means. Anything that is not botocore's
+    stays as it is.
 
     Without an answer nothing is known of a write (`OutcomeUnknown`); a read had no effect
     (`Unavailable`) and is tried again.
     """
-    where = f"{what} in {url}"
     if isinstance(error, boto.ClientError):
-        return _refused(error, where, bucket, write=write)
+        return _refused(error, request)
     if isinstance(error, _NO_CREDENTIALS):
-        return Failure(
-            StoreError(
-                f"cannot {where}: no usable AWS credentials ({error}); set AWS_ACCESS_KEY_ID and "
-                "AWS_SECRET_ACCESS_KEY, "
-                "or AWS_PROFILE, or pass s3_client="
-            )
+        return _final(
+            request,
+            f"no usable AWS credentials ({error}); set AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or pass s3_client=",
         )
     if isinstance(error, boto.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return Failure(
-            StoreError(
-                f"cannot {where}: the server's certificate is not trusted ({error}); set "
-                "AWS_CA_BUNDLE to its authority"
-            )
+        return _final(
+            request,
+            f"the server's certificate is not trusted ({error}); set AWS_CA_BUNDLE to its "
+            "authority",
         )
     if isinstance(error, _NOT_SENT):
-        # Whoever refuses may be starting up; whoever is silent has already used up the time to
-        # connect.
-        unreachable = f"cannot {where}: the server is not reachable ({error}); check the endpoint and the network"
-        return Failure(
-            Unavailable(unreachable), again=isinstance(error, boto.EndpointConnectionError)
-        )
+        return _unreachable(error, request)
     if isinstance(error, _BROKEN):
-        return _unanswered(
-            f"{where}: the connection broke before the answer came ({error})", write=write
-        )
+        return _unanswered(request, f"the connection broke before the answer came ({error})")
     if isinstance(error, boto.BotoCoreError):
-        return Failure(StoreError(f"cannot {where}: {error}"))
+        return _final(request, str(error))
     return Failure(error)
 
 
-def _unanswered(text: str, *, write: bool) -> Failure:
-    if write:
-        return Failure(OutcomeUnknown(f"{text}; whether it was written is not known: read it back"))
-    return Failure(Unavailable(f"{text}; try again"), again=True)
+def _final(request: Request, reason: str) -> Failure:
+    return Failure(StoreError(f"cannot {request.where}: {reason}", key=request.key))
 
 
-def _refused(error: Any, where: str, bucket: str, *, write: bool) -> Failure:
+def _unreachable(error: Exception, request: Request) -> Failure:
+    # Whoever refuses may be starting up; whoever is silent has already used up the time to connect.
+    again = isinstance(error, boto.EndpointConnectionError)
+    return Failure(
+        Unavailable(
+            f"cannot {request.where}: the server is not reachable ({error}); check the endpoint "
+            "and the network",
+            key=request.key,
+        ),
+        again=again,
+    )
+
+
+def _unanswered(request: Request, reason: str) -> Failure:
+    text = f"{request.where}: {reason}"
+    if request.write:
+        unknown = f"{text}; whether it was written is not known: read it back"
+        return Failure(OutcomeUnknown(unknown, key=request.key))
+    return Failure(Unavailable(f"{text}; try again", key=request.key), again=True)
+
+
+def _refused(error: Any, request: Request) -> Failure:
+    """What an answer that is an error means."""
     code = str(error.response.get("Error", {}).get("Code", ""))
     details = error.response.get("ResponseMetadata", {})
-    status = int(details.get("HTTPStatusCode", 0)) or (int(code) if code.isdecimal() else 0)
-    told = code or str(status)
-    if status in (409, 412) or code in (
-        "PreconditionFailed",
-        "ConditionalRequestConflict",
-        "OperationAborted",
-    ):
-        if details.get("RetryAttempts", 0) and write:
+    status = int(details.get("HTTPStatusCode", 0))
+    if not status and code.isdecimal():
+        status = int(code)
+    answer = code or str(status)
+
+    if status in (409, 412) or code in _CONFLICTS:
+        if details.get("RetryAttempts", 0) and request.write:
             # The caller's client has sent the write twice: the second may have met the first one's
             # success.
-            return _unanswered(
-                f"{where}: refused ({told}) after botocore had sent it again", write=True
-            )
-        return Failure(
-            LostRace(where), again=write and status != 412 and code != "PreconditionFailed"
-        )
+            return _unanswered(request, f"refused ({answer}) after botocore had sent it again")
+        # 409 says that two writes met, 412 that the other one is done.
+        met = status != 412 and code != "PreconditionFailed"
+        return Failure(LostRace(request.where, key=request.key), again=request.write and met)
+
     if status == 416 or code == "InvalidRange":
-        return Failure(OutOfRange(where))
+        return Failure(OutOfRange(request.where, key=request.key))
     if code == "NoSuchBucket":
-        return Failure(
-            StoreError(
-                f"cannot {where}: there is no bucket {bucket!r}; create it, or correct its name"
-            )
-        )
+        missing = f"there is no bucket {request.bucket!r}; create it, or correct its name"
+        return _final(request, missing)
     if status == 404 or code in ("NoSuchKey", "NotFound"):
-        return Failure(NotFound(f"no object: {where}"))
+        return Failure(NotFound(f"no object: {request.where}", key=request.key))
     if status == 429 or code in _THROTTLED:
-        return Failure(
-            Unavailable(f"cannot {where}: the server asks to slow down ({told}); try again later"),
-            again=True,
+        slow_down = (
+            f"cannot {request.where}: the server asks to slow down ({answer}); try again later"
         )
+        return Failure(Unavailable(slow_down, key=request.key), again=True)
+
+    denied = _denied(code, status, answer, error)
+    if denied:
+        return _final(request, denied)
+
+    if status == 501 or code == "NotImplemented":
+        unsupported = (
+            f"cannot {request.where}: the server does not implement this request ({answer})"
+        )
+        return Failure(UnsupportedStoreError(unsupported, key=request.key))
+    if status >= 500:
+        return _unanswered(request, f"the server failed ({answer})")
+    return _final(request, str(error))
+
+
+def _denied(code: str, status: int, answer: str, error: Exception) -> str:
+    """Why this caller may not do this, and what to change; empty where that is not the reason."""
     if code in _CREDENTIALS:
-        return Failure(
-            StoreError(
-                f"cannot {where}: the credentials were refused ({told}); check AWS_ACCESS_KEY_ID, "
-                "AWS_SECRET_ACCESS_KEY and "
-                "AWS_SESSION_TOKEN, or the profile"
-            )
+        return (
+            f"the credentials were refused ({answer}); check AWS_ACCESS_KEY_ID, "
+            "AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or the profile"
         )
     if code == "RequestTimeTooSkewed":
-        return Failure(
-            StoreError(f"cannot {where}: this machine's clock is wrong ({told}); set it")
-        )
+        return f"this machine's clock is wrong ({answer}); set it"
     if status in (301, 307) or code in _OTHER_REGION:
-        return Failure(
-            StoreError(f"cannot {where}: the bucket is in another region ({error}); set region=")
-        )
+        return f"the bucket is in another region ({error}); set region="
     if status in (401, 403):
-        return Failure(
-            StoreError(
-                f"cannot {where}: access denied ({told}); check the credentials, the bucket's "
-                "policy and its owner. An archive "
-                "needs s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket"
-            )
+        return (
+            f"access denied ({answer}); check the credentials, the bucket's policy and its owner. "
+            "An archive needs s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket"
         )
-    if status == 501 or code == "NotImplemented":
-        return Failure(
-            UnsupportedStoreError(
-                f"cannot {where}: the server does not implement this request ({told})"
-            )
-        )
-    if status >= 500:
-        return _unanswered(f"{where}: the server failed ({told})", write=write)
-    return Failure(StoreError(f"cannot {where}: {error}"))
+    return ""

@@ -18,12 +18,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
-import secrets
-import shutil
 import stat
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,44 +29,17 @@ from titans.errors import (
     AlreadyExists,
     InvalidKeyError,
     NotFound,
-    OutcomeUnknown,
     PreconditionFailed,
     StoreError,
-    Unavailable,
 )
-from titans.store._files import NOTHING, PIECE, Etags, content_etag, is_file, open_no_link, sync
-from titans.store._folders import NOTHING_THERE, Folders, Listing
+from titans.store._files import NOTHING, Etags, content_etag, is_file, open_no_link
+from titans.store._folders import NO_OBJECTS, Folders, Listing, walked
+from titans.store._local_errors import FULL, failure
 from titans.store._locks import exclusive
 from titans.store._protocol import Blob, Entry, Page, check_key, check_prefix
+from titans.store._writes import Writer, lock_path
 
 __all__ = ["LocalStore"]
-
-log = logging.getLogger("titans.store")
-
-_NO_LINK = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
-_TEMPORARY = ".tmp-"
-_STALE = 86_400
-_RETRIES = 16
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_UNCLEAR = (errno.EIO, errno.ETIMEDOUT, errno.ESTALE)
-"""A network file system may have done what it answers with these."""
-_PASSING = (errno.EIO, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOENT)
-"""May be over the next time. `ENOENT`: the folder was removed under a writer."""
-
-_ADVICE = {
-    errno.ENOSPC: "the disk is full; free some space and run it again",
-    errno.EDQUOT: "the disk quota is used up; free some space and run it again",
-    errno.EFBIG: "the file would be larger than this process may write; raise the limit (ulimit -f)",
-    errno.EROFS: "the file system is read-only; choose another folder or mount it writable",
-    errno.EACCES: "permission denied; give this user the right to write there, or choose another folder",
-    errno.EPERM: "not permitted; give this user the right to write there, or choose another folder",
-    errno.ENOTDIR: "a file stands where a folder is needed, or a link to nowhere; choose another folder",
-    errno.EISDIR: "a folder stands where the file should be; remove it",
-    errno.ENAMETOOLONG: "the name is too long for this file system",
-    errno.EMFILE: "this process has too many files open; close some, or raise the limit (ulimit -n)",
-    errno.EIO: "the disk or the network failed; look at the system's log, then run it again",
-}
 
 
 class LocalStore:
@@ -83,10 +52,9 @@ class LocalStore:
         self.root = Path(os.path.abspath(os.fspath(root)))  # noqa: PTH100
         self.url = self.root.as_uri()
         self.parallel = False  # files are mapped, and read in parallel by who maps them
-        self._links = True
-        self._swept: set[str] = set()
         self._inside: set[Path] = set()
         self._folders = Folders(self.root)
+        self._writer = Writer(self.root)
         self._etags = Etags()
 
     # --- reading ----------------------------------------------------------------------------------
@@ -114,7 +82,7 @@ class LocalStore:
         """As `list`; most pages are folders."""
         folder = check_prefix(prefix).rpartition("/")[0]
         self._stay_inside(self.root / folder)
-        return self._walk(folder, prefix, start_after)
+        return walked(self._listing, folder, prefix, start_after)
 
     def local_path(self, key: str) -> Path | None:
         return self._path(key)
@@ -132,30 +100,33 @@ class LocalStore:
         path = self._path(key)
         with self._writing(key):
             if os.path.lexists(path):
-                self._occupied(path, key)
-            temporary = self._temporary(path, data)
+                self._refuse_taken(path, key)
+
+            temporary = self._writer.write_temporary(path, data)
             try:
-                self._name(temporary, path)
+                self._writer.link_new(temporary, path, key)
             except FileExistsError:
-                self._occupied(path, key)
+                self._refuse_taken(path, key)
             finally:
                 temporary.unlink(missing_ok=True)
-        self._sync_folder(path.parent, key)
+
+        self._writer.sync_folder(path.parent, key)
         return content_etag(data)
 
     def replace(self, key: str, data: bytes, etag: str) -> str:
         path = self._path(key)
         with self._writing(key):
-            self._expect(key, etag)
-            temporary = self._temporary(path, data)
+            self._check_version(key, etag)
+
+            temporary = self._writer.write_temporary(path, data)
             try:
-                with exclusive(_lock(path)):
-                    self._expect(key, etag)
-                    with self._naming(key):
-                        temporary.replace(path)
+                with exclusive(lock_path(path)):
+                    self._check_version(key, etag)
+                    self._writer.rename(temporary, path, key)
             finally:
                 temporary.unlink(missing_ok=True)
-        self._sync_folder(path.parent, key)
+
+        self._writer.sync_folder(path.parent, key)
         return self._etags.of(data)[1]
 
     def delete(self, key: str) -> None:
@@ -165,20 +136,19 @@ class LocalStore:
                 return
             try:
                 # The lock keeps a `replace` that has just compared from bringing the object back.
-                with exclusive(_lock(path)):
+                with exclusive(lock_path(path)):
                     path.unlink(missing_ok=True)
-                    _lock(path).unlink(missing_ok=True)
-            except FileNotFoundError:  # somebody else has just deleted it, and its folder
-                return
+                    lock_path(path).unlink(missing_ok=True)
+            except FileNotFoundError:
+                return  # somebody else has just deleted it, and its folder
             except OSError as error:
-                if error.errno not in _FULL:
+                if error.errno not in FULL:
                     raise
-                path.unlink(
-                    missing_ok=True
-                )  # a full disk has no room for the lock, and this is how to make some
-        # Folders of hot files would pile up; one that a writer needs again is made again (see
-        # _temporary).
-        self._sync_folder(self._prune(path.parent), key)
+                # A full disk has no room for the lock, and this is how to make some.
+                path.unlink(missing_ok=True)
+
+        # Folders of hot files would pile up; one that a writer needs again is made again.
+        self._writer.sync_folder(self._writer.prune(path.parent), key)
 
     # --- inside -----------------------------------------------------------------------------------
 
@@ -188,15 +158,24 @@ class LocalStore:
         return path
 
     def _stay_inside(self, folder: Path) -> None:
+        """Raises `InvalidKeyError` where a symbolic link leads out of the store.
+
+        A folder that was inside stays so for this object: the store makes no links. What is
+        remembered is one path for each folder; threads and forks may share it.
+        """
         if folder in self._inside:
             return
-        real = Path(os.path.realpath(self.root), folder.relative_to(self.root))
+
+        below_root = folder.relative_to(self.root)
+        real = Path(os.path.realpath(self.root), below_root)
         if Path(os.path.realpath(folder)) != real:
             raise InvalidKeyError(
                 f"{folder} leads out of {self.url} through a symbolic link, which a store does not "
                 "follow; use a bind mount, "
-                "or open the folder behind it as a store"
+                "or open the folder behind it as a store",
+                key=below_root.as_posix(),
             )
+
         with contextlib.suppress(OSError):
             if folder.is_dir():
                 self._inside.add(folder)
@@ -209,8 +188,15 @@ class LocalStore:
                 yield file
         except OSError as error:
             if error.errno in NOTHING and not self._blocked(error):
-                raise NotFound(f"no object {key} in {self.url}") from None
-            raise self._failed("read", key, error) from error
+                raise NotFound(f"no object {key} in {self.url}", key=key) from None
+            raise failure("read", key, self.root, error) from error
+
+    @contextlib.contextmanager
+    def _writing(self, key: str, verb: str = "write") -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise failure(verb, key, self.root, error) from error
 
     def _blocked(self, error: OSError) -> bool:
         """Whether `error` says that a file stands where the root should be, and not just somewhere
@@ -225,197 +211,37 @@ class LocalStore:
         except OSError:
             return False
 
-    @contextlib.contextmanager
-    def _writing(self, key: str, verb: str = "write") -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise self._failed(verb, key, error) from error
-
-    def _failed(self, verb: str, key: str, error: OSError) -> StoreError:
-        advice = _ADVICE.get(error.errno or 0, error.strerror or str(error))
-        kind = Unavailable if error.errno in _PASSING else StoreError
-        return kind(
-            f"cannot {verb} {key} in {self.root}: {advice} "
-            f"({errno.errorcode.get(error.errno or 0, 'OSError')})"
-        )
-
-    @contextlib.contextmanager
-    def _naming(self, key: str) -> Iterator[None]:
-        """Around the step that makes a write visible."""
-        try:
-            yield
-        except OSError as error:
-            if error.errno in _UNCLEAR:
-                raise OutcomeUnknown(
-                    f"{key} may or may not have been written to {self.root}: {error}"
-                ) from error
-            raise
-
-    def _occupied(self, path: Path, key: str) -> NoReturn:
+    def _refuse_taken(self, path: Path, key: str) -> NoReturn:
         """Something has the name of the new object. What the caller relies on from now on has to
         survive a power cut.
         """
         if os.path.lexists(path) and not is_file(path):
             raise StoreError(
                 f"cannot create {key} in {self.root}: something that is no object has this name; "
-                "choose another key or remove it"
+                "choose another key or remove it",
+                key=key,
             )
-        self._sync_folder(path.parent, key)
-        raise AlreadyExists(f"{key} exists in {self.url}") from None
 
-    def _expect(self, key: str, etag: str) -> None:
+        self._writer.sync_folder(path.parent, key)
+        raise AlreadyExists(f"{key} exists in {self.url}", key=key) from None
+
+    def _check_version(self, key: str, etag: str) -> None:
         """Raises `PreconditionFailed` unless the object has `etag`."""
         try:
-            there = self.get(key).etag
+            current = self.get(key).etag
         except NotFound:
-            raise PreconditionFailed(f"{key} is not in {self.url}") from None
-        if there != etag:
-            raise PreconditionFailed(f"{key} in {self.url} is not the version {etag}")
-
-    def _temporary(self, path: Path, data: bytes | Path) -> Path:
-        """A synced file beside `path` with `data`, or what is in the file `data`."""
-        temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}")
-        try:
-            with os.fdopen(self._opened(temporary), "wb") as file:
-                if isinstance(data, bytes):
-                    file.write(data)
-                else:
-                    with data.open("rb") as source:
-                        shutil.copyfileobj(source, file, PIECE)
-                file.flush()
-                os.fsync(file.fileno())
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            self._prune(path.parent)
-            raise
-        self._sweep(path.parent)
-        return temporary
-
-    def _opened(self, temporary: Path) -> int:
-        for _ in range(_RETRIES):
-            try:
-                return os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-            except FileNotFoundError:  # no folder yet, or `delete` has just removed it
-                self._make_folders(temporary.parent)
-        raise OSError(errno.ENOENT, "the folder was removed again and again")
-
-    def _name(self, temporary: Path, path: Path) -> None:
-        """Give the temporary file its name, unless that is taken (`FileExistsError`)."""
-        if self._links:
-            try:
-                with self._naming(path.name):
-                    os.link(temporary, path)
-            except OSError as error:
-                if error.errno not in _NO_LINK:
-                    raise
-                self._links = False
-                log.info(
-                    "%s: no hard links here (%s), locking instead",
-                    self.root,
-                    errno.errorcode.get(error.errno),
-                )
-            else:
-                return
-        with exclusive(_lock(path)):
-            try:
-                if os.path.lexists(path):
-                    raise FileExistsError(errno.EEXIST, "exists", str(path))
-                with self._naming(path.name):
-                    temporary.replace(path)
-            # by who holds it, and at the end, or two could hold two locks of the same name
-            finally:
-                _lock(path).unlink(missing_ok=True)
-
-    def _make_folders(self, folder: Path) -> None:
-        missing = []
-        while not folder.is_dir():
-            missing.append(folder)
-            folder = folder.parent
-        for new in reversed(missing):
-            with contextlib.suppress(FileNotFoundError):
-                try:
-                    new.mkdir()
-                except FileExistsError:
-                    if new.is_file() or (new.is_symlink() and not new.is_dir()):
-                        raise NotADirectoryError(
-                            errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(new)
-                        ) from None
-                sync(new.parent)  # who else has just made it may not have come to this yet
-
-    def _prune(self, folder: Path) -> Path:
-        """Remove `folder` and those above it as far as they are empty; the first one that stays."""
-        while folder != self.root:
-            try:
-                folder.rmdir()
-            except FileNotFoundError:
-                pass
-            except OSError:
-                break
-            folder = folder.parent
-        return folder
-
-    def _sync_folder(self, folder: Path, key: str) -> None:
-        try:
-            sync(folder)
-        except FileNotFoundError:
-            return  # already deleted again, folder and all
-        except OSError as error:
-            # It is done, but a power cut may still undo it.
-            raise OutcomeUnknown(
-                f"{key} in {self.root} has changed, but the folder could not be synced: {error}"
-            ) from error
-
-    def _sweep(self, folder: Path) -> None:
-        """Remove temporary files that a crash left in `folder` over a day ago; looked at once per
-        folder.
-        """
-        name = str(folder)
-        if name in self._swept:
-            return
-        self._swept.add(name)
-        limit = time.time() - _STALE
-        with contextlib.suppress(OSError), os.scandir(folder) as found:
-            for entry in found:
-                if (
-                    entry.name.startswith(_TEMPORARY)
-                    and entry.stat(follow_symlinks=False).st_mtime < limit
-                ):
-                    os.unlink(entry.path)  # noqa: PTH108
-
-    def _walk(self, folder: str, prefix: str, start_after: str) -> Iterator[Page]:
-        """The objects below `folder` in order of their keys."""
-        open_folders = [iter(self._listing(folder).found)]
-        while open_folders:
-            for name, entry in open_folders[-1]:
-                if entry is not None:
-                    if name.startswith(prefix) and name > start_after:
-                        yield Page((entry,))
-                elif (name.startswith(prefix) or prefix.startswith(name)) and (
-                    name > start_after or start_after.startswith(name)
-                ):
-                    there = self._listing(name[:-1])
-                    if name.startswith(prefix) and name > start_after and there.page is not None:
-                        yield there.page  # most folders: all of it, and nothing below
-                    else:
-                        open_folders.append(iter(there.found))
-                        break
-            else:
-                open_folders.pop()
+            raise PreconditionFailed(f"{key} is not in {self.url}", key=key) from None
+        if current != etag:
+            raise PreconditionFailed(f"{key} in {self.url} is not the version {etag}", key=key)
 
     def _listing(self, folder: str) -> Listing:
         try:
             return self._folders.listing(folder)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR) and not self._blocked(error):
-                return NOTHING_THERE
-            raise self._failed("list", folder or "the root", error) from error
+                return NO_OBJECTS
+            raise failure("list", folder, self.root, error) from error
 
 
 def _time(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
-
-
-def _lock(path: Path) -> Path:
-    return path.with_name(f".{path.name}.lock")

@@ -38,7 +38,7 @@ class MemoryStore:
         try:
             return self._objects[key]
         except KeyError:
-            raise NotFound(f"no object {key} in {self.url}") from None
+            raise NotFound(f"no object {key} in {self.url}", key=key) from None
 
     def get_range(self, key: str, start: int, end: int) -> bytes:
         return self.get(key).data[start:end]
@@ -49,24 +49,23 @@ class MemoryStore:
     def list(self, prefix: str = "", start_after: str = "") -> Iterator[Entry]:
         check_prefix(prefix)
         with self._lock:
-            found = sorted(
-                (k, b) for k, b in self._objects.items() if k.startswith(prefix) and k > start_after
-            )
-        return (_entry(key, blob) for key, blob in found)
+            keys = [k for k in self._objects if k.startswith(prefix) and k > start_after]
+            listed = [(key, self._objects[key]) for key in sorted(keys)]
+        return (_entry(key, blob) for key, blob in listed)
 
     def create(self, key: str, data: bytes) -> str:
         check_key(key)
         with self._lock:
             if key in self._objects:
-                raise AlreadyExists(f"{key} exists in {self.url}")
+                raise AlreadyExists(f"{key} exists in {self.url}", key=key)
             return self._put(key, data)
 
     def replace(self, key: str, data: bytes, etag: str) -> str:
         check_key(key)
         with self._lock:
-            there = self._objects.get(key)
-            if there is None or there.etag != etag:
-                raise PreconditionFailed(f"{key} in {self.url} is not the version {etag}")
+            current = self._objects.get(key)
+            if current is None or current.etag != etag:
+                raise PreconditionFailed(f"{key} in {self.url} is not the version {etag}", key=key)
             return self._put(key, data)
 
     def delete(self, key: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from datetime import datetime
-from itertools import islice
+from itertools import chain, cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -45,34 +45,39 @@ class ArchiveChecks(ProviderSuite, kit=True):
         """A file has the schema's dtypes in canonical order, and its rows come back as they were,
         extremes among them.
         """
-        provider, key = self._provider, self._keys(1)[0]
-        columns = provider.schema.columns
-        longest = max(len(extremes(dtype)) for dtype in columns.values())
-        rows = [
-            (*key, *(extremes(d)[i % len(extremes(d))] for d in columns.values()))
-            for i in range(longest)
-        ]
-        for rows_there in (rows, [], [(*key, *(None for _ in columns))]):
-            frame = snapshot(provider, rows_there).with_columns(
-                pl.lit(self._at(0)).cast(pl.Datetime("us", "UTC")).alias(TIME),
-                pl.lit(value=False).alias(CEASED),
-            )
-            frame = frame.select(provider.canonical_columns)
-            slot = Slot.of(self._at(0), provider.layout.slot_minutes)
-            info = FileInfo.describe(
-                frame, provider, "hot", (SlotRecord(slot.index, "full", "0" * 32, slot.start),)
-            )
-            data = encode(frame, info, provider)
-            read = pl.read_parquet(io.BytesIO(data))
-            expect(
-                list(read.schema.items()) == list(provider.schema_dtypes.items()),
-                f"a file has the columns {dict(read.schema)}, and not those of the schema "
-                f"{dict(provider.schema_dtypes)}",
-            )
-            expect(
-                decode(data, provider, "a file").equals(frame),
-                "rows come out of a Parquet file otherwise than they went in",
-            )
+        key = self._keys(1)[0]
+        columns = self._provider.schema.columns
+        values = [extremes(dtype) for dtype in columns.values()]
+
+        longest = max(map(len, values))
+        repeated = [islice(cycle(of_column), longest) for of_column in values]
+        self._survives_parquet([(*key, *row) for row in zip(*repeated, strict=True)])
+        self._survives_parquet([])
+        self._survives_parquet([(*key, *[None] * len(columns))])
+
+    def _survives_parquet(self, rows: list[tuple[Any, ...]]) -> None:
+        provider = self._provider
+        slot = Slot.of(self._slot_start(0), provider.layout.slot_minutes)
+        frame = snapshot(provider, rows).with_columns(
+            pl.lit(slot.start).cast(pl.Datetime("us", "UTC")).alias(TIME),
+            pl.lit(value=False).alias(CEASED),
+        )
+        frame = frame.select(provider.canonical_columns)
+
+        record = SlotRecord(slot.index, "full", "0" * 32, slot.start)
+        info = FileInfo.describe(frame, provider, "hot", (record,))
+        data = encode(frame, info, provider)
+
+        read = pl.read_parquet(io.BytesIO(data))
+        expect(
+            list(read.schema.items()) == list(provider.schema_dtypes.items()),
+            f"a file has the columns {dict(read.schema)}, and not those of the schema "
+            f"{dict(provider.schema_dtypes)}",
+        )
+        expect(
+            decode(data, provider, "a file").equals(frame),
+            "rows come out of a Parquet file otherwise than they went in",
+        )
 
     # --- the full way -----------------------------------------------------------------------------
 
@@ -88,44 +93,56 @@ class ArchiveChecks(ProviderSuite, kit=True):
         self._full_way(lambda: LocalStore(tmp_path / "archive"))
 
     def _full_way(self, stores: Callable[[], ObjectStore]) -> None:
-        oracle, archive = Oracle(self._provider), Archive(stores(), self._provider)
-        for at, frame in self._timed(40, 20):
-            self._ingest(archive, frame, at)
-            oracle.add(frame, at)
+        oracle = Oracle(self._provider)
+        archive = Archive(stores(), self._provider)
+        for moment, frame in self._timed(40, 20):
+            self._ingest(archive, frame, moment)
+            oracle.add(frame, moment)
         self._compare(Archive(stores(), self._provider), oracle, "before compaction")
+
         archive.compact()
         self._compare(Archive(stores(), self._provider), oracle, "after compaction")
-        found = Archive(stores(), self._provider).verify(deep=True)
-        failures = [failure for check in found.checks for failure in check.failures]
-        expect(found.passed, f"verify(deep=True) finds: {'; '.join(map(str, failures))}")
+
+        report = Archive(stores(), self._provider).verify(deep=True)
+        failures = chain.from_iterable(check.failures for check in report.checks)
+        expect(report.passed, f"verify(deep=True) finds: {'; '.join(map(str, failures))}")
 
     def test_late_and_repeated_snapshots(self) -> None:
         """Whatever the order of arrival, every snapshot's state is what it was; again is
         `already`.
         """
-        timed, oracle = self._timed(25, 9), Oracle(self._provider)
+        oracle = Oracle(self._provider)
         archive = Archive(MemoryStore(), self._provider)
-        # Without gaps, so that no value depends on which snapshots came before.
-        dtypes = self._provider.schema.value_dtypes()
-        fill = [
-            pl.col(name).fill_null(pl.lit(v, dtype=dtypes[name]))
-            for name, v in self._ordinary().items()
-        ]
-        observed = [
-            (at, self._conformed(frame, "example data").with_columns(fill)) for at, frame in timed
-        ]
-        for at, frame in observed:
-            oracle.add(frame, at)
+        observed = self._without_gaps(self._timed(25, 9))
+        for moment, frame in observed:
+            oracle.add(frame, moment)
+
         for number in (0, 4, 2, 8, 6, 1, 7, 3, 5):
-            at, frame = observed[number]
-            self._ingest(archive, frame, at)
-        statuses = {self._ingest(archive, frame, at) for at, frame in observed}
+            moment, frame = observed[number]
+            self._ingest(archive, frame, moment)
+        statuses = {self._ingest(archive, frame, moment) for moment, frame in observed}
         expect(
             statuses == {"already"},
             f"ingesting the same snapshots again is {', '.join(sorted(statuses))}, not already",
         )
+
         archive.compact()
         self._compare(archive, oracle, "with late slots", replay=False)
+
+    def _without_gaps(
+        self, timed: list[tuple[datetime, pl.DataFrame]]
+    ) -> list[tuple[datetime, pl.DataFrame]]:
+        """Every value observed, so that none depends on which snapshots came before."""
+        dtypes = self._provider.schema.value_dtypes()
+        filled = []
+        for name, value in self._ordinary().items():
+            filled.append(pl.col(name).fill_null(pl.lit(value, dtype=dtypes[name])))
+
+        observed = []
+        for moment, frame in timed:
+            conformed = self._conformed(frame, "example data")
+            observed.append((moment, conformed.with_columns(filled)))
+        return observed
 
     def test_any_snapshots_come_back(self) -> None:
         """Histories that Hypothesis makes: values of any kind, nulls, sentinels, keys that come and
@@ -134,42 +151,49 @@ class ArchiveChecks(ProviderSuite, kit=True):
         keys = self._keys(4)
 
         def holds(frames: list[pl.DataFrame]) -> None:
-            archive, oracle = Archive(MemoryStore(), self._provider), Oracle(self._provider)
+            archive = Archive(MemoryStore(), self._provider)
+            oracle = Oracle(self._provider)
             for number, frame in enumerate(frames):
-                at = self._at(number - 2)
-                self._ingest(archive, frame, at)
-                oracle.add(frame, at)
+                moment = self._slot_start(number - 2)
+                self._ingest(archive, frame, moment)
+                oracle.add(frame, moment)
             self._compare(archive, oracle, "")
 
-        self._for_all(
-            st.lists(snapshots(self._provider, keys, self.values), min_size=1, max_size=5), holds
-        )
+        any_snapshots = snapshots(self._provider, keys, self.values)
+        self._for_all(st.lists(any_snapshots, min_size=1, max_size=5), holds)
 
     def test_vanished_keys_are_ceased(self) -> None:
-        """A key that a snapshot lacks is gone from the state, has a tombstone, and may come
+        """A key that a snapshot lacks is missing in the state, has a tombstone, and may come
         back.
         """
-        frame, archive = self._frames(10, 1)[0], Archive(MemoryStore(), self._provider)
+        frame = self._frames(10, 1)[0]
+        archive = Archive(MemoryStore(), self._provider)
         for slot, rows in ((0, frame), (1, frame[1:]), (2, frame)):
-            self._ingest(archive, rows, self._at(slot))
-        gone = self._conformed(frame, "example data").join(
-            self._conformed(frame[1:], "a part of it"), on=list(self._provider.key), how="anti"
-        )
+            self._ingest(archive, rows, self._slot_start(slot))
+
+        whole = self._conformed(frame, "example data")
+        part = self._conformed(frame[1:], "a part of it")
+        vanished = whole.join(part, on=list(self._provider.key), how="anti")
         expect(
-            gone.height == 1,
-            f"a snapshot without the first row of the example data lacks {gone.height} keys, not "
-            "one; titans_normalize must not "
+            vanished.height == 1,
+            f"a snapshot without the first row of the example data lacks {vanished.height} keys, "
+            "not one; titans_normalize must not "
             "bring back what an earlier frame had",
         )
-        key = gone.select(self._provider.key).row(0, named=True)
+
+        key = vanished.select(self._provider.key).row(0, named=True)
         points = archive.history(**key).select(TIME, CEASED).rows()
-        expected = [(self._at(0), False), (self._at(1), True), (self._at(2), False)]
+        expected = [
+            (self._slot_start(0), False),
+            (self._slot_start(1), True),
+            (self._slot_start(2), False),
+        ]
         expect(
             points == expected,
             f"the key {key} that vanished and returned has the change points {points}",
         )
         expect(
-            archive.state(self._at(1)).height == frame.height - 1,
+            archive.state(self._slot_start(1)).height == frame.height - 1,
             "the vanished key is still in the state",
         )
 
@@ -183,17 +207,19 @@ class ArchiveChecks(ProviderSuite, kit=True):
             not frame.is_empty(),
             "no row of the example data has all values observed; let some have",
         )
+
         frame = frame.head(1)
         for column, sentinel in schema.unobserved.items():
             archive = Archive(MemoryStore(), self._provider)
-            self._ingest(archive, frame, self._at(0))
+            self._ingest(archive, frame, self._slot_start(0))
+
             lost = frame.with_columns(pl.Series(column, [sentinel]))
-            status = self._ingest(archive, lost, self._at(1))
-            found = archive.state(self._at(1))[column].to_list()
+            status = self._ingest(archive, lost, self._slot_start(1))
+            values = archive.state(self._slot_start(1))[column].to_list()
             expect(
-                status == "unchanged" and found == frame[column].to_list(),
+                status == "unchanged" and values == frame[column].to_list(),
                 f"{column!r} was {frame[column][0]!r} and then not observed ({sentinel!r}); the "
-                f"state says {found}, the snapshot "
+                f"state says {values}, the snapshot "
                 f"is {status}",
             )
 
@@ -203,29 +229,30 @@ class ArchiveChecks(ProviderSuite, kit=True):
         """
         from titans.changes.prepare import prepare
 
-        archive, provider = Archive(MemoryStore(), self._provider), self._provider
+        provider = self._provider
+        archive = Archive(MemoryStore(), provider)
         rows = self._conformed(self._frames(12, 1)[0], "example data")
         for slot in range(9):
-            at = self._at(slot)
-            archive.upload(
-                prepare(rows[slot : slot + 1].with_columns(pl.lit(at).alias(TIME)), None), at
-            )
-        archive.upload(prepare(None, rows[:1].select(provider.key)), self._at(9))
+            moment = self._slot_start(slot)
+            changed = rows[slot : slot + 1].with_columns(pl.lit(moment).alias(TIME))
+            archive.upload(prepare(changed, None), moment)
+        archive.upload(prepare(None, rows[:1].select(provider.key)), self._slot_start(9))
         archive.compact()
+
         expected = dict(rows_of(rows[1:9], provider))
-        found = dict(rows_of(archive.state(self._at(10)), provider))
-        wrong = difference(found, expected)
+        state = dict(rows_of(archive.state(self._slot_start(10)), provider))
+        wrong = difference(state, expected)
         expect(not wrong, f"nine changes and one removal were uploaded; the state has {wrong}")
 
     def test_nothing_is_written_outside_the_providers_prefixes(self) -> None:
         """All objects lie under its hot, warm and keyframe prefixes."""
-        store, paths = MemoryStore(), self._provider.paths()
+        store = MemoryStore()
         archive = Archive(store, self._provider)
-        for at, frame in self._timed(15, 10):
-            self._ingest(archive, frame, at)
-        allowed = tuple(
-            f"{prefix}/" for prefix in (paths.hot_prefix, paths.warm_prefix, paths.state_prefix)
-        )
+        for moment, frame in self._timed(15, 10):
+            self._ingest(archive, frame, moment)
+
+        paths = self._provider.paths()
+        allowed = (f"{paths.hot_prefix}/", f"{paths.warm_prefix}/", f"{paths.state_prefix}/")
         outside = [entry.key for entry in store.list() if not entry.key.startswith(allowed)]
         expect(
             not outside, f"the archive wrote {', '.join(outside[:3])}, outside {', '.join(allowed)}"
@@ -233,10 +260,11 @@ class ArchiveChecks(ProviderSuite, kit=True):
 
     def test_two_providers_in_one_store_do_not_meet(self) -> None:
         """Another provider beside this one changes none of its answers, and is changed by none."""
-        store, oracle, layout = MemoryStore(), Oracle(self._provider), self._provider.layout
-        if (
-            "{provider}" not in layout.hot
-        ):  # its own name stands there, which the neighbour's layout would not have
+        store = MemoryStore()
+        oracle = Oracle(self._provider)
+        layout = self._provider.layout
+        if "{provider}" not in layout.hot:
+            # Its own name stands there, which the neighbour's layout would not have.
             layout = PathLayout(slot_minutes=layout.slot_minutes)
         neighbour = evolve(
             self._provider,
@@ -246,34 +274,37 @@ class ArchiveChecks(ProviderSuite, kit=True):
             layout=layout,
             hooks=None,
         )
-        mine, other = Archive(store, self._provider), Archive(store, neighbour)
-        for number, (at, frame) in enumerate(self._timed(15, 10)):
+
+        mine = Archive(store, self._provider)
+        other = Archive(store, neighbour)
+        for number, (moment, frame) in enumerate(self._timed(15, 10)):
             try:
-                other.ingest(pl.DataFrame({"k": ["a"], "v": [number]}), at)
-                self._ingest(mine, frame, at)
-                found = other.latest()["v"].to_list()
+                other.ingest(pl.DataFrame({"k": ["a"], "v": [number]}), moment)
+                self._ingest(mine, frame, moment)
+                latest = other.latest()["v"].to_list()
             except TitansError as error:
                 raise Nonconformance(
                     f"with a neighbour in the store the archive fails: {error}"
                 ) from error
             expect(
-                found == [number],
-                f"a neighbour in the same store reads {found} instead of its own [{number}]",
+                latest == [number],
+                f"a neighbour in the same store reads {latest} instead of its own [{number}]",
             )
-            oracle.add(frame, at)
+            oracle.add(frame, moment)
         self._compare(mine, oracle, "with a neighbour")
 
     # --- parts ------------------------------------------------------------------------------------
 
     def _timed(self, keys: int, slots: int) -> list[tuple[datetime, pl.DataFrame]]:
         frames = islice(self.example(3, keys, slots), slots)
-        return [(self._at(FIRST + number), frame) for number, frame in enumerate(frames)]
+        return [(self._slot_start(FIRST + number), frame) for number, frame in enumerate(frames)]
 
-    def _ingest(self, archive: Archive, frame: pl.DataFrame, at: datetime) -> str:
+    def _ingest(self, archive: Archive, frame: pl.DataFrame, moment: datetime) -> str:
         try:
-            return archive.ingest(frame, at, max_ceased=1.0).status
+            return archive.ingest(frame, moment, max_ceased=1.0).status
         except TitansError as error:
-            raise Nonconformance(f"the snapshot of {iso(at)} is not accepted: {error}") from error
+            problem = f"the snapshot of {iso(moment)} is not accepted: {error}"
+            raise Nonconformance(problem) from error
 
     def _compare(self, archive: Archive, oracle: Oracle, when: str, replay: bool = True) -> None:
         points = archive.changes()
@@ -282,17 +313,17 @@ class ArchiveChecks(ProviderSuite, kit=True):
             expect(
                 not wrong, f"the state at {iso(moment)} {when} is not what was ingested: {wrong}"
             )
-            wrong = difference(replayed(points, self._provider, moment), expected) if replay else ""
-            expect(
-                not wrong,
-                f"the change points up to {iso(moment)} {when} do not lead to what was ingested: "
-                f"{wrong}",
-            )
+
+            if replay:
+                wrong = difference(replayed(points, self._provider, moment), expected)
+                expect(
+                    not wrong,
+                    f"the change points up to {iso(moment)} {when} do not lead to what was "
+                    f"ingested: {wrong}",
+                )
 
 
 def _state(frame: pl.DataFrame, provider: Provider) -> dict[tuple[Any, ...], tuple[Any, ...]]:
-    columns = list(provider.schema.columns)
-    return {
-        tuple(row[: len(provider.key)]): row[len(provider.key) :]
-        for row in frame.select(*provider.key, *columns).rows()
-    }
+    width = len(provider.key)
+    rows = frame.select(*provider.key, *provider.schema.columns).rows()
+    return {row[:width]: row[width:] for row in rows}

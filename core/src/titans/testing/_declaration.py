@@ -104,14 +104,16 @@ class DeclarationChecks(ProviderSuite, kit=True):
         """`titans_schema` a Schema, `titans_pk_columns` a tuple of names, `titans_path_layout` a
         PathLayout.
         """
-        schema, key, layout = (
-            self._hook(f"titans_{name}") for name in ("schema", "pk_columns", "path_layout")
-        )
+        schema = self._hook("titans_schema")
         expect(isinstance(schema, Schema), f"titans_schema must return a Schema, got {schema!r}")
+
+        key = self._hook("titans_pk_columns")
         expect(
             isinstance(key, tuple) and all(isinstance(name, str) and name for name in key),
             f"titans_pk_columns must return a tuple of column names, got {key!r}",
         )
+
+        layout = self._hook("titans_path_layout")
         expect(
             isinstance(layout, PathLayout),
             f"titans_path_layout must return a PathLayout, got {layout!r}",
@@ -128,7 +130,8 @@ class DeclarationChecks(ProviderSuite, kit=True):
         for hook, loaded in known.items():
             for _ in range(2):
                 again = self._hook(hook)
-                again = tuple(again) if hook == "titans_pk_columns" else again
+                if hook == "titans_pk_columns":
+                    again = tuple(again)
                 expect(
                     again == loaded and _order(again) == _order(loaded),
                     f"{hook} returned {again!r} and before that {loaded!r}; it must always return "
@@ -144,11 +147,11 @@ class DeclarationChecks(ProviderSuite, kit=True):
             "[provider.layout.hot, provider.layout.warm, provider.layout.state, "
             "provider.layout.slot_minutes]]))"
         )
-        found = {seed: self._in_a_new_process(code, seed) for seed in (1, 2, 3)}
+        printed = {self._in_a_new_process(code, hash_seed) for hash_seed in (1, 2, 3)}
         expect(
-            len(set(found.values())) == 1,
+            len(printed) == 1,
             "processes disagree about key, schema or layout: "
-            + " / ".join(sorted(set(found.values())))
+            + " / ".join(sorted(printed))
             + "; return columns in a fixed order, not out of a set",
         )
 
@@ -156,11 +159,7 @@ class DeclarationChecks(ProviderSuite, kit=True):
         """Loading the plugin imports no data frames, clouds or HTTP clients, and not hundreds of
         modules.
         """
-        modules = set(
-            json.loads(
-                self._in_a_new_process("import json, sys\nprint(json.dumps(list(sys.modules)))")
-            )
-        )
+        modules = self._modules_of_a_new_process()
         heavy = [name for name in HEAVY if name in modules]
         expect(
             not heavy,
@@ -178,21 +177,22 @@ class DeclarationChecks(ProviderSuite, kit=True):
         """Plugins of other providers stay unloaded."""
         from titans import plugins
 
-        mine = {
-            info.value.split(":")[0]
-            for info in plugins.installed()
-            if info.name == self._provider.name
-        }
-        others = {info.value.split(":")[0] for info in plugins.installed()} - mine
-        modules = set(
-            json.loads(
-                self._in_a_new_process("import json, sys\nprint(json.dumps(list(sys.modules)))")
-            )
-        )
-        expect(
-            not others & modules,
-            f"choosing the provider imports {', '.join(sorted(others & modules))}",
-        )
+        mine = set()
+        others = set()
+        for info in plugins.installed():
+            module = info.value.split(":")[0]
+            if info.name == self._provider.name:
+                mine.add(module)
+            else:
+                others.add(module)
+
+        imported = (others - mine) & self._modules_of_a_new_process()
+        expect(not imported, f"choosing the provider imports {', '.join(sorted(imported))}")
+
+    def _modules_of_a_new_process(self) -> set[str]:
+        """What is imported where the provider has been chosen."""
+        code = "import json, sys\nprint(json.dumps(list(sys.modules)))"
+        return set(json.loads(self._in_a_new_process(code)))
 
     def test_the_package_bounds_its_core(self) -> None:
         """The distribution requires `titans-core` from one version up to below another."""
@@ -203,14 +203,10 @@ class DeclarationChecks(ProviderSuite, kit=True):
             required = None
         if not name or name == "titans-core":
             pytest.skip(f"provider {self._provider.name!r} does not come in a package of its own")
-        cores = [
-            r
-            for r in required or ()
-            if re.match(r"titans[-_.]core\b", r, re.IGNORECASE) and "extra ==" not in r
-        ]
-        bounded = any("~=" in r or "==" in r or (">" in r and "<" in r) for r in cores)
+
+        cores = list(filter(_is_core, required or ()))
         expect(
-            bounded,
+            any(map(_is_bounded, cores)),
             f"{name} requires {', '.join(cores) or 'no titans-core'}; a later core may have other "
             "hooks: write "
             '"titans-core>=0.1,<0.2" under dependencies',
@@ -222,6 +218,19 @@ class DeclarationChecks(ProviderSuite, kit=True):
             self._hook("titans_event", event=Event(name, self._provider.name, fields))
 
 
+def _is_core(requirement: str) -> bool:
+    is_core = re.match(r"titans[-_.]core\b", requirement, re.IGNORECASE)
+    return bool(is_core) and "extra ==" not in requirement
+
+
+def _is_bounded(requirement: str) -> bool:
+    if "~=" in requirement or "==" in requirement:
+        return True
+    return ">" in requirement and "<" in requirement
+
+
 def _order(value: Any) -> Any:
     """A schema's columns in their order, which equality of mappings ignores."""
-    return list(value.columns.items()) if isinstance(value, Schema) else value
+    if isinstance(value, Schema):
+        return list(value.columns.items())
+    return value

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 from hypothesis import HealthCheck, Phase, given, settings
@@ -33,8 +33,8 @@ def for_all(strategy: st.SearchStrategy[Any], holds: Callable[[Any], None], exam
         phases=(Phase.generate, Phase.shrink),
     )
     @given(strategy)
-    def example(given: Any) -> None:
-        holds(given)
+    def example(drawn: Any) -> None:
+        holds(drawn)
 
     example()
 
@@ -42,9 +42,8 @@ def for_all(strategy: st.SearchStrategy[Any], holds: Callable[[Any], None], exam
 def values(dtype: str) -> st.SearchStrategy[Any]:
     """Values of a dtype of `titans.schema.DTYPES`."""
     if dtype.startswith("Float"):
-        return st.floats(
-            allow_nan=False, allow_infinity=False, width=32 if dtype == "Float32" else 64
-        )
+        width: Literal[32, 64] = 32 if dtype == "Float32" else 64
+        return st.floats(allow_nan=False, allow_infinity=False, width=width)
     if dtype.startswith(("Int", "UInt")):
         return st.integers(*_range(dtype))
     return {
@@ -73,7 +72,9 @@ def extremes(dtype: str) -> list[Any]:
 
 def _range(dtype: str) -> tuple[int, int]:
     bits = int(dtype.lstrip("UInt"))
-    return (0, 2**bits - 1) if dtype.startswith("U") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    if dtype.startswith("U"):
+        return 0, 2**bits - 1
+    return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
 
 
 def snapshot(provider: Provider, rows: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
@@ -83,16 +84,20 @@ def snapshot(provider: Provider, rows: Sequence[tuple[Any, ...]]) -> pl.DataFram
 
 
 def snapshots(
-    provider: Provider, keys: Sequence[tuple[str, ...]], given: Strategies
+    provider: Provider, keys: Sequence[tuple[str, ...]], narrowed: Strategies
 ) -> st.SearchStrategy[pl.DataFrame]:
     """Full snapshots with some of `keys`; values of any kind, null and sentinels among them, or
-    those that are `given`.
+    those of the strategies in `narrowed`.
     """
     columns = []
     for name, dtype in provider.schema.columns.items():
-        kinds = [given.get(name, values(dtype)), st.none()]
-        if name in provider.schema.unobserved and name not in given:
+        kinds = [narrowed.get(name, values(dtype)), st.none()]
+        if name in provider.schema.unobserved and name not in narrowed:
             kinds.append(st.just(provider.schema.unobserved[name]))
         columns.append(st.one_of(kinds))
+
+    def as_snapshot(rows: dict[tuple[str, ...], tuple[Any, ...]]) -> pl.DataFrame:
+        return snapshot(provider, [(*key, *row) for key, row in rows.items()])
+
     rows = st.dictionaries(st.sampled_from(list(keys)), st.tuples(*columns), max_size=len(keys))
-    return rows.map(lambda found: snapshot(provider, [(*key, *row) for key, row in found.items()]))
+    return rows.map(as_snapshot)

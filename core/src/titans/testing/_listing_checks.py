@@ -92,11 +92,7 @@ class ListingChecks(StoreSuite, kit=True):
             "a/b",
             "ab/c",
         ]:
-            same(
-                keys(store, prefix),
-                sorted(k for k in TRICKY if k.startswith(prefix)),
-                f"the listing of {prefix!r}",
-            )
+            same(keys(store, prefix), _expected(prefix, ""), f"the listing of {prefix!r}")
 
     def test_start_after_continues_behind_any_string(self, stores: Stores) -> None:
         """Behind keys, folders, and what is neither."""
@@ -118,7 +114,7 @@ class ListingChecks(StoreSuite, kit=True):
         ]:
             same(
                 keys(store, start_after=after),
-                sorted(k for k in TRICKY if k > after),
+                _expected("", after),
                 f"the listing after {after!r}",
             )
 
@@ -126,23 +122,28 @@ class ListingChecks(StoreSuite, kit=True):
         """A month of hot files is listed from the middle."""
         store = stores()
         fill(store, TRICKY)
-        for prefix, after in itertools.product(
-            ["", "a", "a/", "a/c", "한"], ["A", "a", "a/", "a.b", "a/b", "a/c/", "a/c/d", "zz"]
-        ):
-            wanted = sorted(key for key in TRICKY if key.startswith(prefix) and key > after)
-            same(keys(store, prefix, after), wanted, f"the listing of {prefix!r} after {after!r}")
+        prefixes = ["", "a", "a/", "a/c", "한"]
+        starts = ["A", "a", "a/", "a.b", "a/b", "a/c/", "a/c/d", "zz"]
+        for prefix, after in itertools.product(prefixes, starts):
+            same(
+                keys(store, prefix, after),
+                _expected(prefix, after),
+                f"the listing of {prefix!r} after {after!r}",
+            )
 
     def test_a_listing_tells_size_time_and_etag(self, stores: Stores) -> None:
         """The etag may be left out, but not be wrong."""
         store = stores()
         etags = {"a/x": store.create("a/x", b"123"), "a/y": store.create("a/y", b"")}
-        found = list(store.list("a/"))
-        same([(entry.key, entry.size) for entry in found], [("a/x", 3), ("a/y", 0)], "the listing")
-        expect(
-            all(entry.last_modified.utcoffset() is not None for entry in found),
-            "a time in the listing has no timezone",
-        )
-        for entry in found:
+
+        entries = list(store.list("a/"))
+        sizes = [(entry.key, entry.size) for entry in entries]
+        same(sizes, [("a/x", 3), ("a/y", 0)], "the listing")
+        for entry in entries:
+            expect(
+                entry.last_modified.utcoffset() is not None,
+                "a time in the listing has no timezone",
+            )
             expect(
                 entry.etag in ("", etags[entry.key]),
                 f"the listing gives {entry.key} the etag {entry.etag!r}",
@@ -150,29 +151,36 @@ class ListingChecks(StoreSuite, kit=True):
 
     def test_a_listing_may_be_left_or_outlive_its_objects(self, stores: Stores) -> None:
         """It is an iterator: what is listed may be deleted meanwhile."""
-        store, names = stores(), [f"{folder}/{number}" for folder in "abc" for number in range(3)]
+        store = stores()
+        names = [f"{folder}/{number}" for folder in "abc" for number in range(3)]
         fill(store, names)
+
         listing: Iterator[Any] = store.list()
         same(next(listing).key, "a/0", "the first entry")
         del listing
-        seen = []
+
+        listed = []
         for entry in store.list():
-            seen.append(entry.key)
+            listed.append(entry.key)
             store.delete(entry.key)
         same(
-            (seen, keys(store)), (names, []), "what was listed, and what is left after deleting it"
+            (listed, keys(store)),
+            (names, []),
+            "what was listed, and what is left after deleting it",
         )
 
     def test_more_than_a_page_is_listed_whole(self, stores: Stores) -> None:
         """`page` objects and one more, from the beginning and from the middle."""
-        store, names = stores(), [f"page/{number:05d}" for number in range(self.page + 1)]
+        store = stores()
+        names = [f"page/{number:05d}" for number in range(self.page + 1)]
         fill(store, names)
-        found = keys(store, "page/")
+        listed = keys(store, "page/")
         expect(
-            found == names,
-            f"of {len(names)} objects {len(found)} are listed, the last one {found[-1:]}; go on to "
-            "the next page",
+            listed == names,
+            f"of {len(names)} objects {len(listed)} are listed, the last one {listed[-1:]}; go on "
+            "to the next page",
         )
+
         middle = len(names) // 2
         same(
             keys(store, "page/", names[middle]), names[middle + 1 :], "the listing from the middle"
@@ -190,10 +198,11 @@ class ListingChecks(StoreSuite, kit=True):
         def holds(steps: list[tuple[str, str, bytes]]) -> None:
             for entry in list(store.list()):
                 store.delete(entry.key)
+
             model: dict[str, bytes] = {}
             for what, key, data in steps:
                 self._step(store, model, what, key, data)
-            same({k: store.get(k).data for k in keys(store)}, model, "the content")
+            same({key: store.get(key).data for key in keys(store)}, model, "the content")
 
         for_all(st.lists(step, max_size=15), holds, self.max_examples)
 
@@ -218,6 +227,11 @@ class ListingChecks(StoreSuite, kit=True):
             same(keys(store), sorted(model), "the listing")
 
 
+def _expected(prefix: str, after: str) -> list[str]:
+    """The keys of `TRICKY` that a listing must have."""
+    return sorted(key for key in TRICKY if key.startswith(prefix) and key > after)
+
+
 class RaceChecks(StoreSuite, kit=True):
     """Eight threads, each with a store object of its own."""
 
@@ -225,7 +239,8 @@ class RaceChecks(StoreSuite, kit=True):
         """`create` is atomic: who was told that it succeeded finds its own content."""
 
         def work(number: int) -> list[int]:
-            store, won = stores(), []
+            store = stores()
+            won = []
             for turn in range(10):
                 with contextlib.suppress(AlreadyExists):
                     store.create(f"race/{turn}", b"%d" % number * 100)
@@ -233,31 +248,29 @@ class RaceChecks(StoreSuite, kit=True):
             return won
 
         won = in_threads(work)
-        winners = [
-            [number for number, turns in enumerate(won) if turn in turns] for turn in range(10)
-        ]
-        twice = [found for found in winners if len(found) != 1]
-        expect(
-            not twice,
-            f"the object was created by the threads {twice[:1]} at once; create must be atomic",
-        )
-        for turn, (winner,) in enumerate(winners):
+        for turn in range(10):
+            winners = [number for number, turns in enumerate(won) if turn in turns]
+            expect(
+                len(winners) == 1,
+                f"the object was created by the threads {[winners]} at once; create must be atomic",
+            )
             same(
                 stores().get(f"race/{turn}").data,
-                b"%d" % winner * 100,
-                f"object {turn}, created by thread {winner},",
+                b"%d" % winners[0] * 100,
+                f"object {turn}, created by thread {winners[0]},",
             )
 
     def test_no_swap_is_lost(self, stores: Stores) -> None:
         """`replace` is atomic: increments of one counter by many are all counted."""
 
         def work(_: int) -> None:
-            store, done = stores(), 0
-            while done < 5:
+            store = stores()
+            counted = 0
+            while counted < 5:
                 blob = store.get("counter")
                 with contextlib.suppress(PreconditionFailed):
                     store.replace("counter", b"%d" % (int(blob.data) + 1), blob.etag)
-                    done += 1
+                    counted += 1
 
         stores().create("counter", b"0")
         in_threads(work)
@@ -274,18 +287,23 @@ class RaceChecks(StoreSuite, kit=True):
         written = threading.Event()
 
         def work(number: int) -> bool:
-            store, whole = stores(), True
-            if number:
-                while not written.is_set():
-                    whole &= store.get("big").data in versions
-                return whole
-            try:
-                etag = store.head("big").etag
-                for data in versions[1:]:
-                    etag = store.replace("big", data, etag)
-            finally:
-                written.set()
-            return True
+            store = stores()
+            if number == 0:
+                try:
+                    write(store)
+                finally:
+                    written.set()
+                return True
+
+            whole = True
+            while not written.is_set():
+                whole &= store.get("big").data in versions
+            return whole
+
+        def write(store: ObjectStore) -> None:
+            etag = store.head("big").etag
+            for data in versions[1:]:
+                etag = store.replace("big", data, etag)
 
         expect(
             all(in_threads(work)),
@@ -296,7 +314,8 @@ class RaceChecks(StoreSuite, kit=True):
         """Of many that swap the same version, one succeeds."""
 
         def work(number: int) -> int:
-            store, taken = stores(), 0
+            store = stores()
+            taken = 0
             for turn in range(5):
                 with contextlib.suppress(NotFound, PreconditionFailed):
                     store.replace("token", b"%d %d" % (number, turn), free)
@@ -321,26 +340,26 @@ class ArchiveInStoreChecks(StoreSuite, kit=True):
         provider = Provider(
             "kit", Schema({"v": "Int64", "w": "Float64"}, unobserved={"v": -1}), ("k", "l")
         )
-        oracle, slots = Oracle(provider), range(20)
-        moments = [Month(2026, 3).start + (slot - 11) * timedelta(minutes=10) for slot in slots]
+        oracle = Oracle(provider)
+        start = Month(2026, 3).start - 11 * timedelta(minutes=10)
+        frames = made_up(provider.schema, provider.key, 5, 30, 20)
+
         archive = Archive(stores(), provider)
         try:
-            for moment, frame in zip(
-                moments, made_up(provider.schema, provider.key, 5, 30, len(slots)), strict=True
-            ):
+            for number, frame in enumerate(frames):
+                moment = start + number * timedelta(minutes=10)
                 Archive(stores(), provider).ingest(frame, moment, max_ceased=1.0)
                 oracle.add(frame, moment)
             archive.compact()
-            found = archive.verify(deep=True)
+            report = archive.verify(deep=True)
         except TitansError as error:
-            raise Nonconformance(
-                f"an archive in this store fails: {type(error).__name__}: {error}"
-            ) from error
+            problem = f"an archive in this store fails: {type(error).__name__}: {error}"
+            raise Nonconformance(problem) from error
+
         for moment, expected in oracle.states.items():
             state: pl.DataFrame = archive.state(moment)
             wrong = difference(dict(rows_of(state, provider)), expected)
             expect(not wrong, f"the state at {moment} is not what was ingested: {wrong}")
-        expect(
-            found.passed,
-            f"verify finds {[failure for check in found.checks for failure in check.failures][:3]}",
-        )
+
+        failures = list(itertools.chain.from_iterable(check.failures for check in report.checks))
+        expect(report.passed, f"verify finds {failures[:3]}")

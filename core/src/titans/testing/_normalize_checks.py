@@ -47,14 +47,12 @@ class NormalizeChecks(ProviderSuite, kit=True):
         """Rows in another order are normalized to the same rows in that order."""
 
         def holds(frame: pl.DataFrame) -> None:
-            forward, backward = (
-                self._normalized(frame, "a frame"),
-                self._normalized(frame.reverse(), "a frame"),
-            )
+            expected = self._normalized(frame, "a frame").reverse()
+            backward = self._normalized(frame.reverse(), "a frame")
             expect(
-                forward.reverse().equals(backward),
+                expected.equals(backward),
                 "titans_normalize depends on the order of rows: "
-                f"{_first_difference(forward.reverse(), backward)}",
+                f"{_first_difference(expected, backward)}",
             )
 
         self._each_frame(holds)
@@ -71,7 +69,8 @@ class NormalizeChecks(ProviderSuite, kit=True):
                 "be neither dropped nor added",
             )
             for row in range(min(frame.height, 6)):
-                alone, among = self._normalized(frame[[row]], "one row"), whole[[row]]
+                alone = self._normalized(frame[[row]], "one row")
+                among = whole[[row]]
                 expect(
                     alone.equals(among),
                     f"a row alone is normalized otherwise: {_first_difference(among, alone)}",
@@ -95,25 +94,23 @@ class NormalizeChecks(ProviderSuite, kit=True):
         """
         frames = self._frames(24, 6)
         half = min(frame.height for frame in frames) // 2
-        some, others = (
-            self._normalized(part, "a frame")
-            for part in (frames[0][:half], frames[0][half : 2 * half])
-        )
+        some = self._normalized(frames[0][:half], "a frame")
+        others = self._normalized(frames[0][half : 2 * half], "a frame")
         key = list(self._provider.key)
         expect(
             others.join(some, on=key, how="semi").is_empty(),
             "titans_normalize answers with rows of an earlier frame of the same shape; keep "
             "nothing between calls",
         )
+
         first = [self._normalized(frame, "example data") for frame in frames]
-        again = [self._normalized(frame, "example data") for frame in reversed(frames)][::-1]
+        for frame, normal in zip(reversed(frames), reversed(first), strict=True):
+            expect(
+                self._normalized(frame, "example data").equals(normal),
+                "the same frame is normalized otherwise after others; keep nothing between calls",
+            )
         expect(
-            all(one.equals(other) for one, other in zip(first, again, strict=True)),
-            "the same frame is normalized otherwise after others; keep nothing between calls",
-        )
-        changed = any(not frame.equals(frames[0]) for frame in frames)
-        expect(
-            not changed or any(not one.equals(first[0]) for one in first),
+            _all_equal(frames) or not _all_equal(first),
             "frames with other values are normalized to the same frame; keep nothing between calls",
         )
 
@@ -126,12 +123,11 @@ class NormalizeChecks(ProviderSuite, kit=True):
             self._normalized(frame, "a frame without rows").is_empty(),
             "titans_normalize made rows out of none",
         )
-        for columnless in (
-            pl.DataFrame(),
-            pl.DataFrame({self._provider.key[0]: []}, schema={self._provider.key[0]: pl.String}),
-        ):
-            found = self._tolerated(columnless, f"a frame of the columns {columnless.columns}")
-            expect(found is None or found.is_empty(), "titans_normalize made rows out of none")
+
+        one_column = pl.DataFrame(schema={self._provider.key[0]: pl.String})
+        for empty in (pl.DataFrame(), one_column):
+            normal = self._tolerated(empty, f"a frame of the columns {empty.columns}")
+            expect(normal is None or normal.is_empty(), "titans_normalize made rows out of none")
 
     def test_value_columns_may_be_missing(self) -> None:
         """A collector that does not know a value leaves its column out: that is null, or an
@@ -139,14 +135,16 @@ class NormalizeChecks(ProviderSuite, kit=True):
         """
         frame = self._conformed(self._frames(8, 1)[0], "example data")
         for column in self._provider.schema.columns:
-            found = self._tolerated(frame.drop(column), f"a frame without the column {column!r}")
-            if found is not None:
-                rest = self._conformed(frame.drop(column), f"a frame without {column!r}")
-                expect(
-                    rest[column].null_count() == rest.height,
-                    f"without the column {column!r} its values should be null, not "
-                    f"{rest[column].drop_nulls().head(1).to_list()}",
-                )
+            rest = frame.drop(column)
+            if self._tolerated(rest, f"a frame without the column {column!r}") is None:
+                continue
+
+            values = self._conformed(rest, f"a frame without {column!r}")[column]
+            expect(
+                values.null_count() == values.len(),
+                f"without the column {column!r} its values should be null, not "
+                f"{values.drop_nulls().head(1).to_list()}",
+            )
 
     def test_other_columns_do_no_harm(self) -> None:
         """Columns that the schema does not know change nothing in those that it knows."""
@@ -166,11 +164,11 @@ class NormalizeChecks(ProviderSuite, kit=True):
         for frame in self._frames(15, 2):
             numeric = [name for name, dtype in frame.schema.items() if dtype.is_numeric()]
             text = frame.with_columns(pl.col(numeric).cast(pl.String))
-            found = self._conformed(text, "a frame with numbers as text")
+            from_text = self._conformed(text, "a frame with numbers as text")
             expected = self._conformed(frame, "example data")
             expect(
-                found.equals(expected),
-                f"numbers as text mean something else: {_first_difference(expected, found)}",
+                from_text.equals(expected),
+                f"numbers as text mean something else: {_first_difference(expected, from_text)}",
             )
 
     def _tolerated(self, frame: pl.DataFrame, what: str) -> pl.DataFrame | None:
@@ -188,7 +186,8 @@ class NormalizeChecks(ProviderSuite, kit=True):
         """The greatest, smallest and finest values of each column's dtype come out as they went
         in.
         """
-        key, ordinary = self._keys(1)[0], self._ordinary()
+        key = self._keys(1)[0]
+        ordinary = self._ordinary()
         for column, dtype in self._provider.schema.columns.items():
             if column in self.values:
                 continue
@@ -201,14 +200,12 @@ class NormalizeChecks(ProviderSuite, kit=True):
         self, key: tuple[str, ...], ordinary: dict[str, Any], column: str, value: Any
     ) -> None:
         row = ordinary | {column: value}
-        stored = self._conformed(
-            snapshot(self._provider, [(*key, *row.values())]), f"{value!r} in column {column!r}"
-        )
-        found = stored[column][0]
+        frame = snapshot(self._provider, [(*key, *row.values())])
+        stored = self._conformed(frame, f"{value!r} in column {column!r}")[column][0]
         expect(
-            type(found) is type(value) and found == value,
+            type(stored) is type(value) and stored == value,
             f"{value!r} in column {column!r} ({self._provider.schema.columns[column]}) became "
-            f"{found!r} in titans_normalize; if "
+            f"{stored!r} in titans_normalize; if "
             "this market has no such values, say which it has: values = {"
             f'"{column}": hypothesis strategy'
             "}",
@@ -219,12 +216,15 @@ class NormalizeChecks(ProviderSuite, kit=True):
         odd = ["a b", "a/b", "..", "a=b,c", "ÅNGSTRÖM", "한국", "🛰", "%2F", "x" * 200]
         row = tuple(self._ordinary().values())
         known = self._keys(1)[0]
-        for at, column in enumerate(self._provider.key):
-            keys = [(*known[:at], text, *known[at + 1 :]) for text in odd]
-            stored = self._conformed(
-                snapshot(self._provider, [(*key, *row) for key in keys]), f"odd text in {column!r}"
-            )
-            lost = [text for text in odd if text not in set(stored[column])]
+        for position, column in enumerate(self._provider.key):
+            rows = []
+            for text in odd:
+                key = (*known[:position], text, *known[position + 1 :])
+                rows.append((*key, *row))
+
+            frame = snapshot(self._provider, rows)
+            stored = set(self._conformed(frame, f"odd text in {column!r}")[column])
+            lost = [text for text in odd if text not in stored]
             expect(
                 not lost,
                 f"key column {column!r}: {lost[:3]} became something else in titans_normalize",
@@ -236,32 +236,38 @@ class NormalizeChecks(ProviderSuite, kit=True):
         """
         for column, sentinel in self._provider.schema.unobserved.items():
             dtype = self._provider.schema.columns[column]
-            fits = pl.Series([sentinel]).cast(
-                self._provider.schema.value_dtypes()[column], strict=False
-            )[0]
+            polars_dtype = self._provider.schema.value_dtypes()[column]
+            cast = pl.Series([sentinel]).cast(polars_dtype, strict=False)
             expect(
-                fits == sentinel,
+                cast[0] == sentinel,
                 f"the sentinel {sentinel!r} of column {column!r} is no {dtype}; choose another, or "
                 "another dtype",
             )
 
     def test_sentinels_become_null_and_no_other_value_does(self) -> None:
         """In the column that declares it, in numbers, floats and text."""
-        key, schema, ordinary = self._keys(1)[0], self._provider.schema, self._ordinary()
-        for column, sentinel in schema.unobserved.items():
-            near = [sentinel + 1, sentinel + 2] if column not in self.values else []
-            forms = [(form, None) for form in (sentinel, float(sentinel), str(sentinel))]
-            for value, expected in [*forms, *zip(near, near, strict=True)]:
-                others = (None if name == column else other for name, other in ordinary.items())
-                frame = snapshot(self._provider, [(*key, *others)]).with_columns(
-                    pl.Series(column, [value])
-                )
-                stored = self._conformed(frame, f"{value!r} in column {column!r}")[column][0]
-                expect(
-                    stored == expected,
-                    f"{value!r} in column {column!r} became {stored!r} instead of {expected!r}; "
-                    f"the sentinel is {sentinel!r}",
-                )
+        key = self._keys(1)[0]
+        ordinary = self._ordinary()
+        for column, sentinel in self._provider.schema.unobserved.items():
+            row = (*key, *(ordinary | {column: None}).values())
+            for form in (sentinel, float(sentinel), str(sentinel)):
+                self._becomes(row, column, form, None)
+            if column not in self.values:
+                self._becomes(row, column, sentinel + 1, sentinel + 1)
+                self._becomes(row, column, sentinel + 2, sentinel + 2)
+
+    def _becomes(self, row: tuple[Any, ...], column: str, value: Any, expected: Any) -> None:
+        """A row whose `column` is `value` is stored with `expected` in it."""
+        frame = snapshot(self._provider, [row])
+        frame = frame.with_columns(pl.Series(column, [value]))
+
+        stored = self._conformed(frame, f"{value!r} in column {column!r}")[column][0]
+        sentinel = self._provider.schema.unobserved[column]
+        expect(
+            stored == expected,
+            f"{value!r} in column {column!r} became {stored!r} instead of {expected!r}; "
+            f"the sentinel is {sentinel!r}",
+        )
 
     def test_null_stays_null(self) -> None:
         """What was not observed is not filled with a number."""
@@ -276,18 +282,25 @@ class NormalizeChecks(ProviderSuite, kit=True):
             )
 
 
-def _first_difference(expected: pl.DataFrame, found: pl.DataFrame) -> str:
-    if expected.columns != found.columns:
+def _all_equal(frames: list[pl.DataFrame]) -> bool:
+    return all(frame.equals(frames[0]) for frame in frames)
+
+
+def _first_difference(expected: pl.DataFrame, other: pl.DataFrame) -> str:
+    if expected.columns != other.columns:
         return (
-            f"the columns are {', '.join(found.columns)} instead of {', '.join(expected.columns)}"
+            f"the columns are {', '.join(other.columns)} instead of {', '.join(expected.columns)}"
         )
-    for column in expected.columns:
-        if expected.schema[column] != found.schema[column]:
-            return (
-                f"column {column!r} is {found.schema[column]} instead of {expected.schema[column]}"
-            )
-    for row, (one, other) in enumerate(zip(expected.to_dicts(), found.to_dicts(), strict=False)):
-        for column in expected.columns:
-            if one[column] != other[column]:
-                return f"{column!r} in row {row} is {other[column]!r} instead of {one[column]!r}"
-    return f"{found.height} rows instead of {expected.height}"
+
+    for column, dtype in expected.schema.items():
+        if dtype != other.schema[column]:
+            return f"column {column!r} is {other.schema[column]} instead of {dtype}"
+
+    for number, (row, other_row) in enumerate(
+        zip(expected.to_dicts(), other.to_dicts(), strict=False)
+    ):
+        for column, value in row.items():
+            if value != other_row[column]:
+                return f"{column!r} in row {number} is {other_row[column]!r} instead of {value!r}"
+
+    return f"{other.height} rows instead of {expected.height}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from titans.errors import AlreadyExists, InvalidKeyError, NotFound, PreconditionFailed
 from titans.store import ObjectStore
@@ -53,6 +54,17 @@ REFUSED_KEYS = [
     b"a",
 ]
 
+CALLS: dict[str, tuple[Any, ...]] = {
+    "get": (),
+    "get_range": (0, 1),
+    "head": (),
+    "create": (b"1",),
+    "replace": (b"1", "etag"),
+    "delete": (),
+    "local_path": (),
+}
+"""Methods that take a key, and what they take besides."""
+
 METHODS = ("get", "get_range", "head", "list", "create", "replace", "delete", "local_path")
 
 
@@ -89,13 +101,15 @@ class ObjectChecks(StoreSuite, kit=True):
         """Key, size, etag and time."""
         store = stores()
         etag = store.create("a/b.bin", b"content")
-        entry, blob = store.head("a/b.bin"), store.get("a/b.bin")
+        entry = store.head("a/b.bin")
+        blob = store.get("a/b.bin")
         same((entry.key, entry.size, entry.etag), ("a/b.bin", 7, etag), "head")
         same(entry.last_modified, blob.last_modified, "the time in head")
 
     def test_every_object_for_a_place_sees_all_writes(self, stores: Stores) -> None:
         """Nothing is cached: creations, replacements and deletions are seen at once by others."""
-        first, second = stores(), stores()
+        first = stores()
+        second = stores()
         etag = first.create("a", b"1")
         same(
             (second.get("a").data, second.head("a").size, keys(second)),
@@ -164,8 +178,8 @@ class ObjectChecks(StoreSuite, kit=True):
         """What is not there has no version to be swapped."""
         store = stores()
         etag = store.create("there/object", b"1")
-        for key, given in itertools.product(MISSING, (etag, "", "*")):
-            refused(PreconditionFailed, store.replace, key, b"2", given, mention=key)
+        for key, version in itertools.product(MISSING, (etag, "", "*")):
+            refused(PreconditionFailed, store.replace, key, b"2", version, mention=key)
         same(keys(store), ["there/object"], "the listing")
 
     def test_every_version_has_an_etag_of_its_own(self, stores: Stores) -> None:
@@ -174,15 +188,15 @@ class ObjectChecks(StoreSuite, kit=True):
         """
         store = stores()
         etag = store.create("a", b"0")
-        seen = [etag]
+        earlier = [etag]
         for number in range(1, 12):
             etag = store.replace("a", b"%d" % number, etag)
             expect(
-                etag and etag not in seen,
+                etag and etag not in earlier,
                 f"version {number} has the etag {etag!r} of an earlier one",
             )
             same(store.head("a").etag, etag, "the etag in head")
-            seen.append(etag)
+            earlier.append(etag)
 
     def test_deleting_a_missing_object_succeeds(self, stores: Stores) -> None:
         """And deletes nothing else."""
@@ -240,7 +254,8 @@ class ObjectChecks(StoreSuite, kit=True):
 
     def test_large_objects_come_back_as_they_were(self, stores: Stores) -> None:
         """Five megabytes of noise, whole and in part."""
-        store, data = stores(), random.Random(1).randbytes(5_000_000)  # noqa: S311 - noise
+        store = stores()
+        data = random.Random(1).randbytes(5_000_000)  # noqa: S311 - noise
         store.create("large", data)
         expect(
             store.get("large").data == data,
@@ -258,13 +273,15 @@ class ObjectChecks(StoreSuite, kit=True):
 
     def test_times_are_aware_and_never_go_backwards(self, stores: Stores) -> None:
         """In a timezone, close to now, and rising with every write."""
-        store, before = stores(), datetime.now(UTC) - timedelta(minutes=5)
+        store = stores()
+        before = datetime.now(UTC) - timedelta(minutes=5)
         etag = store.create("a", b"0")
         times = [store.head("a").last_modified]
         for number in range(1, 4):
             etag = store.replace("a", b"%d" % number, etag)
             times.append(store.get("a").last_modified)
         times.append(next(iter(store.list())).last_modified)
+
         expect(
             all(time.utcoffset() is not None for time in times),
             f"a time has no timezone: {times[0]!r}",
@@ -295,14 +312,14 @@ class ObjectChecks(StoreSuite, kit=True):
         for key in ODD_KEYS:
             etag = store.create(key, b"1")
             same(store.get(key).data, b"1", f"the object {key!r}")
-            same([(e.key, e.size) for e in store.list()], [(key, 1)], f"the listing with {key!r}")
+
+            sizes = [(entry.key, entry.size) for entry in store.list()]
+            same(sizes, [(key, 1)], f"the listing with {key!r}")
             same(keys(store, key), [key], f"the listing of the prefix {key!r}")
-            same(
-                keys(store, key.rpartition("/")[0] + "/"),
-                [key],
-                f"the listing of the folder of {key!r}",
-            )
+            folder = key.rpartition("/")[0] + "/"
+            same(keys(store, folder), [key], f"the listing of the folder of {key!r}")
             same(keys(store, start_after=key), [], f"the listing after {key!r}")
+
             store.replace(key, b"2", etag)
             same(store.get_range(key, 0, 1), b"2", f"a range of {key!r}")
             store.delete(key)
@@ -314,15 +331,7 @@ class ObjectChecks(StoreSuite, kit=True):
         """
         store = stores()
         for key in REFUSED_KEYS:
-            for method, rest in {
-                "get": (),
-                "get_range": (0, 1),
-                "head": (),
-                "create": (b"1",),
-                "replace": (b"1", "etag"),
-                "delete": (),
-                "local_path": (),
-            }.items():
+            for method, rest in CALLS.items():
                 refused(InvalidKeyError, getattr(store, method), key, *rest)
         same(keys(store), [], "the listing after malformed keys")
 

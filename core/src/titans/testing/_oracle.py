@@ -31,11 +31,15 @@ class Oracle:
         before = self.states[max(self.states)] if self.states else {}
         state: State = {}
         for key, values in rows_of(self._provider.normalize(snapshot), self._provider):
-            known = before.get(key, (None,) * len(values))
-            state[key] = tuple(
-                old if new is None else new for new, old in zip(values, known, strict=True)
-            )
+            state[key] = _carried(before.get(key), values)
         self.states[at] = state
+
+
+def _carried(before: tuple[Any, ...] | None, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """`values`, those before them where they are `None`."""
+    if before is None:
+        return values
+    return tuple(old if new is None else new for new, old in zip(values, before, strict=True))
 
 
 def rows_of(
@@ -46,54 +50,63 @@ def rows_of(
     """
     schema = provider.schema
     for row in frame.to_dicts():
-        key = tuple(
-            None if row.get(column) is None else str(row[column]) for column in provider.key
-        )
-        yield (
-            key,
-            tuple(
-                _meant(row.get(c), dtype, schema.unobserved.get(c))
-                for c, dtype in schema.columns.items()
-            ),
-        )
+        key = []
+        for column in provider.key:
+            value = row.get(column)
+            key.append(None if value is None else str(value))
+
+        values = []
+        for column, dtype in schema.columns.items():
+            values.append(_meant(row.get(column), dtype, schema.unobserved.get(column)))
+        yield tuple(key), tuple(values)
 
 
 def _meant(value: Any, dtype: str, sentinel: float | None) -> Any:
     if value is None:
         return None
-    found: Any = value
-    if dtype.startswith("Float"):
-        found = float(value)
-        if dtype == "Float32":
-            (found,) = struct.unpack("f", struct.pack("f", found))
+
+    meant: Any = value
+    if dtype == "String":
+        meant = str(value)
+    elif value != value:  # NaN is no value
+        return None
+    elif dtype == "Float64":
+        meant = float(value)
+    elif dtype == "Float32":
+        (meant,) = struct.unpack("f", struct.pack("f", float(value)))
     elif dtype.startswith(("Int", "UInt")):
-        found = None if value != value else int(value)
-    elif dtype == "String":
-        found = str(value)
-    return None if found == sentinel or found != found else found
+        meant = int(value)
+
+    if meant == sentinel or meant != meant:
+        return None
+    return meant
 
 
 def replayed(points: pl.DataFrame, provider: Provider, moment: datetime) -> State:
     """The state that change points lead to, one by one."""
     state: State = {}
     for row in points.sort(TIME, maintain_order=True).to_dicts():
-        if row[TIME] <= moment:
-            key = tuple(row[column] for column in provider.key)
-            state.pop(key, None)
-            if not row[CEASED]:
-                state[key] = tuple(row[column] for column in provider.schema.columns)
+        if row[TIME] > moment:
+            break
+        key = tuple(row[column] for column in provider.key)
+        state.pop(key, None)
+        if not row[CEASED]:
+            state[key] = tuple(row[column] for column in provider.schema.columns)
     return state
 
 
-def difference(found: State, expected: State) -> str:
+def difference(state: State, expected: State) -> str:
     """In words, with the first examples; empty if they are equal."""
     parts = []
-    if missing := [key for key in expected if key not in found]:
+    missing = [key for key in expected if key not in state]
+    if missing:
         parts.append(f"{len(missing)} key(s) missing, first {missing[0]}")
-    if extra := [key for key in found if key not in expected]:
+    extra = [key for key in state if key not in expected]
+    if extra:
         parts.append(f"{len(extra)} key(s) too many, first {extra[0]}")
+
     for key, values in expected.items():
-        if key in found and found[key] != values:
-            parts.append(f"{key}: {found[key]} instead of {values}")
+        if key in state and state[key] != values:
+            parts.append(f"{key}: {state[key]} instead of {values}")
             break
     return "; ".join(parts)

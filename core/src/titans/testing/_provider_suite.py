@@ -122,14 +122,14 @@ class ProviderSuite(Suite, kit=True):
 
     def _normalized(self, frame: pl.DataFrame, what: str) -> pl.DataFrame:
         try:
-            found = self._provider.normalize(frame)
+            normal = self._provider.normalize(frame)
         except TitansError as error:
             raise Nonconformance(f"titans_normalize fails on {what}: {error}") from error
         expect(
-            isinstance(found, pl.DataFrame),
-            f"titans_normalize must return a DataFrame, got {type(found).__name__}",
+            isinstance(normal, pl.DataFrame),
+            f"titans_normalize must return a DataFrame, got {type(normal).__name__}",
         )
-        return found
+        return normal
 
     def _keys(self, count: int = 4) -> list[tuple[str, ...]]:
         """Keys that the provider is known to take, as they are stored."""
@@ -138,14 +138,14 @@ class ProviderSuite(Suite, kit=True):
 
     def _ordinary(self) -> dict[str, Any]:
         """Value column → a value that the provider is known to take."""
-        found: dict[str, Any] = {}
         frames = [self._conformed(frame, "example data") for frame in self._frames(20, 2)]
+        values: dict[str, Any] = {}
         for column, dtype in self._provider.schema.columns.items():
-            seen = [value for frame in frames for value in frame[column].drop_nulls().head(1)]
-            found[column] = seen[0] if seen else extremes(dtype)[1]
-        return found
+            observed = pl.concat([frame[column] for frame in frames]).drop_nulls()
+            values[column] = extremes(dtype)[1] if observed.is_empty() else observed[0]
+        return values
 
-    def _at(self, slot: int) -> datetime:
+    def _slot_start(self, slot: int) -> datetime:
         """The start of a slot, counted from the start of `MONTH`; below zero it lies in the month
         before.
         """
@@ -168,6 +168,7 @@ class ProviderSuite(Suite, kit=True):
             "PYTHONHASHSEED": str(hash_seed),
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         }
+
         load = f"import titans\nprovider = titans.get_config({self._provider.name!r})\n"
         done = subprocess.run(  # noqa: S603 - the code of a check, in this interpreter
             [sys.executable, "-c", load + code],

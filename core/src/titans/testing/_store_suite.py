@@ -38,17 +38,18 @@ class StoreSuite(Suite, kit=True):
 
     @classmethod
     def _undeclared(cls) -> Iterator[str]:
-        own = [
-            name
-            for name in ("make_stores", "stores")
-            if getattr_static(cls, name) is not vars(StoreSuite)[name]
-        ]
-        if cls.__name__.startswith("Test") and not cls.url and not own:
+        if not cls.__name__.startswith("Test") or cls.url:
+            return
+        if not cls._overrides("make_stores") and not cls._overrides("stores"):
             yield (
                 'it names no store; add url = "scheme://{unique}", or a method make_stores(self, '
                 "tmp_path) that returns a "
                 "function opening an empty store"
             )
+
+    @classmethod
+    def _overrides(cls, name: str) -> bool:
+        return getattr_static(cls, name) is not vars(StoreSuite)[name]
 
     def make_stores(self, tmp_path: Path) -> Stores:
         """A function that opens one and the same place, empty at first, as another object at each
@@ -65,7 +66,9 @@ class StoreSuite(Suite, kit=True):
         return self.make_stores(tmp_path)
 
     def _fixture(self, name: str, folder: Path) -> Any:
-        return self.make_stores(folder) if name == "stores" else super()._fixture(name, folder)
+        if name == "stores":
+            return self.make_stores(folder)
+        return super()._fixture(name, folder)
 
 
 def keys(store: ObjectStore, prefix: str = "", start_after: str = "") -> list[str]:
@@ -88,9 +91,9 @@ def done(call: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return call(*arguments)
     except Exception as raised:
-        said = f"{getattr(call, '__name__', call)}({', '.join(map(_short, arguments))})"
         raise Nonconformance(
-            f"{said} raised {type(raised).__name__}: {raised}; it must succeed"
+            f"{_call_text(call, arguments)} raised {type(raised).__name__}: {raised}; it must "
+            "succeed"
         ) from raised
 
 
@@ -99,27 +102,28 @@ def refused(
 ) -> None:
     """The call raises this error, and its message mentions what it is about."""
     __tracebackhide__ = True
-    said = f"{getattr(call, '__name__', call)}({', '.join(map(_short, arguments))})"
+    text = _call_text(call, arguments)
     try:
         result = call(*arguments)
     except error as raised:
         expect(
             mention in str(raised),
-            f"{said}: the message {str(raised)!r} does not mention {mention!r}",
+            f"{text}: the message {str(raised)!r} does not mention {mention!r}",
         )
     except Exception as raised:
         raise Nonconformance(
-            f"{said} raised {type(raised).__name__}: {raised}, not {error.__name__}"
+            f"{text} raised {type(raised).__name__}: {raised}, not {error.__name__}"
         ) from raised
     else:
-        raise Nonconformance(f"{said} returned {_short(result)}; it must raise {error.__name__}")
+        raise Nonconformance(f"{text} returned {_short(result)}; it must raise {error.__name__}")
 
 
 def in_threads(work: Callable[[int], Any]) -> list[Any]:
     """What `work` returns in each of eight threads that begin together and take turns as often as
     can be.
     """
-    barrier, interval = Barrier(WORKERS), sys.getswitchinterval()
+    barrier = Barrier(WORKERS)
+    interval = sys.getswitchinterval()
 
     def run(number: int) -> Any:
         barrier.wait(60)
@@ -133,6 +137,13 @@ def in_threads(work: Callable[[int], Any]) -> list[Any]:
         sys.setswitchinterval(interval)
 
 
+def _call_text(call: Callable[..., Any], arguments: tuple[Any, ...]) -> str:
+    name = getattr(call, "__name__", call)
+    return f"{name}({', '.join(map(_short, arguments))})"
+
+
 def _short(value: object) -> str:
     text = repr(value)
-    return text if len(text) <= 200 else f"{text[:200]}… ({len(text)} characters)"
+    if len(text) <= 200:
+        return text
+    return f"{text[:200]}… ({len(text)} characters)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
@@ -28,7 +28,7 @@ class ConformanceError(TypeError):
 
 
 class Nonconformance(AssertionError):
-    """A check failed. The message says what was found, what is expected, and how to mend it."""
+    """A check failed. The message says what was found, what is expected, and how to fix it."""
 
 
 def expect(condition: object, message: str) -> None:
@@ -76,16 +76,12 @@ class Suite:
     def __init_subclass__(cls, kit: bool = False, **rest: Any) -> None:
         super().__init_subclass__(**rest)
         if kit:
-            names = [
-                name
-                for base in reversed(cls.__mro__)
-                for name in vars(base)
-                if name.startswith("test_")
-            ]
-            found = {name: inspect.getattr_static(cls, name) for name in dict.fromkeys(names)}
-            cls.checks = cls._titans_checks = MappingProxyType(found)
+            cls._titans_checks = MappingProxyType(_declared(cls))
+            cls.checks = cls._titans_checks
             return
-        if problems := [*incomplete(cls), *cls._undeclared()]:
+
+        problems = [*incomplete(cls), *cls._undeclared()]
+        if problems:
             raise ConformanceError(f"{cls.__qualname__}: " + "; ".join(problems))
 
     def _fixture(self, name: str, folder: Path) -> Any:
@@ -109,23 +105,34 @@ class Suite:
         expect(not problems, "; ".join(problems))
 
 
+def _declared(cls: type) -> dict[str, Callable[..., Any]]:
+    """Every check of the class and its bases, those of the first base first."""
+    checks = dict[str, Callable[..., Any]]()
+    for base in reversed(cls.__mro__):
+        for name in vars(base):
+            if name.startswith("test_"):
+                checks.setdefault(name, inspect.getattr_static(cls, name))
+    return checks
+
+
 def _kit_checks(cls: type[Suite]) -> Mapping[str, Callable[..., Any]]:
     # Asked of the kit's own class: a subclass that sets `checks` to something else changes nothing
     # here.
     for base in cls.__mro__:
-        found: Mapping[str, Callable[..., Any]] | None = vars(base).get("_titans_checks")
-        if found and base.__module__.startswith("titans.testing."):
-            return found
+        checks: Mapping[str, Callable[..., Any]] | None = vars(base).get("_titans_checks")
+        if checks and base.__module__.startswith("titans.testing."):
+            return checks
     return {}
 
 
 def overridden(cls: type[Suite]) -> dict[str, str]:
     """Check → the reason why the class has another one in its place."""
-    found = {
-        name: getattr(inspect.getattr_static(cls, name, None), _REASON, None)
-        for name in _kit_checks(cls)
-    }
-    return {name: reason for name, reason in found.items() if reason is not None}
+    reasons = {}
+    for name in _kit_checks(cls):
+        reason = getattr(inspect.getattr_static(cls, name, None), _REASON, None)
+        if reason is not None:
+            reasons[name] = reason
+    return reasons
 
 
 def incomplete(cls: type[Suite]) -> Iterator[str]:
@@ -137,6 +144,7 @@ def incomplete(cls: type[Suite]) -> Iterator[str]:
         current = inspect.getattr_static(cls, name, None)
         if current is original:
             continue
+
         if not inspect.isroutine(current):
             yield (
                 f"the check {name} was deleted; restore it, or put another one in its place with "
@@ -147,46 +155,59 @@ def incomplete(cls: type[Suite]) -> Iterator[str]:
                 f"the check {name} is overridden without a reason; rename the method, or put "
                 f'@titans.testing.overrides("why") above it'
             )
+
     for name in dir(cls):
         if name not in checks and hasattr(inspect.getattr_static(cls, name), _REASON):
-            meant = get_close_matches(name, checks, n=1)
-            yield f"{name} overrides no check" + (
-                f"; did you mean {meant[0]}?" if meant else "; remove @overrides"
-            )
+            yield f"{name} overrides no check; {_hint(name, checks)}"
+
+    bases = [base for base in cls.__mro__ if issubclass(base, Suite)]
     for name in ("__init__", "__new__", "__test__"):
-        if any(name in vars(base) for base in cls.__mro__ if issubclass(base, Suite)):
-            yield f"with {name} pytest collects none of its checks; remove it (a shared base needs no Test in its name)"
+        if any(name in vars(base) for base in bases):
+            yield (
+                f"with {name} pytest collects none of its checks; remove it (a shared base needs "
+                "no Test in its name)"
+            )
+
+
+def _hint(name: str, checks: Iterable[str]) -> str:
+    meant = get_close_matches(name, checks, n=1)
+    if meant:
+        return f"did you mean {meant[0]}?"
+    return "remove @overrides"
 
 
 def unexplained(cls: type[Suite]) -> Iterator[str]:
     """Marks on the class or its checks that lose a check without saying why."""
     for mark in _marks(cls):
-        if (problem := silent(mark)) is not None:
+        problem = silent(mark)
+        if problem is not None:
             yield f"{cls.__qualname__} is marked with {problem}"
+
     for name in _kit_checks(cls):
         for mark in getattr(inspect.getattr_static(cls, name, None), "pytestmark", ()):
-            if (problem := silent(mark)) is not None:
+            problem = silent(mark)
+            if problem is not None:
                 yield f"the check {name} is marked with {problem}"
 
 
 def _marks(cls: type) -> list[pytest.Mark]:
     marks: Any = getattr(cls, "pytestmark", ())
-    given: list[Any] = list(marks) if isinstance(marks, list | tuple) else [marks]
-    return [getattr(mark, "mark", mark) for mark in given]
+    if not isinstance(marks, list | tuple):
+        marks = [marks]
+    return [getattr(mark, "mark", mark) for mark in marks]
 
 
 def silent(mark: pytest.Mark) -> str | None:
     """What to say of a mark that skips a check, or lets it fail, without a reason."""
     if mark.name not in _LOSING_MARKS:
         return None
-    reason = mark.kwargs.get("reason") or (
-        mark.args[0] if mark.name == "skip" and mark.args else ""
-    )
-    return (
-        None
-        if str(reason).strip()
-        else f'pytest.mark.{mark.name} without a reason; add reason="why"'
-    )
+
+    reason = mark.kwargs.get("reason") or ""
+    if not reason and mark.name == "skip" and mark.args:
+        reason = mark.args[0]
+    if str(reason).strip():
+        return None
+    return f'pytest.mark.{mark.name} without a reason; add reason="why"'
 
 
 @frozen
@@ -213,37 +234,34 @@ def run(suite: type[Suite], only: Collection[str] | None = None) -> tuple[Outcom
         ConformanceError: `only` names a check that there is not.
     """
     checks = _kit_checks(suite)
-    if unknown := sorted(set(only or ()) - set(checks)):
+    unknown = sorted(set(only or ()) - set(checks))
+    if unknown:
         raise ConformanceError(
             f"no such check: {', '.join(unknown)}; there are {', '.join(sorted(checks))}"
         )
+
     reasons = overridden(suite)
-    return tuple(
-        _outcome(suite, name, reasons.get(name, ""))
-        for name in checks
-        if only is None or name in only
-    )
+    chosen = [name for name in checks if only is None or name in only]
+    return tuple(_run_check(suite, name, reasons.get(name, "")) for name in chosen)
 
 
-def _outcome(suite: type[Suite], name: str, override: str) -> Outcome:
+def _run_check(suite: type[Suite], name: str, override: str) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
         instance = suite()
         try:
             method = getattr(instance, name)
-            fixtures = {
-                wanted: instance._fixture(wanted, Path(folder))
-                for wanted in inspect.signature(method).parameters
-            }
-            method(**fixtures)
+            wanted = inspect.signature(method).parameters
+            method(**{argument: instance._fixture(argument, Path(folder)) for argument in wanted})
         except pytest.skip.Exception as skipped:
             return Outcome(name, "skipped", str(skipped), override)
         except Nonconformance as failure:
-            return Outcome(name, "failed", _said(failure), override)
+            return Outcome(name, "failed", _message(failure), override)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the outcome
-            return Outcome(name, "error", f"{type(error).__name__}: {_said(error)}", override)
+            message = f"{type(error).__name__}: {_message(error)}"
+            return Outcome(name, "error", message, override)
     return Outcome(name, "passed", "", override)
 
 
-def _said(failure: BaseException) -> str:
+def _message(failure: BaseException) -> str:
     """With the example that Hypothesis found."""
     return "\n".join([str(failure), *getattr(failure, "__notes__", ())])

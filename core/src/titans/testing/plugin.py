@@ -10,6 +10,7 @@ kit.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -48,6 +49,7 @@ def pytest_collection_modifyitems(
     expected = {item.nodeid for item in items if _suite_of(item) is not None}
     config.stash[_collected] = set(expected)
     yield
+
     lost = sorted(config.stash[_collected] - {item.nodeid for item in items})
     if lost:
         raise pytest.UsageError(
@@ -67,21 +69,23 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
     name = getattr(item, "originalname", item.name)
     for mark in item.iter_markers():
-        if (problem := silent(mark)) is not None:
+        problem = silent(mark)
+        if problem is not None:
             pytest.fail(f"the check {name} is marked with {problem}", pytrace=False)
-    if reason := overridden(suite).get(name):
+
+    reason = overridden(suite).get(name)
+    if reason:
         item.user_properties.append((_OVERRIDE, f"{suite.__qualname__}.{name}: {reason}"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """List the checks that are overridden, and why."""
-    reports = [report for found in terminalreporter.stats.values() for report in found]
-    lines = {
-        text
-        for report in reports
-        for kind, text in getattr(report, "user_properties", ())
-        if kind == _OVERRIDE
-    }
+    lines = set()
+    for report in chain.from_iterable(terminalreporter.stats.values()):
+        for kind, text in getattr(report, "user_properties", ()):
+            if kind == _OVERRIDE:
+                lines.add(text)
+
     if lines:
         terminalreporter.section("TITANS conformance: overridden checks")
         for line in sorted(lines):
