@@ -23,7 +23,7 @@ from titans.schema import Schema
 if TYPE_CHECKING:
     import polars as pl
 
-    from titans.plugins import PluginInfo
+    from titans.entry_points import PluginInfo
 
 __all__ = [
     "HOOKS",

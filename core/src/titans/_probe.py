@@ -24,7 +24,8 @@ from titans._plugin_checks import (
     declared_api,
     imported,
 )
-from titans.plugins import GROUP, PluginInfo
+from titans.entry_points import PluginInfo
+from titans.plugins import GROUP
 
 __all__ = ["main"]
 

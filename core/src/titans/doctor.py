@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from attrs import evolve, field, frozen
 
 from titans import events, plugins
+from titans.entry_points import PluginInfo
 from titans.errors import UnknownProviderError
-from titans.plugins import PluginInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -17,8 +17,8 @@ from contextlib import suppress
 from importlib import metadata
 from typing import Any
 
+from titans.entry_points import PluginInfo, discover
 from titans.errors import InputError, StoreError, TitansError, UnsupportedStoreError
-from titans.plugins import PluginInfo, discover
 from titans.store._protocol import ObjectStore
 
 __all__ = ["GROUP", "open_plugin"]
