@@ -16,7 +16,7 @@ __all__ = ["COMMANDS"]
 @click.command()
 @click.argument("file", type=TABLE)
 @click.option("--at", type=MOMENT, required=True, help="When the rows were collected.")
-@click.option("--removed", type=TABLE, help="A second file: the keys that are gone.")
+@click.option("--removed", type=TABLE, help="A second file: the keys that were removed.")
 @click.option(
     "--on-conflict", type=click.Choice(("keep", "error")), default="keep", show_default=True
 )
