@@ -1,4 +1,4 @@
-"""Commands that change an archive or look after it: upload, compact, seal, vacuum, verify, repair."""
+"""Commands that change an archive or check it: upload, compact, seal, vacuum, verify, repair."""
 
 from __future__ import annotations
 
