@@ -53,17 +53,28 @@ def _probe(info: PluginInfo, group: str) -> dict[str, Any]:
 
     new = set(sys.modules) - before
     own = info.value.split(":")[0].split(".")[0].strip()
-    foreign = {name.split(".")[0] for name in new} - {own} - _OURS - sys.stdlib_module_names
     seen["modules"] = len(new)
-    seen["packages"] = sorted(name for name in foreign if re.fullmatch(r"[A-Za-z]\w*", name))
+    seen["packages"] = sorted(_third_party(new) - {own})
     seen["api"] = _api(info)
     seen["warnings"] = [f"{w.category.__name__}: {w.message}" for w in warned]
     return seen
 
 
+def _third_party(modules: set[str]) -> set[str]:
+    """The packages of these modules, without ours and those of Python."""
+    packages = set()
+    for module in modules:
+        package = module.split(".")[0]
+        # Other names are made by import hooks of installers.
+        if re.fullmatch(r"[A-Za-z]\w*", package):
+            packages.add(package)
+    return packages - _OURS - sys.stdlib_module_names
+
+
 def _loaded(info: PluginInfo, group: str) -> dict[str, Any]:
     """Whether it can be loaded, how long that takes, and what it implements."""
     seen: dict[str, Any] = {"problem": "", "hooks": {}, "declares": {}}
+    registered = f"{info.distribution}:{info.name}"
     started = time.perf_counter()
     imported_at = None
     try:
@@ -72,13 +83,12 @@ def _loaded(info: PluginInfo, group: str) -> dict[str, Any]:
         if group == GROUP:
             provider = build_provider(info, group)
             seen["declares"] = _declared(provider)
-            callers = {hook: getattr(provider.hooks, hook) for hook in HOOKS}
+            for hook in HOOKS:
+                caller = getattr(provider.hooks, hook)
+                seen["hooks"][hook] = _described(hook, caller, registered)
         else:
-            callers = {"titans_event": build_observer(info, group)}
-
-        registered = f"{info.distribution}:{info.name}"
-        for hook, caller in callers.items():
-            seen["hooks"][hook] = _described(hook, caller, registered)
+            caller = build_observer(info, group)
+            seen["hooks"]["titans_event"] = _described("titans_event", caller, registered)
     except Refused as refused:
         seen["problem"] = str(refused)
 

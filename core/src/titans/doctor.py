@@ -108,8 +108,12 @@ def diagnose(
         raise UnknownProviderError(
             f"No installed plugin is called {name!r} ({listed})", provider=name
         )
+
+    wanted_kit = None
+    if conformance:
+        wanted_kit = kit or KIT
     for kind, group, info in chosen:
-        yield _diagnosed(kind, group, info, (kit or KIT) if conformance else None)
+        yield _diagnosed(kind, group, info, wanted_kit)
 
 
 def _listed(kind: str, infos: tuple[PluginInfo, ...]) -> str:

@@ -188,7 +188,7 @@ def made_up(
     rows = [_values(random, schema) for _ in names]
     presence = Presence(random, keys, late=0.05, vanish=0.01, wait=3)
     columns = list(schema.columns)
-    dtypes = {**{name: pl.String() for name in key}, **schema.value_dtypes()}
+    dtypes = {**dict.fromkeys(key, pl.String()), **schema.value_dtypes()}
 
     for slot in range(slots):
         if slot:

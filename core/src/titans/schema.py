@@ -179,7 +179,7 @@ class Schema:
         import polars as pl
 
         return {
-            **{name: pl.String() for name in key},
+            **dict.fromkeys(key, pl.String()),
             TIME: pl.Datetime("us", "UTC"),
             **self.value_dtypes(),
             CEASED: pl.Boolean(),

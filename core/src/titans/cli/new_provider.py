@@ -127,9 +127,11 @@ def _columns(values: tuple[str, ...]) -> dict[str, str]:
 def _sentinels(pairs: tuple[str, ...]) -> dict[str, float]:
     sentinels: dict[str, float] = {}
     for column, text in parse_pairs(pairs).items():
-        number = int if text.lstrip("-").isdigit() else float
         try:
-            sentinels[column] = number(text)
+            sentinels[column] = float(text)
+            # A whole number stays one in the source of the package.
+            if text.lstrip("-").isdigit():
+                sentinels[column] = int(text)
         except ValueError:
             raise click.BadParameter(
                 f"{text!r} is no number, in --unobserved {column}={text}"

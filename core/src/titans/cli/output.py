@@ -61,7 +61,9 @@ def write(frame: pl.DataFrame, form: str | None, out: Path | None) -> None:
     if out is None and form == "parquet" and sys.stdout.isatty():
         raise click.UsageError("Parquet is not for a terminal; use --out FILE or a pipe")
 
-    target: Any = sys.stdout.buffer if out is None else out
+    target: Any = out
+    if out is None:
+        target = sys.stdout.buffer
     if form == "csv":
         frame.write_csv(target)
     elif form == "json":

@@ -227,7 +227,7 @@ def status(provider: str, store: str | None, form: str | None, out: Path | None)
 
     # Named, because a frame without rows has no other way to know its columns.
     texts = ("Month", "State", "Files")
-    schema = {name: pl.String if name in texts else pl.Int64 for name in _STATUS}
+    schema: dict[str, Any] = dict.fromkeys(_STATUS, pl.Int64) | dict.fromkeys(texts, pl.String)
     write(pl.DataFrame(rows, schema=schema), form, out)
 
 
