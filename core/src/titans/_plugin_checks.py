@@ -127,6 +127,7 @@ def build_provider(info: PluginInfo, group: str) -> Provider:
     schema = _result(manager, "titans_schema", Schema)
     key = _result(manager, "titans_pk_columns", tuple | list)
     layout = _result(manager, "titans_path_layout", PathLayout)
+
     try:
         return Provider(
             name=info.name,
@@ -190,11 +191,14 @@ def _check_api(info: PluginInfo, plugin: Any) -> None:
         raise Refused(
             f"it declares no TITANS_API; add `TITANS_API = {API_VERSION}` to {info.value}"
         )
+
+    # A bool is an int, and True would pass for version 1.
     if type(built_for) is not int:
         raise Refused(
             f"its TITANS_API must be an integer, got {built_for!r}; write `TITANS_API = "
             f"{API_VERSION}`"
         )
+
     if built_for != API_VERSION:
         upgrade = "titans-core" if built_for > API_VERSION else info.distribution
         raise Refused(
@@ -226,6 +230,7 @@ def _check_marks(manager: PluginManager, plugin: Any, info: PluginInfo) -> None:
         value = inspect.getattr_static(plugin, name)
         if isinstance(value, ModuleType):
             continue
+
         if inspect.isroutine(value) or isinstance(value, staticmethod | classmethod):
             raise Refused(
                 f"its function {name} is not marked as a hook; put @titans.hookimpl above it in "
@@ -244,10 +249,12 @@ def _check_known(manager: PluginManager, plugin: Any) -> None:
         manager.check_pending()
     except PluginValidationError as error:
         name = _unknown_hook(manager, plugin)
+
         hint = f"the hooks are {', '.join(HOOKS)}"
         meant = get_close_matches(name, HOOKS, n=1)
         if meant:
             hint = f"did you mean {meant[0]}?"
+
         raise Refused(f"it implements a hook {name} that TITANS does not know; {hint}") from error
 
 

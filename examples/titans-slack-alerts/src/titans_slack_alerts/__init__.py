@@ -37,6 +37,7 @@ class Alerts:
         self._sent: dict[_Kind, float] = {}
         """Kind of alert → when it was last delivered, on the monotonic clock."""
         self._unsent: Counter[_Kind] = Counter()
+        """Kind of alert → how many were not sent since."""
 
     @hookimpl
     def titans_event(self, event: Event) -> None:
