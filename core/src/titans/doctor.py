@@ -171,7 +171,7 @@ def _distribution(info: PluginInfo, group: str) -> tuple[str, list[str]]:
 
 def _environment() -> dict[str, str]:
     """For a process that imports what this one would."""
-    # Not what a test run that we may be part of is told.
+    # Without the settings of a test run that this process may be part of.
     ours = ("PYTEST", "COVERAGE", "COV_")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
 
