@@ -33,7 +33,7 @@ __all__ = [
     "build_observer",
     "build_provider",
     "declared_api",
-    "imported",
+    "import_plugin",
 ]
 
 HOOKS = tuple(name for name in vars(ProviderSpec) if name.startswith("titans_"))
@@ -67,9 +67,9 @@ def connect(info: PluginInfo, group: str) -> tuple[PluginManager, Any]:
         Refused: it cannot be imported, is for another API, or has hooks that the core does not
             know.
     """
-    plugin = imported(info, group)
+    plugin = import_plugin(info, group)
     try:
-        manager = _registered(info, plugin)
+        manager = _register(info, plugin)
     except Refused:
         raise
     except Exception as error:
@@ -83,7 +83,7 @@ def connect(info: PluginInfo, group: str) -> tuple[PluginManager, Any]:
     return manager, plugin
 
 
-def _registered(info: PluginInfo, plugin: Any) -> PluginManager:
+def _register(info: PluginInfo, plugin: Any) -> PluginManager:
     _check_api(info, plugin)
     manager = PluginManager("titans")
     manager.add_hookspecs(ProviderSpec)
@@ -166,7 +166,7 @@ def _described(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def imported(info: PluginInfo, group: str) -> Any:
+def import_plugin(info: PluginInfo, group: str) -> Any:
     """What the entry point names: a module or an object.
 
     Raises:

@@ -22,7 +22,7 @@ from titans._plugin_checks import (
     build_observer,
     build_provider,
     declared_api,
-    imported,
+    import_plugin,
 )
 from titans.entry_points import PluginInfo
 from titans.plugins import GROUP
@@ -49,7 +49,7 @@ def _probe(info: PluginInfo, group: str) -> dict[str, Any]:
     before = set(sys.modules)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        seen = _loaded(info, group)
+        seen = _load(info, group)
 
     new = set(sys.modules) - before
     own = info.value.split(":")[0].split(".")[0].strip()
@@ -71,14 +71,14 @@ def _third_party(modules: set[str]) -> set[str]:
     return packages - _OURS - sys.stdlib_module_names
 
 
-def _loaded(info: PluginInfo, group: str) -> dict[str, Any]:
+def _load(info: PluginInfo, group: str) -> dict[str, Any]:
     """Whether it can be loaded, how long that takes, and what it implements."""
     seen: dict[str, Any] = {"problem": "", "hooks": {}, "declares": {}}
     registered = f"{info.distribution}:{info.name}"
     started = time.perf_counter()
     imported_at = None
     try:
-        imported(info, group)
+        import_plugin(info, group)
         imported_at = time.perf_counter()
         if group == GROUP:
             provider = build_provider(info, group)

@@ -113,7 +113,7 @@ def diagnose(
     if conformance:
         wanted_kit = kit or KIT
     for kind, group, info in chosen:
-        yield _diagnosed(kind, group, info, wanted_kit)
+        yield _examine(kind, group, info, wanted_kit)
 
 
 def _listed(kind: str, infos: tuple[PluginInfo, ...]) -> str:
@@ -121,9 +121,9 @@ def _listed(kind: str, infos: tuple[PluginInfo, ...]) -> str:
     return f"{kind}s: {', '.join(names) or 'none'}"
 
 
-def _diagnosed(kind: _Kind, group: str, info: PluginInfo, kit: str | None) -> Diagnosis:
+def _examine(kind: _Kind, group: str, info: PluginInfo, kit: str | None) -> Diagnosis:
     """Without a kit, no conformance is looked at."""
-    location, requires = _distribution(info, group)
+    location, requires = _find_distribution(info, group)
     needs = next((text for text in requires if _ON_CORE.match(text)), None)
 
     loaded: Mapping[str, Any] = {}
@@ -132,7 +132,7 @@ def _diagnosed(kind: _Kind, group: str, info: PluginInfo, kit: str | None) -> Di
         status: Status = "broken" if loaded["problem"] else "loaded"
         info = evolve(info, status=status, problem=loaded["problem"])
 
-    conformance = _conformance(kind, info, kit)
+    conformance = _check_conformance(kind, info, kit)
     return Diagnosis(
         kind=kind,
         info=info,
@@ -146,7 +146,7 @@ def _diagnosed(kind: _Kind, group: str, info: PluginInfo, kit: str | None) -> Di
     )
 
 
-def _conformance(kind: _Kind, info: PluginInfo, kit: str | None) -> Conformance:
+def _check_conformance(kind: _Kind, info: PluginInfo, kit: str | None) -> Conformance:
     if kind != "provider":
         return Conformance("not run", reason="the kit is for providers")
     if info.status != "loaded":
@@ -156,7 +156,7 @@ def _conformance(kind: _Kind, info: PluginInfo, kit: str | None) -> Conformance:
     return run_conformance(info.name, kit)
 
 
-def _distribution(info: PluginInfo, group: str) -> tuple[str, list[str]]:
+def _find_distribution(info: PluginInfo, group: str) -> tuple[str, list[str]]:
     """Where the distribution of an entry point is installed, and what it requires."""
     for entry in metadata.entry_points(group=group):
         if entry.dist is not None and (entry.name, entry.value) == (info.name, info.value):

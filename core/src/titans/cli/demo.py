@@ -159,7 +159,7 @@ def _ask(archive: Archive, moment: datetime) -> None:
     out.print(table(_narrow(provider, state).head(5), title))
     out.print(f"{state.height:,} living keys, {milliseconds:.0f} ms", style="dim")
 
-    key = _liveliest_key(archive)
+    key = _find_liveliest_key(archive)
     started = time.monotonic()
     history = archive.history(**key)
     milliseconds = 1e3 * (time.monotonic() - started)
@@ -175,7 +175,7 @@ def _ask(archive: Archive, moment: datetime) -> None:
     out.print(table(_narrow(provider, history, column).tail(4)))
 
 
-def _liveliest_key(archive: Archive) -> dict[str, Any]:
+def _find_liveliest_key(archive: Archive) -> dict[str, Any]:
     """The key with the most change points."""
     key = archive.provider.key
     counts = archive.changes().group_by(key).len()

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
     from titans.archive import Archive
 
-__all__ = ["COMMANDS", "snapshots"]
+__all__ = ["COMMANDS", "read_snapshots"]
 
 
-def snapshots(table: pl.LazyFrame) -> tuple[int, Iterator[tuple[datetime, pl.DataFrame]]]:
+def read_snapshots(table: pl.LazyFrame) -> tuple[int, Iterator[tuple[datetime, pl.DataFrame]]]:
     """How many snapshots a table has, and each with its `Time`, in order. Only one is held in
     memory at a time.
 
@@ -44,11 +44,11 @@ def snapshots(table: pl.LazyFrame) -> tuple[int, Iterator[tuple[datetime, pl.Dat
 
     if times.is_sorted():
         runs = times.rle().struct.unnest()
-        return runs.height, _slices(table, runs)
+        return runs.height, _read_sorted(table, runs)
 
     # Each snapshot costs a pass over the table, but none of it has to be sorted in memory.
     distinct = times.unique().sort()
-    return len(distinct), _filtered(table, distinct)
+    return len(distinct), _read_unsorted(table, distinct)
 
 
 def _with_utc_times(table: pl.LazyFrame) -> pl.LazyFrame:
@@ -68,7 +68,7 @@ def _with_utc_times(table: pl.LazyFrame) -> pl.LazyFrame:
     return table
 
 
-def _filtered(
+def _read_unsorted(
     table: pl.LazyFrame, timestamps: pl.Series
 ) -> Iterator[tuple[datetime, pl.DataFrame]]:
     """The snapshots of a table in whatever order."""
@@ -78,7 +78,9 @@ def _filtered(
         yield timestamp, table.filter(pl.col(TIME) == timestamp).drop(TIME).collect()
 
 
-def _slices(table: pl.LazyFrame, runs: pl.DataFrame) -> Iterator[tuple[datetime, pl.DataFrame]]:
+def _read_sorted(
+    table: pl.LazyFrame, runs: pl.DataFrame
+) -> Iterator[tuple[datetime, pl.DataFrame]]:
     """The snapshots of a table sorted by time, from its runs of equal times."""
     offset = 0
     for length, timestamp in runs.iter_rows():
@@ -143,7 +145,7 @@ def replay(
     archive = open_archive(provider, store)
     tally = _Tally()
     started = time.monotonic()
-    count, each = snapshots(scan_table(file))
+    count, each = read_snapshots(scan_table(file))
     if limit is not None:
         count = min(count, limit)
 

@@ -123,8 +123,8 @@ def render(answers: Answers) -> dict[str, str]:
     fields = _fields(answers)
     files = {}
     for path, source in FILES.items():
-        files[path.format(**fields)] = _filled(source, fields)
-    files["LICENSE"] = _filled(f"LICENSE-{answers.license}", fields)
+        files[path.format(**fields)] = _fill_template(source, fields)
+    files["LICENSE"] = _fill_template(f"LICENSE-{answers.license}", fields)
 
     return dict(sorted(files.items()))
 
@@ -158,7 +158,7 @@ def write(files: Mapping[str, str], folder: Path) -> None:
         raise
 
 
-def _filled(source: str, fields: Mapping[str, str]) -> str:
+def _fill_template(source: str, fields: Mapping[str, str]) -> str:
     template = resources.files("titans.scaffold").joinpath("template", f"{source}.tmpl")
     return _Template(template.read_text(encoding="utf-8")).substitute(fields)
 
