@@ -15,7 +15,7 @@ from realdata import FOLDER, needs_data
 import titans
 from titans.changes.conform import conform_snapshot
 from titans.cli.app import run
-from titans.cli.replay import snapshots
+from titans.cli.replay import read_snapshots
 from titans.slots import Slot
 
 pytestmark = needs_data
@@ -34,7 +34,7 @@ def expected(archive, file, sample=1):
     does."""
     key, values = list(archive.provider.key), archive.provider.value_columns
     previous, before = None, None
-    for number, (at, raw) in enumerate(snapshots(pl.scan_parquet(FOLDER / file))[1]):
+    for number, (at, raw) in enumerate(read_snapshots(pl.scan_parquet(FOLDER / file))[1]):
         slot = Slot.of(at)
         if before is not None and slot == before:
             continue
@@ -118,7 +118,7 @@ def test_a_truncated_snapshot_is_refused_and_the_replay_goes_on(capsys, tmp_path
     assert "it looks truncated and nothing was stored" in out
     archive = titans.open(tmp_path, provider="regional")
     around = pl.col("Time").dt.date().is_between(pl.date(2024, 8, 18), pl.date(2024, 8, 22))
-    observed = [at for at, _ in snapshots(pl.scan_parquet(file).filter(around))[1]]
+    observed = [at for at, _ in read_snapshots(pl.scan_parquet(file).filter(around))[1]]
     assert len(observed) > 3
     assert all(archive.state(at).height > 2500 for at in observed)
 

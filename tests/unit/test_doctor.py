@@ -327,7 +327,7 @@ def test_checks_that_fail_are_named_with_what_they_say(site, kit):
     )
     assert list(found.conformance.failed) == ["test_its_key_is_a_type"]
     assert "the key is not a type" in found.conformance.failed["test_its_key_is_a_type"]
-    assert any("mend what 1 check(s) found" in advice for advice in found.advice)
+    assert any("fix what 1 check(s) found" in advice for advice in found.advice)
 
 
 @pytest.mark.slow

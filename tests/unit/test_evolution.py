@@ -189,49 +189,11 @@ def test_two_columns_may_swap_their_names():
         ({"b": "Int64"}, 2, {2: {"a": "b", "c": "b"}}, "two columns the same new name"),
         ({"b": "Int64"}, 2, {"a": "b"}, "renamed maps a schema version to the columns"),
         ({"b": "Int64"}, 3, {2: {"a": "x"}, 3: {"x": "y"}}, "no column 'y'"),
-        (
-            {"PriceEUR": "Float64"},
-            2,
-            {2: {"PriceUSD": "PriceEUR"}},
-            "'PriceEUR', which is another unit of money",
-        ),
-        (
-            {"memory_gb": "Float64"},
-            2,
-            {2: {"MemoryGiB": "memory_gb"}},
-            "another unit of size: .* add 'memory_gb' as a new",
-        ),
-        ({"Latency_s": "Float64"}, 2, {2: {"Latency_ms": "Latency_s"}}, "another unit of time"),
-        (
-            {"SavingRatio": "Float64"},
-            2,
-            {2: {"SavingPercent": "SavingRatio"}},
-            "another unit of share",
-        ),
-        (
-            {"MonthlyPrice": "Float64"},
-            2,
-            {2: {"HourlyPrice": "MonthlyPrice"}},
-            "another unit of time",
-        ),
     ],
 )
 def test_renames_that_cannot_be_are_refused(columns, version, renamed, message):
     with pytest.raises(InputError, match=message):
         Schema(columns, version=version, renamed=renamed)
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("Price", "PriceUSD"),
-        ("SpotPrice", "Price"),
-        ("usd_per_hour", "HourlyUSD"),
-        ("mem_gib", "MemoryGiB"),
-    ],
-)
-def test_renames_that_keep_or_only_name_the_unit_are_fine(old, new):
-    assert Schema({new: "Float64"}, version=2, renamed={2: {old: new}}).name_since(1, old) == new
 
 
 def test_a_provider_says_who_it_is_where_it_refuses():

@@ -102,6 +102,7 @@ def test_an_unknown_provider_is_a_value_error_that_says_what_to_install(site):
     ) as caught:
         plugins.load("nimbus")
     assert isinstance(caught.value, UnknownProviderError)
+    assert caught.value.provider == "nimbus"
 
 
 @pytest.mark.parametrize("name", ["../etc", "", "a b", None, 7])
@@ -120,8 +121,9 @@ def test_only_allowed_providers_can_be_loaded(site, monkeypatch):
     with pytest.raises(
         PluginError,
         match=r"acme-titans 1\.0, entry point acme = .*TITANS_PLUGINS=aws, gcp does not allow it; add 'acme'",
-    ):
+    ) as caught:
         plugins.load("acme")
+    assert caught.value.provider == "acme"
     assert module not in sys.modules
     assert plugins.load("gcp").name == "gcp"
     monkeypatch.setenv("TITANS_PLUGINS", "acme")

@@ -10,7 +10,7 @@ import time
 import pytest
 from fixtures_plugins import GOOD
 
-from titans import plugins
+from titans import entry_points, plugins
 from titans.events import GROUP, Event, emit, installed_observers
 from titans.events import _settle as settle
 
@@ -123,8 +123,10 @@ def test_an_observer_that_is_not_allowed_is_not_even_imported(site, monkeypatch)
 
 def test_without_observers_nothing_is_looked_for_twice(site, monkeypatch):
     calls = []
-    discover = plugins.discover
-    monkeypatch.setattr(plugins, "discover", lambda group: calls.append(group) or discover(group))
+    discover = entry_points.discover
+    monkeypatch.setattr(
+        entry_points, "discover", lambda group: calls.append(group) or discover(group)
+    )
     plugins.clear()
     for _ in range(3):
         emit(EVENT)

@@ -1,5 +1,5 @@
 """A plugin that contradicts itself is refused with a message that names it, says what is wrong, and
-what mends it."""
+how to fix it."""
 
 import re
 

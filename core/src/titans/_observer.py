@@ -15,10 +15,8 @@ import threading
 import time
 from collections.abc import Callable
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from titans.events import Event
+from titans.event import Event
 
 __all__ = ["BACKLOG", "PATIENCE", "Observer", "call"]
 
@@ -29,7 +27,7 @@ BACKLOG = 1000
 
 log = logging.getLogger("titans.events")
 
-_Job = tuple["Event", Context, threading.Event]
+_Job = tuple[Event, Context, threading.Event]
 
 
 def call(who: str, hook: Callable[..., object], event: Event) -> None:
@@ -52,7 +50,8 @@ class Observer:
     """
 
     def __init__(self, who: str, hook: Callable[..., object]) -> None:
-        self.who, self._hook = who, hook
+        self.who = who
+        self._hook = hook
         self._jobs: queue.Queue[_Job | None] = queue.Queue(BACKLOG)
         self._late = False
         self._dropped = 0
@@ -67,8 +66,11 @@ class Observer:
         except queue.Full:
             self._dropped += 1
             return
+
+        # An observer whose own work causes events would wait for itself.
         if self._late or threading.current_thread() is self._thread or done.wait(PATIENCE):
             return
+
         self._late = True
         log.warning(
             "%s has not returned from event %s after %.1f s; the work no longer waits for it",
@@ -77,11 +79,13 @@ class Observer:
             PATIENCE,
         )
 
-    def settle(self, until: float) -> None:
-        """Wait until it has heard everything, or `time.monotonic()` is `until`."""
-        while self._jobs.unfinished_tasks and time.monotonic() < until:
+    def settle(self, deadline: float) -> None:
+        """Wait until it has heard everything, or `time.monotonic()` is `deadline`."""
+        while self._jobs.unfinished_tasks and time.monotonic() < deadline:
             time.sleep(0.01)
-        if left := self._jobs.unfinished_tasks:
+
+        left = self._jobs.unfinished_tasks
+        if left:
             log.warning(
                 "%s has not heard the last %d event(s); the process ends without waiting for it",
                 self.who,
@@ -105,6 +109,9 @@ class Observer:
             finally:
                 done.set()
                 self._jobs.task_done()
+
             if self._late and self._jobs.empty():
-                dropped, self._dropped, self._late = self._dropped, 0, False
+                dropped = self._dropped
+                self._dropped = 0
+                self._late = False
                 log.warning("%s has caught up; %d event(s) were dropped", self.who, dropped)

@@ -1,5 +1,5 @@
 """From an entry point to a hook relay and a validated provider. Every refusal says what is wrong
-and what mends it.
+and how to fix it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pluggy import PluginManager, PluginValidationError
 
 from titans._trace import trace
+from titans.entry_points import DENY
 from titans.errors import InputError
 from titans.hookspecs import API_VERSION, ProviderSpec, hookimpl
 from titans.layout import PathLayout
@@ -23,7 +24,7 @@ from titans.schema import Schema
 if TYPE_CHECKING:
     import polars as pl
 
-    from titans.plugins import PluginInfo
+    from titans.entry_points import PluginInfo
 
 __all__ = [
     "HOOKS",
@@ -32,7 +33,7 @@ __all__ = [
     "build_observer",
     "build_provider",
     "declared_api",
-    "imported",
+    "import_plugin",
 ]
 
 HOOKS = tuple(name for name in vars(ProviderSpec) if name.startswith("titans_"))
@@ -66,29 +67,30 @@ def connect(info: PluginInfo, group: str) -> tuple[PluginManager, Any]:
         Refused: it cannot be imported, is for another API, or has hooks that the core does not
             know.
     """
-    plugin = imported(info, group)
+    plugin = import_plugin(info, group)
     try:
-        manager = _registered(info, plugin)
+        manager = _register(info, plugin)
     except Refused:
         raise
-    except (
-        Exception
-    ) as error:  # looking at the plugin runs its code: a module's __getattr__, an object's __eq__
+    except Exception as error:
+        # Looking at the plugin runs its code: a module's __getattr__, an object's __eq__.
         raise Refused(
-            f"looking for its hooks failed: {_said(error)}. Report it to its authors"
+            f"looking for its hooks failed: {_described(error)}. Report it to its authors"
         ) from error
+
     kind = group.removeprefix("titans.").removesuffix("s")
     trace(manager, plugin, f"{kind} {info.name} ({info.distribution} {info.version})")
     return manager, plugin
 
 
-def _registered(info: PluginInfo, plugin: Any) -> PluginManager:
+def _register(info: PluginInfo, plugin: Any) -> PluginManager:
     _check_api(info, plugin)
     manager = PluginManager("titans")
     manager.add_hookspecs(ProviderSpec)
     _check_marks(manager, plugin, info)
-    manager.register(_DefaultLayout())
+
     unchanged = _Unchanged()
+    manager.register(_DefaultLayout())
     manager.register(unchanged)
     try:
         manager.register(plugin, name=f"{info.distribution}:{info.name}")
@@ -98,13 +100,13 @@ def _registered(info: PluginInfo, plugin: Any) -> PluginManager:
             f"a hook does not fit its specification: {reason}. See titans.hookspecs.ProviderSpec"
         ) from error
     _check_known(manager, plugin)
-    # Without this, a titans_normalize that forgets its return would be answered for by the default,
-    # in silence.
-    if any(
-        impl.plugin is plugin and not impl.wrapper and not impl.hookwrapper
-        for impl in _impls(manager, "titans_normalize")
-    ):
-        manager.unregister(unchanged)
+
+    # Otherwise a titans_normalize that forgets its return would be answered for by the default, in
+    # silence.
+    for impl in _impls(manager, "titans_normalize"):
+        if impl.plugin is plugin and not impl.wrapper and not impl.hookwrapper:
+            manager.unregister(unchanged)
+            break
     return manager
 
 
@@ -121,9 +123,11 @@ def build_provider(info: PluginInfo, group: str) -> Provider:
                 f"it does not implement {hook}; a provider needs {' and '.join(REQUIRED)}, each "
                 "marked with @titans.hookimpl"
             )
+
     schema = _result(manager, "titans_schema", Schema)
     key = _result(manager, "titans_pk_columns", tuple | list)
     layout = _result(manager, "titans_path_layout", PathLayout)
+
     try:
         return Provider(
             name=info.name,
@@ -158,26 +162,27 @@ def _impls(manager: PluginManager, hook: str) -> list[Any]:
     return list(getattr(manager.hook, hook).get_hookimpls())
 
 
-def _said(error: BaseException) -> str:
+def _described(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def imported(info: PluginInfo, group: str) -> Any:
+def import_plugin(info: PluginInfo, group: str) -> Any:
     """What the entry point names: a module or an object.
 
     Raises:
         Refused: the import failed.
     """
     try:
-        found = metadata.EntryPoint(info.name, info.value, group).load()
+        plugin = metadata.EntryPoint(info.name, info.value, group).load()
         # A class is only a recipe for the object that has the hooks.
-        return found() if inspect.isclass(found) else found
+        if inspect.isclass(plugin):
+            plugin = plugin()
     except (Exception, SystemExit) as error:
         raise Refused(
-            f"it cannot be imported: {_said(error)}. Mend or reinstall it (pip install "
-            f"--force-reinstall {info.distribution}), "
-            f"or leave it out with TITANS_DISABLE_PLUGINS={info.name}"
+            f"it cannot be imported: {_described(error)}. Fix or reinstall it (pip install "
+            f"--force-reinstall {info.distribution}), or leave it out with {DENY}={info.name}"
         ) from error
+    return plugin
 
 
 def _check_api(info: PluginInfo, plugin: Any) -> None:
@@ -186,17 +191,19 @@ def _check_api(info: PluginInfo, plugin: Any) -> None:
         raise Refused(
             f"it declares no TITANS_API; add `TITANS_API = {API_VERSION}` to {info.value}"
         )
+
+    # A bool is an int, and True would pass for version 1.
     if type(built_for) is not int:
         raise Refused(
             f"its TITANS_API must be an integer, got {built_for!r}; write `TITANS_API = "
             f"{API_VERSION}`"
         )
+
     if built_for != API_VERSION:
         upgrade = "titans-core" if built_for > API_VERSION else info.distribution
         raise Refused(
             f"it was built for plugin API {built_for}, but titans-core {_core_version()} has API "
-            f"{API_VERSION}; "
-            f"pip install --upgrade {upgrade}"
+            f"{API_VERSION}; pip install --upgrade {upgrade}"
         )
 
 
@@ -219,14 +226,16 @@ def _check_marks(manager: PluginManager, plugin: Any, info: PluginInfo) -> None:
     for name in dir(plugin):
         if not name.startswith("titans_") or manager.parse_hookimpl_opts(plugin, name) is not None:
             continue
+
         value = inspect.getattr_static(plugin, name)
         if isinstance(value, ModuleType):
             continue
+
         if inspect.isroutine(value) or isinstance(value, staticmethod | classmethod):
             raise Refused(
                 f"its function {name} is not marked as a hook; put @titans.hookimpl above it in "
-                f"{info.value}, "
-                "or, if it is no hook, give it a name that does not start with titans_"
+                f"{info.value}, or, if it is no hook, give it a name that does not start with "
+                "titans_"
             )
         if name in HOOKS:
             raise Refused(
@@ -239,24 +248,32 @@ def _check_known(manager: PluginManager, plugin: Any) -> None:
     try:
         manager.check_pending()
     except PluginValidationError as error:
-        unknown = sorted(
-            name
-            for name, caller in vars(manager.hook).items()
-            if not name.startswith("_")
-            and not caller.has_spec()
-            and implements(manager, name, plugin)
-        )
-        name = unknown[0] if unknown else "?"
+        name = _unknown_hook(manager, plugin)
+
+        hint = f"the hooks are {', '.join(HOOKS)}"
         meant = get_close_matches(name, HOOKS, n=1)
-        hint = f"did you mean {meant[0]}?" if meant else f"the hooks are {', '.join(HOOKS)}"
+        if meant:
+            hint = f"did you mean {meant[0]}?"
+
         raise Refused(f"it implements a hook {name} that TITANS does not know; {hint}") from error
+
+
+def _unknown_hook(manager: PluginManager, plugin: Any) -> str:
+    """The first hook that the plugin implements and no specification names."""
+    for name, caller in sorted(vars(manager.hook).items()):
+        if name.startswith("_") or caller.has_spec():
+            continue
+        if implements(manager, name, plugin):
+            return name
+    return "?"
 
 
 def _result(manager: PluginManager, hook: str, expected: Any) -> Any:
     try:
         result = getattr(manager.hook, hook)()
     except (Exception, SystemExit) as error:
-        raise Refused(f"its {hook} failed: {_said(error)}") from error
+        raise Refused(f"its {hook} failed: {_described(error)}") from error
+
     if not isinstance(result, expected):
         wanted = expected.__name__ if isinstance(expected, type) else "tuple of column names"
         raise Refused(f"its {hook} must return a {wanted}, got {type(result).__name__} {result!r}")

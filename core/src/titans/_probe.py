@@ -22,59 +22,90 @@ from titans._plugin_checks import (
     build_observer,
     build_provider,
     declared_api,
-    imported,
+    import_plugin,
 )
-from titans.plugins import GROUP, PluginInfo
+from titans.entry_points import PluginInfo
+from titans.plugins import GROUP
 
 __all__ = ["main"]
 
 _OURS = {"titans", "titans_common", "pluggy", "attr", "attrs"}
 
 
-def main(group: str, name: str, value: str, distribution: str, version: str, out: str) -> None:
-    """Load the plugin of this entry point, and write what was seen into the file `out`, as JSON."""
+def main(group: str, out: str, *entry: str) -> None:
+    """Load a plugin, and write what was seen into a file, as JSON.
+
+    Args:
+        group: of the entry point.
+        out: the path of the file.
+        entry: name, value, distribution and version, as in `PluginInfo`.
+    """
+    name, value, distribution, version = entry
     seen = _probe(PluginInfo(name, value, distribution, version), group)
     Path(out).write_text(json.dumps(seen), encoding="utf-8")
 
 
 def _probe(info: PluginInfo, group: str) -> dict[str, Any]:
-    seen: dict[str, Any] = {"problem": "", "hooks": {}, "declares": {}}
     before = set(sys.modules)
-    started = imported_at = time.perf_counter()
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        try:
-            imported(info, group)
-            imported_at = time.perf_counter()
-            if group == GROUP:
-                provider = build_provider(info, group)
-                seen["declares"] = _declared(provider)
-                callers = {hook: getattr(provider.hooks, hook) for hook in HOOKS}
-            else:
-                callers = {"titans_event": build_observer(info, group)}
-            seen["hooks"] = {
-                hook: _described(hook, caller, f"{info.distribution}:{info.name}")
-                for hook, caller in callers.items()
-            }
-        except Refused as refused:
-            seen["problem"] = str(refused)
-            imported_at = time.perf_counter() if imported_at == started else imported_at
-    seen["import_ms"] = round((imported_at - started) * 1000, 3)
-    seen["hooks_ms"] = round((time.perf_counter() - imported_at) * 1000, 3)
+        seen = _load(info, group)
+
     new = set(sys.modules) - before
     own = info.value.split(":")[0].split(".")[0].strip()
-    foreign = {name.split(".")[0] for name in new} - {own} - _OURS - sys.stdlib_module_names
     seen["modules"] = len(new)
-    seen["packages"] = sorted(name for name in foreign if re.fullmatch(r"[A-Za-z]\w*", name))
+    seen["packages"] = sorted(_third_party(new) - {own})
     seen["api"] = _api(info)
     seen["warnings"] = [f"{w.category.__name__}: {w.message}" for w in warned]
+    return seen
+
+
+def _third_party(modules: set[str]) -> set[str]:
+    """The packages of these modules, without ours and those of Python."""
+    packages = set()
+    for module in modules:
+        package = module.split(".")[0]
+        # Other names are made by import hooks of installers.
+        if re.fullmatch(r"[A-Za-z]\w*", package):
+            packages.add(package)
+    return packages - _OURS - sys.stdlib_module_names
+
+
+def _load(info: PluginInfo, group: str) -> dict[str, Any]:
+    """Whether it can be loaded, how long that takes, and what it implements."""
+    seen: dict[str, Any] = {"problem": "", "hooks": {}, "declares": {}}
+    registered = f"{info.distribution}:{info.name}"
+    started = time.perf_counter()
+    imported_at = None
+    try:
+        import_plugin(info, group)
+        imported_at = time.perf_counter()
+        if group == GROUP:
+            provider = build_provider(info, group)
+            seen["declares"] = _declared(provider)
+            for hook in HOOKS:
+                caller = getattr(provider.hooks, hook)
+                seen["hooks"][hook] = _described(hook, caller, registered)
+        else:
+            caller = build_observer(info, group)
+            seen["hooks"]["titans_event"] = _described("titans_event", caller, registered)
+    except Refused as refused:
+        seen["problem"] = str(refused)
+
+    ended = time.perf_counter()
+    if imported_at is None:
+        imported_at = ended
+    seen["import_ms"] = round((imported_at - started) * 1000, 3)
+    seen["hooks_ms"] = round((ended - imported_at) * 1000, 3)
     return seen
 
 
 def _api(info: PluginInfo) -> int | str | None:
     try:
         api = declared_api(info)
-        return api if isinstance(api, int | None) else repr(api)
+        if isinstance(api, int | None):
+            return api
+        return repr(api)
     # looking at the plugin runs its code; that it fails was said before
     except Exception:  # noqa: BLE001
         return None
@@ -84,17 +115,15 @@ def _described(hook: str, caller: Any, registered: str) -> dict[str, Any]:
     """How the plugin implements a hook: its arguments in order, and those of the specification that
     it leaves out.
     """
-    known = list(caller.spec.argnames)
     own = [impl for impl in caller.get_hookimpls() if impl.plugin_name == registered]
     if not own:
         how = "missing" if hook in REQUIRED else "default"
         return {"how": how, "arguments": [], "left_out": []}
-    taken = list(own[0].argnames) + list(own[0].kwargnames)
-    return {
-        "how": "wrapper" if own[0].wrapper or own[0].hookwrapper else "implemented",
-        "arguments": taken,
-        "left_out": [name for name in known if name not in taken],
-    }
+
+    how = "wrapper" if own[0].wrapper or own[0].hookwrapper else "implemented"
+    arguments = [*own[0].argnames, *own[0].kwargnames]
+    left_out = [name for name in caller.spec.argnames if name not in arguments]
+    return {"how": how, "arguments": arguments, "left_out": left_out}
 
 
 def _declared(provider: Any) -> dict[str, Any]:

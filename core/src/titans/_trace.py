@@ -45,32 +45,26 @@ def trace(manager: PluginManager, plugin: object, who: str) -> None:
     if os.environ.get(VARIABLE, "") in ("", "0"):
         return
     _configure()
+
+    # Keyed by the arguments of the call: the same object until `after`, and no other call's.
     started: dict[int, float] = {}
 
     def before(_hook: str, _impls: Sequence[Any], arguments: Mapping[str, Any]) -> None:
-        started[id(arguments)] = (
-            time.perf_counter()
-        )  # the same object until `after`, and no other call's
+        started[id(arguments)] = time.perf_counter()
 
     def after(outcome: Any, hook: str, impls: Sequence[Any], arguments: Mapping[str, Any]) -> None:
         ms = (time.perf_counter() - started.pop(id(arguments))) * 1000
-        error = outcome.exception
-        said = f" raised {type(error).__name__}: {error}" if error is not None else ""
         default = "" if any(impl.plugin is plugin for impl in impls) else " (the default)"
-        log.info(
-            "%s of %s%s: %.3f ms%s",
-            hook,
-            who,
-            default,
-            ms,
-            said,
-            extra={
-                "hook": hook,
-                "plugin": who,
-                "ms": ms,
-                "error": None if error is None else type(error).__name__,
-            },
-        )
+
+        error = outcome.exception
+        raised = ""
+        kind = None
+        if error is not None:
+            kind = type(error).__name__
+            raised = f" raised {kind}: {error}"
+
+        fields = {"hook": hook, "plugin": who, "ms": ms, "error": kind}
+        log.info("%s of %s%s: %.3f ms%s", hook, who, default, ms, raised, extra=fields)
 
     manager.add_hookcall_monitoring(before, after)
 

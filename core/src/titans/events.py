@@ -14,17 +14,16 @@ import atexit
 import logging
 import os
 import time
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
-from titans import plugins
+from titans import entry_points
 from titans._observer import PATIENCE, Observer, call
+from titans.event import Event
 
 if TYPE_CHECKING:
-    from titans.plugins import PluginInfo
+    from titans.entry_points import PluginInfo
     from titans.provider import Provider
 
 __all__ = ["GROUP", "Event", "emit", "installed_observers"]
@@ -33,24 +32,8 @@ GROUP = "titans.observers"
 
 log = logging.getLogger(__name__)
 
-
-def _read_only(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    return MappingProxyType(dict(given))
-
-
-@frozen
-class Event:
-    """Something that happened in an archive.
-
-    Args:
-        name: what happened, in lower case with underscores.
-        provider: the name of the provider whose archive it is.
-        fields: the particulars; values are plain (str, int, float, bool, datetime, None).
-    """
-
-    name: str
-    provider: str
-    fields: Mapping[str, Any] = field(factory=dict, converter=_read_only, hash=False)
+_Refusal = tuple["PluginInfo", BaseException | None]
+"""An observer that does not work, and what it raised."""
 
 
 def emit(event: Event, provider: Provider | None = None) -> None:
@@ -60,13 +43,14 @@ def emit(event: Event, provider: Provider | None = None) -> None:
     An observer that is slow holds the work up for two seconds, once. `titans.plugins.clear()` makes
     the next event look for observers again.
     """
-    hooks = None if provider is None else provider.hooks
-    if hooks is not None:
-        call(f"titans_event of provider {event.provider}", hooks.titans_event, event)
-    loaded = _current()
+    if provider is not None and provider.hooks is not None:
+        call(f"titans_event of provider {event.provider}", provider.hooks.titans_event, event)
+
+    loaded = _load_observers()
     for info, cause in loaded.refused:
         log.error("observer %s (%s) is left out: %s", info.name, info, info.problem, exc_info=cause)
     loaded.refused.clear()
+
     for observer in loaded.observers:
         observer.tell(event)
 
@@ -77,7 +61,9 @@ def installed_observers(load: bool = False) -> tuple[PluginInfo, ...]:
     Args:
         load: import every observer that is not blocked, so that `status` says which of them work.
     """
-    return _current().infos if load else plugins.discover(GROUP)
+    if load:
+        return _load_observers().infos
+    return entry_points.discover(GROUP)
 
 
 @frozen
@@ -87,32 +73,51 @@ class _Loaded:
     key: object
     infos: tuple[PluginInfo, ...]
     observers: tuple[Observer, ...]
-    refused: list[tuple[PluginInfo, BaseException | None]]
-    """Those that do not work, with what they raised, as long as the log has not told of them."""
+    refused: list[_Refusal]
+    """Those that do not work, as long as the log has not told of them."""
 
 
-def _current() -> _Loaded:
+_last: _Loaded | None = None
+"""The observers of this process; at most one, with one thread, an entry point.
+
+They are replaced as soon as `entry_points.environment()` differs, and the old ones stopped. Threads
+share them: an observer takes events from any thread. (Two threads that emit the first event at once
+may both load; the set that is not kept has heard the event of its own thread only.) A forked child
+must not share them, because their threads stay in the parent: `_forget` drops them there.
+"""
+
+
+def _load_observers() -> _Loaded:
+    """The observers that the environment offers now; loaded where it has changed."""
     global _last
-    key = plugins.environment()
-    if _last is None or _last.key != key:
-        for observer in () if _last is None else _last.observers:
+    key = entry_points.environment()
+    if _last is not None and _last.key == key:
+        return _last
+
+    if _last is not None:
+        for observer in _last.observers:
             observer.stop()
-        refused: list[tuple[PluginInfo, BaseException | None]] = []
-        tried = [_tried(info, refused) for info in plugins.discover(GROUP)]
-        _last = _Loaded(
-            key,
-            tuple(info for info, _ in tried),
-            tuple(o for _, o in tried if o is not None),
-            refused,
-        )
+
+    infos: list[PluginInfo] = []
+    observers: list[Observer] = []
+    refused: list[_Refusal] = []
+    for info in entry_points.discover(GROUP):
+        if info.status != "found":
+            infos.append(info)
+            continue
+        tried, outcome = _load_observer(info)
+        infos.append(tried)
+        if isinstance(outcome, Observer):
+            observers.append(outcome)
+        else:
+            refused.append((tried, outcome))
+
+    _last = _Loaded(key, tuple(infos), tuple(observers), refused)
     return _last
 
 
-def _tried(
-    info: PluginInfo, refused: list[tuple[PluginInfo, BaseException | None]]
-) -> tuple[PluginInfo, Observer | None]:
-    if info.status != "found":
-        return info, None
+def _load_observer(info: PluginInfo) -> tuple[PluginInfo, Observer | BaseException | None]:
+    """The entry point with its new status, and the observer; or what it raised, if anything."""
     # pluggy is not needed as long as there are no observers.
     from titans._plugin_checks import Refused, build_observer
 
@@ -125,26 +130,26 @@ def _tried(
         except RuntimeError as error:
             raise Refused(f"it gets no thread: {error}") from error
     except Refused as reason:
-        info = evolve(info, status="broken", problem=str(reason))
-        refused.append((info, reason.__cause__))
-        return info, None
+        return evolve(info, status="broken", problem=str(reason)), reason.__cause__
+
     return evolve(info, status="loaded"), observer
 
 
 def _settle() -> None:
     """At the end of the process, observers that are behind get a last chance."""
-    until = time.monotonic() + PATIENCE
-    for observer in () if _last is None else _last.observers:
-        observer.settle(until)
+    if _last is None:
+        return
+    deadline = time.monotonic() + PATIENCE
+    for observer in _last.observers:
+        observer.settle(deadline)
 
 
 def _forget() -> None:
-    """In a forked child the threads are gone; the next event makes new ones."""
+    """In a forked child the threads do not run; the next event makes new ones."""
     global _last
     _last = None
 
 
-_last: _Loaded | None = None
 atexit.register(_settle)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)

@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from attrs import frozen
+
 from titans.slots import to_utc
 
 if TYPE_CHECKING:
@@ -83,7 +85,7 @@ def upload_hot_tier(
         ProviderMismatchError: the archive has another key or slot length, or a newer schema than
             the installed provider.
     """
-    return _upload(changed_df, timestamp, provider, s3_client, store, default_bucket=False)
+    return _upload(changed_df, timestamp, _Target(provider, s3_client, store))
 
 
 def run_compaction(
@@ -112,56 +114,52 @@ def run_compaction(
         ConcurrencyConflictError: other writers won every race. Nothing is lost: the next run adopts
             what was uploaded.
     """
-    _compact(
-        hot_s3_key, timestamp, provider, timeout_seconds, s3_client, store, default_bucket=False
-    )
+    _compact(hot_s3_key, timestamp, timeout_seconds, _Target(provider, s3_client, store))
 
 
-def _upload(
-    frame: Any,
-    timestamp: datetime,
-    provider: str,
-    s3_client: Any,
-    store: Any,
-    *,
-    default_bucket: bool,
-) -> str:
+@frozen
+class _Target:
+    """The archive that a collector means. `titans_common` has another default place."""
+
+    provider: str
+    s3_client: Any
+    store: ObjectStore | str | Path | None
+    default_bucket: bool = False
+
+    def open(self) -> Archive:
+        from titans.archive import Archive
+        from titans.where import resolve_store
+
+        provider = get_config(self.provider)
+        store = resolve_store(
+            self.store, s3_client=self.s3_client, default_bucket=self.default_bucket
+        )
+        return Archive(store, provider)
+
+
+def _upload(frame: Any, timestamp: datetime, target: _Target) -> str:
     collected = to_utc(timestamp)
     if not len(frame):
         return ""
-    return _archive(provider, s3_client, store, default_bucket=default_bucket).upload(
-        frame, collected
-    )
+    return target.open().upload(frame, collected)
 
 
-def _compact(
-    key: str,
-    timestamp: datetime,
-    provider: str,
-    timeout: float,
-    s3_client: Any,
-    store: Any,
-    *,
-    default_bucket: bool,
-) -> None:
-    to_utc(timestamp)
+def _compact(key: str, timestamp: datetime, timeout: float, target: _Target) -> None:
     from titans.tiers.compact.budget import SLOT_SECONDS
 
-    archive = _archive(provider, s3_client, store, default_bucket=default_bucket)
-    done = archive.compact(key, budget_seconds=SLOT_SECONDS)
-    if done.seconds > timeout:
+    # The month is that of the key; a naive time is refused all the same.
+    to_utc(timestamp)
+
+    compaction = target.open().compact(key, budget_seconds=SLOT_SECONDS)
+    if compaction.seconds > timeout:
         log.warning(
             "compaction of provider %s took %.1f s, more than %.1f s",
-            provider,
-            done.seconds,
+            target.provider,
+            compaction.seconds,
             timeout,
-            extra={"provider": provider, "key": key, "ms": round(done.seconds * 1000)},
+            extra={
+                "provider": target.provider,
+                "key": key,
+                "ms": round(compaction.seconds * 1000),
+            },
         )
-
-
-def _archive(provider: str, s3_client: Any, store: Any, *, default_bucket: bool) -> Archive:
-    from titans.archive import Archive
-    from titans.where import resolve_store
-
-    config = get_config(provider)
-    return Archive(resolve_store(store, s3_client=s3_client, default_bucket=default_bucket), config)

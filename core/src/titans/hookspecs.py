@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from titans.events import Event
+    from titans.event import Event
     from titans.layout import PathLayout
     from titans.schema import Schema
 
@@ -86,11 +86,10 @@ class ProviderSpec(Protocol):
                 rows.
 
         Returns:
-            A frame in which key and value columns have the names of the schema; columns TITANS does
+            A frame in which key and value columns have the names of the schema. Columns TITANS does
             not know may stay, and so may wrong dtypes and the sentinels of the schema: the core
-                casts, and makes sentinels null. Rows must
-            not depend on each other or on their order, and normalizing twice must give the same as
-            once.
+            casts, and makes sentinels null. Rows must not depend on each other or on their order,
+            and normalizing twice must give the same as once.
 
         Raises:
             titans.errors.InputError: the frame cannot be understood. Any other exception is

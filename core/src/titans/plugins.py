@@ -1,4 +1,4 @@
-"""Finding providers among the installed distributions, without importing any that nobody asked for.
+"""The installed providers, found without importing any that nobody asked for.
 
 A distribution offers a provider with an entry point of the group `titans.providers`; the entry
 point's name is the provider's. `TITANS_PLUGINS=aws,newcloud` allows only these names,
@@ -8,49 +8,34 @@ observers (`titans.events`) too.
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
-import re
-import sys
 from collections.abc import Iterator, Mapping
-from importlib import metadata
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
-from attrs import Factory, define, evolve, frozen
+from attrs import Factory, define, evolve
 
+from titans import entry_points
+from titans.entry_points import ALLOW, DENY, PluginInfo, discover
 from titans.errors import InputError, PluginError, ProviderError, UnknownProviderError
 from titans.layout import check_name
 from titans.provider import Provider
 
-__all__ = ["GROUP", "PluginInfo", "clear", "discover", "installed", "load", "providers"]
+__all__ = [
+    "ALLOW",
+    "DENY",
+    "GROUP",
+    "PluginInfo",
+    "clear",
+    "discover",
+    "installed",
+    "load",
+    "providers",
+]
 
 GROUP = "titans.providers"
-ALLOW = "TITANS_PLUGINS"
-DENY = "TITANS_DISABLE_PLUGINS"
 
 log = logging.getLogger(__name__)
-
-Status = Literal["found", "loaded", "broken", "duplicate", "blocked"]
-
-
-@frozen
-class PluginInfo:
-    """An entry point, as its distribution declares it."""
-
-    name: str
-    value: str
-    """What it names: `package.module`, or `package.module:object`."""
-    distribution: str
-    version: str
-    status: Status = "found"
-    """`found` (not tried yet), `loaded`, `broken`, `duplicate` (another distribution claims the
-    name), or `blocked`."""
-    problem: str = ""
-    """What is wrong and what mends it, for the last three."""
-
-    def __str__(self) -> str:
-        return f"{self.distribution} {self.version}, entry point {self.name} = {self.value}"
 
 
 @define
@@ -64,7 +49,12 @@ class _Scan:
 
 
 _last: _Scan | None = None
-_generation = 0
+"""The last scan; it holds at most one provider an entry point.
+
+It is replaced as soon as `entry_points.environment()` differs, and dropped by `clear()`. Threads
+may share it: two that find it stale both scan, the last one stays, and a plugin may be asked twice
+for what is equal. A forked child may go on with its copy: there are no handles in it.
+"""
 
 
 def installed(refresh: bool = False, load: bool = False) -> tuple[PluginInfo, ...]:
@@ -77,11 +67,13 @@ def installed(refresh: bool = False, load: bool = False) -> tuple[PluginInfo, ..
     """
     if refresh:
         clear()
-    scan = _scan()
+    scan = _current_scan()
+
     if load:
         for info in scan.infos:
             if info.status == "found":
-                _try(scan, info)
+                _try_loading(scan, info)
+
     return tuple(_with_outcome(scan, info) for info in scan.infos)
 
 
@@ -92,19 +84,20 @@ def load(name: str) -> Provider:
         UnknownProviderError: no installed distribution offers it. A `ValueError`.
         PluginError: it is broken, blocked by the environment, or offered twice.
     """
-    scan = _scan()
+    scan = _current_scan()
     if name in scan.loaded:
         return scan.loaded[name]
-    claims = [info for info in scan.infos if info.name == name]
-    if not claims:
-        raise UnknownProviderError(_unknown(name, scan))
-    info = claims[0]
+
+    info = next((info for info in scan.infos if info.name == name), None)
+    if info is None:
+        raise UnknownProviderError(_unknown(name, scan), provider=name)
     if info.status != "found":
-        raise PluginError(f"Provider {name!r} ({info}): {info.problem}")
-    _try(scan, info)
+        raise PluginError(f"Provider {name!r} ({info}): {info.problem}", provider=name)
+
+    _try_loading(scan, info)
     if name in scan.failed:
         problem, cause = scan.failed[name]
-        raise PluginError(f"Provider {name!r} ({info}): {problem}") from cause
+        raise PluginError(f"Provider {name!r} ({info}): {problem}", provider=name) from cause
     return scan.loaded[name]
 
 
@@ -121,65 +114,19 @@ def clear() -> None:
     """Forget what was found and loaded; the next call looks again. Imported modules stay
     imported.
     """
-    global _last, _generation
-    _last = None
-    _generation += 1
-    importlib.invalidate_caches()
-
-
-def discover(group: str) -> tuple[PluginInfo, ...]:
-    """The entry points of a group, sorted by name; `blocked` where the environment says so. Nothing
-    is imported.
-    """
-    found: dict[tuple[str, str, str, str], PluginInfo] = {}
-    for entry in metadata.entry_points(group=group):
-        distribution, version = _origin(entry)
-        # An editable install beside a wheel of the same version is one distribution that is listed
-        # twice.
-        identity = (entry.name, entry.value, re.sub(r"[-_.]+", "-", distribution).lower(), version)
-        found.setdefault(identity, PluginInfo(entry.name, entry.value, distribution, version))
-    return tuple(_blocked(found[identity]) for identity in sorted(found))
-
-
-def environment() -> tuple[object, ...]:
-    """What discovery depends on: as long as it is equal, so is the result."""
-    return (_generation, tuple(sys.path), os.environ.get(ALLOW), os.environ.get(DENY))
-
-
-def _scan() -> _Scan:
     global _last
-    key = environment()
-    if _last is None or _last.key != key:
-        _last = _Scan(key, _claims(discover(GROUP)))
-    return _last
+    _last = None
+    entry_points.clear()
 
 
-def _origin(entry: metadata.EntryPoint) -> tuple[str, str]:
-    # Damaged metadata (no name, no version) must not keep the healthy ones from being listed.
-    meta = entry.dist.metadata if entry.dist is not None else None
-    name, version = (meta["Name"], meta["Version"]) if meta is not None else (None, None)
-    return str(name or "(unnamed distribution)"), str(version or "(no version)")
-
-
-def _listed(variable: str) -> list[str]:
-    return os.environ.get(variable, "").replace(",", " ").split()
-
-
-def _blocked(info: PluginInfo) -> PluginInfo:
-    if info.name in _listed(DENY):
-        return evolve(
-            info,
-            status="blocked",
-            problem=f"it is installed, but {DENY}={os.environ[DENY]} blocks it; take {info.name!r} out of that list",
-        )
-    allowed = _listed(ALLOW)
-    if allowed and info.name not in allowed:
-        return evolve(
-            info,
-            status="blocked",
-            problem=f"it is installed, but {ALLOW}={os.environ[ALLOW]} does not allow it; add {info.name!r} to that list",
-        )
-    return info
+def _current_scan() -> _Scan:
+    global _last
+    key = entry_points.environment()
+    scan = _last
+    if scan is None or scan.key != key:
+        scan = _Scan(key, _claims(discover(GROUP)))
+        _last = scan
+    return scan
 
 
 def _claims(infos: tuple[PluginInfo, ...]) -> tuple[PluginInfo, ...]:
@@ -201,15 +148,17 @@ def _claims(infos: tuple[PluginInfo, ...]) -> tuple[PluginInfo, ...]:
 def _rivalry(info: PluginInfo, rivals: list[PluginInfo]) -> str:
     claims = sorted([info, *rivals], key=str)
     distributions = list(dict.fromkeys(claim.distribution for claim in claims))
-    mend = (
-        f"uninstall all but one (pip uninstall {' | '.join(distributions)})"
-        if len(distributions) > 1
-        else f"reinstall it (pip install --force-reinstall {distributions[0]}) or report it to its authors"
-    )
+    if len(distributions) > 1:
+        advice = f"uninstall all but one (pip uninstall {' | '.join(distributions)})"
+    else:
+        advice = (
+            f"reinstall it (pip install --force-reinstall {distributions[0]}) "
+            "or report it to its authors"
+        )
+
     return (
         f"the name is claimed {len(claims)} times: {'; '.join(map(str, claims))}. TITANS does not "
-        f"choose between them: {mend}, "
-        f"or leave the name out with {DENY}={info.name}"
+        f"choose between them: {advice}, or leave the name out with {DENY}={info.name}"
     )
 
 
@@ -217,45 +166,51 @@ def _with_valid_name(info: PluginInfo) -> PluginInfo:
     try:
         check_name(info.name)
     except InputError as error:
-        return evolve(
-            info, status="broken", problem=f"{error}. Its authors must rename the entry point"
-        )
+        problem = f"{error}. Its authors must rename the entry point"
+        return evolve(info, status="broken", problem=problem)
     return info
 
 
-def _try(scan: _Scan, info: PluginInfo) -> None:
+def _try_loading(scan: _Scan, info: PluginInfo) -> None:
+    """Load the plugin unless it was tried before, and note in the scan what became of it."""
     if info.name in scan.loaded or info.name in scan.failed:
         return
+
     # pluggy is not needed to list plugins, only to load one.
     from titans._plugin_checks import Refused, build_provider
 
     try:
         scan.loaded[info.name] = build_provider(info, GROUP)
+        outcome = "loaded"
     except Refused as refused:
         scan.failed[info.name] = (str(refused), refused.__cause__ or refused)
-    log.debug(
-        "tried provider %s (%s): %s",
-        info.name,
-        info,
-        "failed" if info.name in scan.failed else "loaded",
-    )
+        outcome = "failed"
+    log.debug("tried provider %s (%s): %s", info.name, info, outcome)
 
 
 def _with_outcome(scan: _Scan, info: PluginInfo) -> PluginInfo:
-    if info.status != "found":
-        return info
-    if info.name in scan.failed:
+    if info.status == "found" and info.name in scan.failed:
         return evolve(info, status="broken", problem=scan.failed[info.name][0])
-    return evolve(info, status="loaded") if info.name in scan.loaded else info
+    if info.status == "found" and info.name in scan.loaded:
+        return evolve(info, status="loaded")
+    return info
 
 
 def _unknown(name: object, scan: _Scan) -> str:
-    names = list(dict.fromkeys(info.name for info in scan.infos if info.status != "blocked"))
-    message = f"Unknown provider {name!r}; installed: {', '.join(names) or 'none'}"
-    blocked = list(dict.fromkeys(info.name for info in scan.infos if info.status == "blocked"))
+    """The message for a provider that nobody offers."""
+    usable: list[str] = []
+    blocked: list[str] = []
+    for info in scan.infos:
+        names = blocked if info.status == "blocked" else usable
+        if info.name not in names:
+            names.append(info.name)
+
+    message = f"Unknown provider {name!r}; installed: {', '.join(usable) or 'none'}"
     if blocked:
         variables = " and ".join(variable for variable in (ALLOW, DENY) if os.environ.get(variable))
         message += f" (blocked by {variables}: {', '.join(blocked)})"
+
+    # What cannot be the name of a provider is not the name of a package either.
     try:
         package = f"titans-{check_name(name)}"  # type: ignore[arg-type]
     except InputError:
@@ -283,7 +238,7 @@ class _Providers(Mapping[str, Provider]):
         try:
             return load(name)
         except UnknownProviderError as error:
-            raise _NoSuchProviderError(str(error)) from None
+            raise _NoSuchProviderError(str(error), provider=name) from None
 
     def __contains__(self, name: object) -> bool:
         """Whether it is installed and not blocked; it may still turn out to be broken."""
@@ -300,18 +255,15 @@ class _Providers(Mapping[str, Provider]):
         return sum(info.status == "loaded" for info in installed(load=True))
 
     def __repr__(self) -> str:
-        return (
-            f"<installed providers: {', '.join(dict.fromkeys(info.name for info in installed()))}>"
-        )
+        names = dict.fromkeys(info.name for info in installed())
+        return f"<installed providers: {', '.join(names)}>"
 
     def _refuse(self, *_args: Any, **_kwargs: Any) -> NoReturn:
         raise _ReadOnlyError(
             "Providers are not assigned or removed here: publish a package. A provider is any "
-            "installed distribution with "
-            f'an entry point in the group "{GROUP}" whose module declares TITANS_API and '
-            "implements titans_schema and "
-            "titans_pk_columns (see titans.hookspecs); pip install adds it, pip uninstall removes "
-            "it"
+            f'installed distribution with an entry point in the group "{GROUP}" whose module '
+            "declares TITANS_API and implements titans_schema and titans_pk_columns (see "
+            "titans.hookspecs); pip install adds it, pip uninstall removes it"
         )
 
     __setitem__ = __delitem__ = update = setdefault = pop = popitem = clear = _refuse

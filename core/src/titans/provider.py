@@ -45,28 +45,21 @@ class Provider:
 
     def __attrs_post_init__(self) -> None:
         if not self.key:
-            raise InputError(
-                f"provider {self.name!r} has an empty primary key; name at least one column"
-            )
+            raise self._wrong(" has an empty primary key; name at least one column")
+
         for column in self.key:
             if not isinstance(column, str) or not column:
-                raise InputError(
-                    f"provider {self.name!r}: a key column must be a non-empty string, got "
-                    f"{column!r}"
-                )
+                raise self._wrong(f": a key column must be a non-empty string, got {column!r}")
             if column in RESERVED:
-                raise InputError(
-                    f"provider {self.name!r}: key column {column!r} is reserved; choose another "
-                    "name"
-                )
+                raise self._wrong(f": key column {column!r} is reserved; choose another name")
             if column in self.schema.columns:
-                raise InputError(
-                    f"provider {self.name!r}: {column!r} is both a key and a value column; keep one"
-                )
+                raise self._wrong(f": {column!r} is both a key and a value column; keep one")
+
         if len(set(self.key)) != len(self.key):
-            raise InputError(
-                f"provider {self.name!r} names a key column twice: {', '.join(self.key)}"
-            )
+            raise self._wrong(f" names a key column twice: {', '.join(self.key)}")
+
+    def _wrong(self, text: str) -> InputError:
+        return InputError(f"provider {self.name!r}{text}", provider=self.name)
 
     # --- what the plugin does ---------------------------------------------------------------------
 
@@ -78,6 +71,7 @@ class Provider:
         """
         if self.hooks is None:
             return frame
+
         try:
             normalized: pl.DataFrame = self.hooks.titans_normalize(frame=frame)
         except TitansError:
@@ -85,8 +79,9 @@ class Provider:
         except Exception as error:
             raise PluginError(
                 f"provider {self.name!r} ({self.distribution} {self.version}): its "
-                "titans_normalize failed on a frame with "
-                f"the columns {', '.join(frame.columns)}: {type(error).__name__}: {error}"
+                "titans_normalize failed on a frame with the columns "
+                f"{', '.join(frame.columns)}: {type(error).__name__}: {error}",
+                provider=self.name,
             ) from error
         return normalized
 
@@ -96,21 +91,19 @@ class Provider:
         Raises:
             InputError: the plugin has none.
         """
-        found: Iterator[pl.DataFrame] | None = None
+        snapshots: Iterator[pl.DataFrame] | None = None
         if self.hooks is not None:
-            found = self.hooks.titans_example(seed=seed, keys=keys, slots=slots)
-        if found is None:
-            raise InputError(
-                f"provider {self.name!r} has no example data: its plugin does not implement "
-                "titans_example"
-            )
-        return iter(found)
+            snapshots = self.hooks.titans_example(seed=seed, keys=keys, slots=slots)
+        if snapshots is None:
+            raise self._wrong(" has no example data: its plugin does not implement titans_example")
+        return iter(snapshots)
 
     # --- earlier versions of its schema -----------------------------------------------------------
 
     def __str__(self) -> str:
-        shipped = f" ({self.distribution} {self.version})" if self.distribution else ""
-        return f"provider {self.name!r}{shipped}"
+        if not self.distribution:
+            return f"provider {self.name!r}"
+        return f"provider {self.name!r} ({self.distribution} {self.version})"
 
     def evolution(self, schema: Schema, where: str = "the archive") -> Evolution:
         """What leads from `schema`, which rows in `where` have, to today's.
@@ -122,7 +115,9 @@ class Provider:
 
     def as_of(self, schema: Schema | None) -> Provider:
         """This provider with an earlier schema; `None` stands for today's."""
-        return self if schema is None else evolve(self, schema=schema)
+        if schema is None:
+            return self
+        return evolve(self, schema=schema)
 
     # --- where things are -------------------------------------------------------------------------
 

@@ -36,33 +36,38 @@ def drop_sentinel(
     """
     import polars as pl
 
-    def number(name: str) -> pl.Expr | None:
-        dtype = frame.schema.get(name)
-        if dtype is None:
-            return None
-        if isinstance(dtype, pl.Categorical | pl.Enum):
-            return pl.col(name).cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False)
-        if dtype == pl.String:
-            return pl.col(name).str.strip_chars().cast(pl.Float64, strict=False)
-        return pl.col(name).cast(pl.Float64, strict=False) if dtype.is_numeric() else None
-
-    suspect = number(column)
-    if suspect is None or not (frame.select_seq(suspect).to_series() == sentinel).any():
+    value = _as_number(frame, column)
+    if value is None or not (frame.select_seq(value).to_series() == sentinel).any():
         return frame
+
     observed = pl.lit(True)
     for name in unless:
-        value = number(name)
-        observed &= (
-            pl.lit(False)
-            if value is None
-            else (value.is_not_nan() & (value != sentinel)).fill_null(False)
-        )
-    return frame.with_columns(
-        pl.when((suspect == sentinel).fill_null(False) & ~observed)
-        .then(None)
-        .otherwise(pl.col(column))
-        .alias(column)
-    )
+        other = _as_number(frame, name)
+        if other is None:
+            observed &= pl.lit(False)
+        else:
+            observed &= (other.is_not_nan() & (other != sentinel)).fill_null(False)
+
+    missing = (value == sentinel).fill_null(False) & ~observed
+    return frame.with_columns(pl.when(missing).then(None).otherwise(pl.col(column)).alias(column))
+
+
+def _as_number(frame: pl.DataFrame, column: str) -> pl.Expr | None:
+    """A column as `Float64`, null where it is no number; `None` if it cannot hold numbers."""
+    import polars as pl
+
+    dtype = frame.schema.get(column)
+    if dtype is None:
+        return None
+
+    value = pl.col(column)
+    if isinstance(dtype, pl.Categorical | pl.Enum):
+        value = value.cast(pl.String)
+    elif dtype.is_numeric():
+        return value.cast(pl.Float64, strict=False)
+    elif dtype != pl.String:
+        return None
+    return value.str.strip_chars().cast(pl.Float64, strict=False)
 
 
 def draw(random: Random, quantiles: Sequence[tuple[float, float]]) -> float:
@@ -72,10 +77,13 @@ def draw(random: Random, quantiles: Sequence[tuple[float, float]]) -> float:
         random: where chance comes from.
         quantiles: (share, value) pairs, both rising, from share 0 to share 1.
     """
-    at = random.random()
-    above = min(max(bisect_right(quantiles, at, key=lambda pair: pair[0]), 1), len(quantiles) - 1)
-    (low, a), (high, b) = quantiles[above - 1], quantiles[above]
-    return a + (b - a) * (at - low) / (high - low)
+    share = random.random()
+    above = bisect_right(quantiles, share, key=lambda pair: pair[0])
+    above = min(max(above, 1), len(quantiles) - 1)
+
+    low, low_value = quantiles[above - 1]
+    high, high_value = quantiles[above]
+    return low_value + (high_value - low_value) * (share - low) / (high - low)
 
 
 def chosen(random: Random, count: int, share: float) -> Iterator[int]:
@@ -87,14 +95,16 @@ def chosen(random: Random, count: int, share: float) -> Iterator[int]:
     if share >= 1:
         yield from range(count)
         return
+
+    # The gap to the next chosen one is drawn, instead of a number for every index.
     scale = math.log1p(-share)
-    at = -1
+    index = -1
     while True:
         gap = math.log(1.0 - random.random()) / scale
-        if gap >= count - at - 1:
+        if gap >= count - index - 1:
             return
-        at += 1 + int(gap)
-        yield at
+        index += 1 + int(gap)
+        yield index
 
 
 class Presence:
@@ -121,8 +131,11 @@ class Presence:
         wait: float,
         gone: float = 0.05,
     ) -> None:
-        self._random, self._count = random, count
-        self._vanish, self._wait, self._gone = vanish, wait, gone
+        self._random = random
+        self._count = count
+        self._vanish = vanish
+        self._wait = wait
+        self._gone = gone
         self._away: dict[int, int | None] = {}
         """Key index → slots until it returns, `None` for ever."""
         for index in chosen(random, count, late):
@@ -137,17 +150,25 @@ class Presence:
 
     def step(self) -> None:
         """One slot later."""
-        self._away = {
-            i: None if left is None else left - 1 for i, left in self._away.items() if left != 1
-        }
+        away: dict[int, int | None] = {}
+        for index, pause in self._away.items():
+            if pause is None:
+                away[index] = None
+            elif pause > 1:
+                away[index] = pause - 1
+        self._away = away
+
         for index in chosen(self._random, self._count, self._vanish):
-            self._leave(index, None if self._random.random() < self._gone else self._pause())
+            if self._random.random() < self._gone:
+                self._leave(index, None)
+            else:
+                self._leave(index, self._pause())
 
     def there(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The rows of `frame` (one per key, in order) whose keys are there now."""
         if not self._away:
             return frame
-        return frame[[i for i in range(self._count) if i not in self._away]]
+        return frame[[index for index in range(self._count) if index not in self._away]]
 
 
 def made_up(
@@ -164,15 +185,18 @@ def made_up(
 
     random = Random(seed)  # noqa: S311 - made-up data
     names = [_key(number, key) for number in range(keys)]
-    rows = [[_value(random, schema, column) for column in schema.columns] for _ in names]
+    rows = [_values(random, schema) for _ in names]
     presence = Presence(random, keys, late=0.05, vanish=0.01, wait=3)
-    dtypes = {**{name: pl.String() for name in key}, **schema.value_dtypes()}
+    columns = list(schema.columns)
+    dtypes = {**dict.fromkeys(key, pl.String()), **schema.value_dtypes()}
+
     for slot in range(slots):
         if slot:
             presence.step()
             for index in chosen(random, keys, 0.05):
-                at = random.randrange(len(schema.columns))
-                rows[index][at] = _value(random, schema, list(schema.columns)[at])
+                place = random.randrange(len(columns))
+                rows[index][place] = _value(random, schema, columns[place])
+
         data = [(*name, *row) for name, row in zip(names, rows, strict=True)]
         yield presence.there(pl.DataFrame(data, schema=dtypes, orient="row"))
 
@@ -181,11 +205,16 @@ def _key(number: int, key: Sequence[str]) -> tuple[str, ...]:
     """The `number`-th key: the last columns have three values each, the first one has as many as
     are needed.
     """
-    rest, parts = number, []
+    rest = number
+    parts: list[str] = []
     for column in reversed(key[1:]):
         rest, choice = divmod(rest, 3)
         parts.append(f"{column.lower()}-{'abc'[choice]}")
     return (f"{key[0].lower()}-{rest + 1}", *reversed(parts))
+
+
+def _values(random: Random, schema: Schema) -> list[Any]:
+    return [_value(random, schema, column) for column in schema.columns]
 
 
 def _value(random: Random, schema: Schema, column: str) -> Any:
@@ -198,4 +227,6 @@ def _value(random: Random, schema: Schema, column: str) -> Any:
         return random.random() < 0.5
     if dtype == "Date":
         return date(2026, 1, 1) + timedelta(days=random.randrange(365))
-    return random.choice(("low", "medium", "high")) if dtype == "String" else random.randrange(100)
+    if dtype == "String":
+        return random.choice(("low", "medium", "high"))
+    return random.randrange(100)

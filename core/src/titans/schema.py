@@ -4,7 +4,6 @@ dtypes does.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -39,58 +38,39 @@ DTYPES = (
 )
 
 
-_UNITS = {
-    "time": "ns|us|ms|s sec secs second seconds|minute minutes|h hour hours hourly|day days daily|week weeks weekly"
-    "|month months monthly|year years yearly",
-    "size": "byte bytes|kb|mb|gb|tb|kib|mib|gib|tib",
-    "money": "usd dollar dollars|cent cents|eur euro euros|gbp|jpy yen|krw won|cny yuan",
-    "share": "percent pct|ratio share fraction",
-}
-_UNIT_OF = {
-    word: (kind, number)
-    for kind, units in _UNITS.items()
-    for number, unit in enumerate(units.split("|"))
-    for word in unit.split()
-}
-_WORD = re.compile(r"[KMGT]i?B(?![a-z])|[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-
-
-def _units(name: str) -> dict[str, set[int]]:
-    """Kind of unit → the units that the words of a column's name say: `SpotPriceUSD`,
-    `memory_gb`.
-    """
-    found: dict[str, set[int]] = {}
-    for word in _WORD.findall(name):
-        if (unit := _UNIT_OF.get(word.lower())) is not None:
-            found.setdefault(unit[0], set()).add(unit[1])
-    return found
-
-
 def _dtype_name(dtype: object) -> str:
     """`"Int64"`, `pl.Int64` and `pl.Int64()` all mean `"Int64"`."""
-    return dtype if isinstance(dtype, str) else str(dtype)
+    return str(dtype)
 
 
-def _columns(given: Mapping[str, object]) -> Mapping[str, str]:
-    if not isinstance(given, Mapping):
-        raise InputError(f"columns must map a column name to its dtype, got {type(given).__name__}")
-    return MappingProxyType({name: _dtype_name(dtype) for name, dtype in given.items()})
-
-
-def _read_only(given: Mapping[str, float]) -> Mapping[str, float]:
-    return MappingProxyType(dict(given))
-
-
-def _renames(given: Mapping[int, Mapping[str, str]]) -> Mapping[int, Mapping[str, str]]:
-    if not isinstance(given, Mapping) or not all(
-        isinstance(names, Mapping) for names in given.values()
-    ):
+def _columns(columns: Mapping[str, object]) -> Mapping[str, str]:
+    if not isinstance(columns, Mapping):
         raise InputError(
-            f"renamed maps a schema version to the columns it renamed, like {{2: {{'old': "
-            f"'new'}}}}, got {given!r}"
+            f"columns must map a column name to its dtype, got {type(columns).__name__}"
         )
-    return MappingProxyType(
-        {version: MappingProxyType(dict(names)) for version, names in given.items()}
+    return MappingProxyType({name: _dtype_name(dtype) for name, dtype in columns.items()})
+
+
+def _read_only(sentinels: Mapping[str, float]) -> Mapping[str, float]:
+    return MappingProxyType(dict(sentinels))
+
+
+def _renames(renamed: Mapping[int, Mapping[str, str]]) -> Mapping[int, Mapping[str, str]]:
+    if not isinstance(renamed, Mapping):
+        raise _no_renames(renamed)
+
+    versions = {}
+    for version, names in renamed.items():
+        if not isinstance(names, Mapping):
+            raise _no_renames(renamed)
+        versions[version] = MappingProxyType(dict(names))
+    return MappingProxyType(versions)
+
+
+def _no_renames(value: object) -> InputError:
+    return InputError(
+        "renamed maps a schema version to the columns it renamed, like {2: {'old': 'new'}}, "
+        f"got {value!r}"
     )
 
 
@@ -113,7 +93,7 @@ class Schema:
 
     Raises:
         InputError: an unknown dtype, a reserved or empty name, a score, sentinel or new name for a
-            column that is not there, a new name that says another unit.
+            column that is not there.
     """
 
     columns: Mapping[str, str] = field(converter=_columns, hash=False)
@@ -126,36 +106,31 @@ class Schema:
         if not self.columns:
             raise InputError("a schema needs at least one value column")
         for name, dtype in self.columns.items():
-            if not isinstance(name, str) or not name:
-                raise InputError(f"a column name must be a non-empty string, got {name!r}")
-            if name in RESERVED:
-                raise InputError(
-                    f"column {name!r} is reserved: TITANS writes it itself; choose another name"
-                )
-            if dtype not in DTYPES:
-                raise InputError(
-                    f"column {name!r} has dtype {dtype!r}; choose one of {', '.join(DTYPES)}"
-                )
+            _check_column(name, dtype)
+
         if self.score is not None and self.score not in self.columns:
             raise InputError(
                 f"score column {self.score!r} is not among the columns {', '.join(self.columns)}"
             )
         for name, sentinel in self.unobserved.items():
-            if name not in self.columns:
-                raise InputError(
-                    f"sentinel for {name!r}, which is not among the columns "
-                    f"{', '.join(self.columns)}"
-                )
-            if isinstance(sentinel, bool) or not isinstance(sentinel, int | float):
-                raise InputError(f"the sentinel of {name!r} must be a number, got {sentinel!r}")
-            if not self.columns[name].startswith(("Int", "UInt", "Float")):
-                raise InputError(
-                    f"the sentinel of {name!r} needs a numeric column, not {self.columns[name]}"
-                )
+            self._check_sentinel(name, sentinel)
+
         if type(self.version) is not int or self.version < 1:
             raise InputError(f"a schema version is an integer from 1, got {self.version!r}")
         for version, names in self.renamed.items():
             self._check_renames(version, names)
+
+    def _check_sentinel(self, name: str, sentinel: object) -> None:
+        if name not in self.columns:
+            raise InputError(
+                f"sentinel for {name!r}, which is not among the columns {', '.join(self.columns)}"
+            )
+        if isinstance(sentinel, bool) or not isinstance(sentinel, int | float):
+            raise InputError(f"the sentinel of {name!r} must be a number, got {sentinel!r}")
+        if not self.columns[name].startswith(("Int", "UInt", "Float")):
+            raise InputError(
+                f"the sentinel of {name!r} needs a numeric column, not {self.columns[name]}"
+            )
 
     def _check_renames(self, version: int, names: Mapping[str, str]) -> None:
         if type(version) is not int or not 2 <= version <= self.version:
@@ -163,24 +138,19 @@ class Schema:
                 f"renamed names the schema version {version!r}; this is {self.version}, and the "
                 "first is 1"
             )
+
         for old, new in names.items():
-            if not (isinstance(old, str) and isinstance(new, str) and old and new) or old == new:
+            if not _is_name(old) or not _is_name(new) or old == new:
                 raise InputError(
                     f"renamed[{version}] maps an old column name to a new one, got {old!r}: {new!r}"
                 )
-            if (now := self.name_since(version, new)) not in self.columns:
+            now = self.name_since(version, new)
+            if now not in self.columns:
                 raise InputError(
                     f"renamed[{version}] says {old!r} became {new!r}, but there is no column "
-                    f"{now!r}; "
-                    f"there are {', '.join(self.columns)}"
+                    f"{now!r}; there are {', '.join(self.columns)}"
                 )
-            was, says = _units(old), _units(new)
-            if changed := [kind for kind in was if kind in says and was[kind] != says[kind]]:
-                raise InputError(
-                    f"renamed[{version}] says {old!r} became {new!r}, which is another unit of "
-                    f"{changed[0]}: a rename keeps the "
-                    f"stored numbers as they are; keep {old!r} and add {new!r} as a new column"
-                )
+
         if len(set(names.values())) != len(names):
             raise InputError(
                 f"renamed[{version}] gives two columns the same new name: "
@@ -189,8 +159,9 @@ class Schema:
 
     def name_since(self, version: int, column: str) -> str:
         """What a column that was called `column` in `version` is called in this one."""
-        for later in sorted(v for v in self.renamed if v > version):
-            column = self.renamed[later].get(column, column)
+        for later in sorted(self.renamed):
+            if later > version:
+                column = self.renamed[later].get(column, column)
         return column
 
     @property
@@ -208,12 +179,30 @@ class Schema:
         import polars as pl
 
         return {
-            **{name: pl.String() for name in key},
+            **dict.fromkeys(key, pl.String()),
             TIME: pl.Datetime("us", "UTC"),
             **self.value_dtypes(),
             CEASED: pl.Boolean(),
         }
 
 
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _check_column(name: str, dtype: str) -> None:
+    if not _is_name(name):
+        raise InputError(f"a column name must be a non-empty string, got {name!r}")
+    if name in RESERVED:
+        raise InputError(
+            f"column {name!r} is reserved: TITANS writes it itself; choose another name"
+        )
+    if dtype not in DTYPES:
+        raise InputError(f"column {name!r} has dtype {dtype!r}; choose one of {', '.join(DTYPES)}")
+
+
 def _instance(dtype: Any) -> Any:
-    return dtype() if isinstance(dtype, type) else dtype
+    """Polars names some dtypes by a class, others by a value."""
+    if isinstance(dtype, type):
+        return dtype()
+    return dtype

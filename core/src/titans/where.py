@@ -16,6 +16,11 @@ log = logging.getLogger("titans")
 
 LOCAL_DEFAULT = "titans-data"
 _told = False
+"""Whether the log has said which folder is used for want of a store; once a process is enough.
+
+One flag, never reset. Threads share it without a lock: two at once say it twice at worst. A forked
+child goes on with the parent's.
+"""
 
 
 def resolve_store(
@@ -30,25 +35,33 @@ def resolve_store(
     With none of them: the bucket with `default_bucket`, otherwise the folder `./titans-data`, which
     is logged once.
     """
+    if store is not None and s3_client is not None:
+        return open_store(store, s3_client=s3_client)
     if store is not None:
-        return (
-            open_store(store, s3_client=s3_client) if s3_client is not None else open_store(store)
-        )
+        return open_store(store)
     if s3_client is not None:
         return bucket_store(s3_client)
-    if url := os.environ.get("TITANS_STORE"):
+
+    url = os.environ.get("TITANS_STORE")
+    if url:
         return open_store(url)
     if default_bucket:
         return bucket_store()
-    global _told
-    if not _told:
-        _told = True
-        log.warning(
-            "no store given: using the folder %s; pass store=, or set TITANS_STORE to a folder, "
-            "file:// or s3:// URL",
-            Path(LOCAL_DEFAULT).absolute(),
-        )
+
+    _tell_of_local_default()
     return open_store(Path(LOCAL_DEFAULT))
+
+
+def _tell_of_local_default() -> None:
+    global _told
+    if _told:
+        return
+    _told = True
+    log.warning(
+        "no store given: using the folder %s; pass store=, or set TITANS_STORE to a folder, "
+        "file:// or s3:// URL",
+        Path(LOCAL_DEFAULT).absolute(),
+    )
 
 
 def bucket_store(s3_client: Any = None) -> ObjectStore:

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from titans.facade import _upload
+from titans.facade import _Target, _upload
 from titans.store import ObjectStore
 
 __all__ = ["upload_hot_tier"]
@@ -23,4 +23,5 @@ def upload_hot_tier(
     """As `titans.upload_hot_tier`; without a store, a client or `TITANS_STORE` it uses S3 and
     `TITANS_BUCKET`.
     """
-    return _upload(changed_df, timestamp, provider, s3_client, store, default_bucket=True)
+    target = _Target(provider, s3_client, store, default_bucket=True)
+    return _upload(changed_df, timestamp, target)

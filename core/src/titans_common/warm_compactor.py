@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from titans.errors import ConcurrencyConflictError
-from titans.facade import _compact
+from titans.facade import _compact, _Target
 from titans.layout import FANOUT as DEFAULT_M
 from titans.store import ObjectStore
 
@@ -26,6 +26,5 @@ def run_compaction(
     """As `titans.run_compaction`; without a store, a client or `TITANS_STORE` it uses S3 and
     `TITANS_BUCKET`.
     """
-    _compact(
-        hot_s3_key, timestamp, provider, timeout_seconds, s3_client, store, default_bucket=True
-    )
+    target = _Target(provider, s3_client, store, default_bucket=True)
+    _compact(hot_s3_key, timestamp, timeout_seconds, target)

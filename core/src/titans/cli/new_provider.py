@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from titans.cli.app import parse_pairs
+from titans.cli.options import parse_pairs
 from titans.errors import InputError
 from titans.scaffold import LICENSES, Answers, render, write
 
@@ -92,15 +92,18 @@ def new_provider(
         license=licence,
         repository=repository,
     )
-    if taken := [info for info in installed() if info.name == name]:
+    rival = next((info for info in installed() if info.name == name), None)
+    if rival is not None:
         raise InputError(
-            f"the provider {name!r} is installed already ({taken[0]}), and two packages cannot "
-            "claim one name; choose another, "
-            f"or pip uninstall {taken[0].distribution}"
+            f"the provider {name!r} is installed already ({rival}), and two packages cannot "
+            f"claim one name; choose another, or pip uninstall {rival.distribution}",
+            provider=name,
         )
+
     folder = directory or Path(answers.distribution)
     files = render(answers)
     write(files, folder)
+
     for path in files:
         click.echo(f"  {folder / path}")
     click.echo(
@@ -109,28 +112,31 @@ def new_provider(
     )
 
 
-def _columns(given: tuple[str, ...]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for text in given:
+def _columns(values: tuple[str, ...]) -> dict[str, str]:
+    columns: dict[str, str] = {}
+    for text in values:
         column, sign, dtype = text.rpartition(":")
         if not sign or not column or not dtype:
             raise click.BadParameter(f"{text!r} is not COLUMN:DTYPE, such as Price:Float64")
-        if column in found:
+        if column in columns:
             raise click.BadParameter(f"--value names {column!r} twice")
-        found[column] = dtype
-    return found
+        columns[column] = dtype
+    return columns
 
 
-def _sentinels(given: tuple[str, ...]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for column, text in parse_pairs(given).items():
+def _sentinels(pairs: tuple[str, ...]) -> dict[str, float]:
+    sentinels: dict[str, float] = {}
+    for column, text in parse_pairs(pairs).items():
         try:
-            found[column] = int(text) if text.lstrip("-").isdigit() else float(text)
+            sentinels[column] = float(text)
+            # A whole number stays one in the source of the package.
+            if text.lstrip("-").isdigit():
+                sentinels[column] = int(text)
         except ValueError:
             raise click.BadParameter(
                 f"{text!r} is no number, in --unobserved {column}={text}"
             ) from None
-    return found
+    return sentinels
 
 
 COMMANDS = (new_provider,)

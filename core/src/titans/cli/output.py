@@ -25,7 +25,8 @@ def console() -> Console:
     from rich.console import Console
 
     # Without a terminal there is no width to fit; rich would assume 80 columns and cut names off.
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    width = None if sys.stdout.isatty() else 140
+    return Console(highlight=False, width=width)
 
 
 def as_output(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -47,12 +48,8 @@ def as_output(command: Callable[..., Any]) -> Callable[..., Any]:
 def write(frame: pl.DataFrame, form: str | None, out: Path | None) -> None:
     """Put `frame` where the options say."""
     if form is None:
-        suffix = out.suffix.removeprefix(".") if out else "table"
-        if suffix not in FORMATS:
-            raise click.UsageError(
-                f"--out {out} does not say the format; add --format csv, json or parquet"
-            )
-        form = suffix
+        form = _form_of(out)
+
     if form == "table":
         if out is not None:
             raise click.UsageError(
@@ -60,27 +57,47 @@ def write(frame: pl.DataFrame, form: str | None, out: Path | None) -> None:
             )
         show(frame)
         return
+
     if out is None and form == "parquet" and sys.stdout.isatty():
         raise click.UsageError("Parquet is not for a terminal; use --out FILE or a pipe")
-    target: Any = out if out is not None else sys.stdout.buffer
+
+    target: Any = out
+    if out is None:
+        target = sys.stdout.buffer
     if form == "csv":
         frame.write_csv(target)
     elif form == "json":
         frame.write_json(target)
     else:
         frame.write_parquet(target, compression="zstd")
+
     if out is not None:
         click.echo(f"{frame.height:,} rows in {out}", err=True)
     else:
         sys.stdout.buffer.flush()
 
 
+def _form_of(out: Path | None) -> str:
+    """The format that the name of the file says; a table on the terminal."""
+    if out is None:
+        return "table"
+    suffix = out.suffix.removeprefix(".")
+    if suffix not in FORMATS:
+        raise click.UsageError(
+            f"--out {out} does not say the format; add --format csv, json or parquet"
+        )
+    return suffix
+
+
 def show(frame: pl.DataFrame, rows: int = _ROWS) -> None:
     """The first rows as a table, and how many there are."""
     out = console()
     out.print(table(frame.head(rows)))
-    more = f", the first {rows} shown; --format or --out give all" if frame.height > rows else ""
-    out.print(f"{frame.height:,} rows{more}", style="dim")
+
+    count = f"{frame.height:,} rows"
+    if frame.height > rows:
+        count += f", the first {rows} shown; --format or --out give all"
+    out.print(count, style="dim")
 
 
 def table(frame: pl.DataFrame, title: str | None = None) -> Any:
@@ -88,9 +105,8 @@ def table(frame: pl.DataFrame, title: str | None = None) -> Any:
 
     result = Table(title=title, title_justify="left", header_style="bold")
     for name, dtype in frame.schema.items():
-        result.add_column(
-            name, justify="right" if dtype.is_numeric() else "left", no_wrap=dtype.is_temporal()
-        )
+        justify: Any = "right" if dtype.is_numeric() else "left"
+        result.add_column(name, justify=justify, no_wrap=dtype.is_temporal())
     for row in frame.iter_rows():
         result.add_row(*map(_cell, row))
     return result
@@ -100,17 +116,26 @@ def _cell(value: object) -> str:
     if value is None:
         return "·"
     if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%d %H:%M:%S" if value.second else "%Y-%m-%d %H:%M")
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        seconds = ":%S" if value.second else ""
+        return value.strftime(f"%Y-%m-%d %H:%M{seconds}")
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)
 
 
 def sparkline(values: list[float | None], width: int = 60) -> str:
     """One character per value (the last `width` of them); a gap where there is none."""
     shown = values[-width:]
-    numbers = [v for v in shown if v is not None]
+    numbers = [value for value in shown if value is not None]
     if not numbers:
         return ""
-    low, span = min(numbers), (max(numbers) - min(numbers)) or 1.0
-    return "".join(
-        " " if v is None else _BARS[round((v - low) / span * (len(_BARS) - 1))] for v in shown
-    )
+
+    low = min(numbers)
+    span = (max(numbers) - low) or 1.0
+    line = ""
+    for value in shown:
+        if value is None:
+            line += " "
+        else:
+            line += _BARS[round((value - low) / span * (len(_BARS) - 1))]
+    return line

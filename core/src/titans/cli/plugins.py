@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from titans.doctor import Diagnosis
+    from titans.doctor import Conformance, Diagnosis
+    from titans.entry_points import PluginInfo
 
 __all__ = ["COMMANDS"]
 
@@ -31,14 +32,33 @@ def plugins(ctx: click.Context, as_json: bool) -> None:
     infos = [("provider", info) for info in installed(load=True)]
     infos += [("observer", info) for info in installed_observers(load=True)]
     if as_json:
-        names = ("name", "value", "distribution", "version", "status", "problem")
-        rows = [{"kind": kind, **{n: getattr(info, n) for n in names}} for kind, info in infos]
+        rows = [_row(kind, info) for kind, info in infos]
         click.echo(json.dumps(rows, indent=2))
         return
+
     if not any(kind == "provider" for kind, _ in infos):
         click.echo("no provider is installed; install one, for example: pip install titans-aws")
-    if not infos:
-        return
+    if infos:
+        _show(infos)
+
+
+_COLORS = {"loaded": "green", "broken": "red", "duplicate": "red"}
+
+
+def _row(kind: str, info: PluginInfo) -> dict[str, str]:
+    return {
+        "kind": kind,
+        "name": info.name,
+        "value": info.value,
+        "distribution": info.distribution,
+        "version": info.version,
+        "status": info.status,
+        "problem": info.problem,
+    }
+
+
+def _show(infos: list[tuple[str, PluginInfo]]) -> None:
+    """A table, and below it what is wrong."""
     from rich.table import Table
 
     from titans.cli.output import console
@@ -47,21 +67,10 @@ def plugins(ctx: click.Context, as_json: bool) -> None:
         "Name", "Kind", "Status", "Distribution", "Version", "Entry point", header_style="bold"
     )
     for kind, info in infos:
-        style = (
-            "green"
-            if info.status == "loaded"
-            else "red"
-            if info.status in ("broken", "duplicate")
-            else "yellow"
-        )
-        table.add_row(
-            info.name,
-            kind,
-            f"[{style}]{info.status}[/]",
-            info.distribution,
-            info.version,
-            info.value,
-        )
+        style = _COLORS.get(info.status, "yellow")
+        status = f"[{style}]{info.status}[/]"
+        table.add_row(info.name, kind, status, info.distribution, info.version, info.value)
+
     out = console()
     out.print(table)
     for _, info in infos:
@@ -83,73 +92,107 @@ def doctor(name: str | None, as_json: bool, quick: bool) -> None:
 
     from titans.doctor import diagnose
 
-    healthy, rows = True, []
-    for found in diagnose(name, conformance=not quick):
-        healthy &= found.healthy
+    healthy = True
+    rows = []
+    for diagnosis in diagnose(name, conformance=not quick):
+        healthy &= diagnosis.healthy
         if as_json:
-            rows.append({**asdict(found), "healthy": found.healthy})
+            rows.append({**asdict(diagnosis), "healthy": diagnosis.healthy})
         else:
-            click.echo("\n".join(_report(found)) + "\n")
+            click.echo("\n".join(_report(diagnosis)) + "\n")
+
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     sys.exit(0 if healthy else 1)
 
 
-def _report(found: Diagnosis) -> Iterator[str]:
+def _report(diagnosis: Diagnosis) -> Iterator[str]:
+    info = diagnosis.info
+    status = click.style(info.status, fg="green" if diagnosis.healthy else "red")
+    yield f"{click.style(info.name, bold=True)}: {diagnosis.kind}, {status}"
+
+    installed = f"{info.distribution} {info.version}"
+    if diagnosis.location:
+        installed += f", in {diagnosis.location}"
+    yield _line("distribution", installed)
+    yield _line("entry point", f"{info.name} = {info.value}")
+    yield _line(
+        "needs",
+        f"{diagnosis.needs or 'no titans-core'}; installed: titans-core {diagnosis.core}, "
+        f"Python {diagnosis.python}",
+    )
+
+    yield from _loading(diagnosis.loaded)
+    yield from _declared(diagnosis.loaded.get("declares"))
+    yield from _hooks(diagnosis.loaded.get("hooks", {}))
+    yield from _conformance(diagnosis.conformance)
+    yield from _titled("advice", [f"- {advice}" for advice in diagnosis.advice])
+
+
+def _line(title: str, text: str) -> str:
+    return f"  {click.style(f'{title:13}', dim=True)}{text}"
+
+
+def _titled(title: str, texts: list[str]) -> Iterator[str]:
+    """Lines, the first one with a title."""
+    for text in texts:
+        yield _line(title, text)
+        title = ""
+
+
+def _loading(loaded: Mapping[str, Any]) -> Iterator[str]:
     from titans.hookspecs import API_VERSION
 
-    def line(title: str, text: str) -> str:
-        return f"  {click.style(f'{title:13}', dim=True)}{text}"
+    if "api" not in loaded:
+        return
+    yield _line("plugin API", f"{loaded['api']}; this core has {API_VERSION}")
+    yield _line(
+        "loading",
+        f"import {loaded['import_ms']:.1f} ms, hooks {loaded['hooks_ms']:.1f} ms; "
+        f"{loaded['modules']} module(s), "
+        f"third-party packages: {', '.join(loaded['packages']) or 'none'}",
+    )
 
-    info, loaded = found.info, found.loaded
-    color = "green" if found.healthy else "red"
-    yield f"{click.style(info.name, bold=True)}: {found.kind}, {click.style(info.status, fg=color)}"
-    yield line(
-        "distribution",
-        f"{info.distribution} {info.version}" + f", in {found.location}" * bool(found.location),
+
+def _declared(declares: Mapping[str, Any] | None) -> Iterator[str]:
+    if not declares:
+        return
+    columns = [f"{name} {dtype}" for name, dtype in declares["columns"].items()]
+    yield _line("key", ", ".join(declares["key"]))
+    yield _line("columns", ", ".join(columns))
+    yield _line(
+        "schema", f"version {declares['schema_version']}, score {declares['score'] or 'none'}"
     )
-    yield line("entry point", f"{info.name} = {info.value}")
-    yield line(
-        "needs",
-        f"{found.needs or 'no titans-core'}; installed: titans-core {found.core}, Python "
-        f"{found.python}",
+    yield _line(
+        "paths", f"{', '.join(declares['prefixes'])}; slots of {declares['slot_minutes']} min"
     )
-    if "api" in loaded:
-        yield line("plugin API", f"{loaded['api']}; this core has {API_VERSION}")
-        yield line(
-            "loading",
-            f"import {loaded['import_ms']:.1f} ms, hooks {loaded['hooks_ms']:.1f} ms; "
-            f"{loaded['modules']} module(s), "
-            f"third-party packages: {', '.join(loaded['packages']) or 'none'}",
-        )
-    if declares := loaded.get("declares"):
-        yield line("key", ", ".join(declares["key"]))
-        yield line(
-            "columns", ", ".join(f"{name} {dtype}" for name, dtype in declares["columns"].items())
-        )
-        yield line(
-            "schema", f"version {declares['schema_version']}, score {declares['score'] or 'none'}"
-        )
-        yield line(
-            "paths", f"{', '.join(declares['prefixes'])}; slots of {declares['slot_minutes']} min"
-        )
-    for number, (hook, how) in enumerate(loaded.get("hooks", {}).items()):
-        without = f" (without {', '.join(how['left_out'])})" if how["left_out"] else ""
-        own = how["how"] in ("implemented", "wrapper")
-        text = f"{hook}({', '.join(how['arguments'])}){without}" if own else hook
-        yield line("" if number else "hooks", f"{text}: {how['how']}")
-    ran = found.conformance
-    count = {
-        "passed": f", {ran.passed} checks",
-        "failed": f", {len(ran.failed)} of {ran.passed + len(ran.failed)} checks",
-    }
-    yield line(
-        "conformance", ran.status + count.get(ran.status, "") + f": {ran.reason}" * bool(ran.reason)
-    )
-    for check, says in ran.failed.items():
-        yield line("", f"{check}: {says}")
-    for number, advice in enumerate(found.advice):
-        yield line("" if number else "advice", f"- {advice}")
+
+
+def _hooks(hooks: Mapping[str, Any]) -> Iterator[str]:
+    texts = []
+    for hook, seen in hooks.items():
+        call = hook
+        if seen["how"] in ("implemented", "wrapper"):
+            call = f"{hook}({', '.join(seen['arguments'])})"
+            if seen["left_out"]:
+                call += f" (without {', '.join(seen['left_out'])})"
+        texts.append(f"{call}: {seen['how']}")
+    yield from _titled("hooks", texts)
+
+
+def _conformance(conformance: Conformance) -> Iterator[str]:
+    failed = len(conformance.failed)
+    outcome: str = conformance.status
+    if outcome == "passed":
+        outcome += f", {conformance.passed} checks"
+    elif outcome == "failed":
+        outcome += f", {failed} of {conformance.passed + failed} checks"
+    if conformance.reason:
+        outcome += f": {conformance.reason}"
+
+    yield _line("conformance", outcome)
+    for check, message in conformance.failed.items():
+        yield _line("", f"{check}: {message}")
 
 
 COMMANDS = (plugins,)

@@ -9,12 +9,17 @@ import os
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from titans.cli.app import MOMENT, on_archive, open_archive, parse_pairs
+from titans.cli.options import MOMENT, in_range, on_archive, open_archive, parse_pairs
 from titans.cli.output import as_output, write
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from titans.results import MonthStatus
 
 __all__ = ["COMMANDS"]
 
@@ -38,12 +43,6 @@ def latest(provider: str, store: str | None, form: str | None, out: Path | None)
     write(open_archive(provider, store).latest(), form, out)
 
 
-def _range(command: click.decorators.FC) -> click.decorators.FC:
-    start = click.option("--from", "start", type=MOMENT, help="From this moment on.")
-    end = click.option("--to", "end", type=MOMENT, help="Before this moment.")
-    return start(end(command))
-
-
 @click.command()
 @click.option(
     "--key",
@@ -53,7 +52,7 @@ def _range(command: click.decorators.FC) -> click.decorators.FC:
     metavar="COLUMN=VALUE",
     help="Repeat for more columns.",
 )
-@_range
+@in_range
 @on_archive
 @as_output
 def history(
@@ -72,7 +71,7 @@ def history(
 
 
 @click.command()
-@_range
+@in_range
 @on_archive
 @as_output
 def changes(
@@ -103,12 +102,23 @@ def diff(
     """What is different between two moments: keys added, removed, changed, with old and new
     values.
     """
-    found = open_archive(provider, store).diff(first, second)
-    if form is None and out is None:  # a terminal has no room for columns in which nothing differs
-        values = [c.removesuffix("_old") for c in found.columns if c.endswith("_old")]
-        same = [v for v in values if found[f"{v}_old"].equals(found[f"{v}_new"], check_names=False)]
-        found = found.drop([f"{v}_{side}" for v in same for side in ("old", "new")])
-    write(found, form, out)
+    differences = open_archive(provider, store).diff(first, second)
+
+    # A terminal has no room for columns in which nothing differs.
+    if form is None and out is None:
+        differences = _without_equal_columns(differences)
+    write(differences, form, out)
+
+
+def _without_equal_columns(differences: pl.DataFrame) -> pl.DataFrame:
+    equal: list[str] = []
+    for old in differences.columns:
+        new = f"{old.removesuffix('_old')}_new"
+        if not old.endswith("_old"):
+            continue
+        if differences[old].equals(differences[new], check_names=False):
+            equal += [old, new]
+    return differences.drop(equal)
 
 
 @click.command()
@@ -118,7 +128,7 @@ def diff(
 @click.option(
     "--column", "columns", multiple=True, metavar="NAME", help="Only these value columns."
 )
-@_range
+@in_range
 @on_archive
 @as_output
 def grid(
@@ -136,7 +146,7 @@ def grid(
 
 
 @click.command()
-@_range
+@in_range
 @on_archive
 @as_output
 def intervals(
@@ -152,7 +162,7 @@ def intervals(
 
 
 @click.command()
-@_range
+@in_range
 @on_archive
 @as_output
 def coverage(
@@ -168,7 +178,7 @@ def coverage(
 
 
 @click.command()
-@_range
+@in_range
 @on_archive
 @as_output
 def files(
@@ -182,11 +192,11 @@ def files(
     """The objects that hold the change points of a range, for other engines."""
     import polars as pl
 
-    found = open_archive(provider, store).files(start, end)
+    objects = open_archive(provider, store).files(start, end)
     times = (
         pl.col("full_snapshots").list.eval(pl.element().dt.to_string("iso:strict")).list.join(" ")
     )
-    write(found.with_columns(times), form, out)
+    write(objects.with_columns(times), form, out)
 
 
 @click.command()
@@ -213,36 +223,43 @@ def status(provider: str, store: str | None, form: str | None, out: Path | None)
     """What the archive consists of, month by month."""
     import polars as pl
 
-    rows = [
-        {
-            "Month": str(m.month),
-            "State": "sealed" if m.sealed else "open",
-            "Files": " ".join(f"L{level}:{count}" for level, count in m.levels.items()),
-            "Change points": m.rows,
-            "KB": round(m.bytes / 1000),
-            "Slots": m.adopted,
-            "Snapshots": m.observed,
-            "Gaps": m.gaps,
-            "Keyframes": m.keyframes,
-            "Waiting": m.waiting,
-            "Pending": m.pending,
-        }
-        for m in open_archive(provider, store).status()
-    ]
-    numbers = (
-        "Change points",
-        "KB",
-        "Slots",
-        "Snapshots",
-        "Gaps",
-        "Keyframes",
-        "Waiting",
-        "Pending",
-    )
-    schema = dict.fromkeys(("Month", "State", "Files"), pl.String) | dict.fromkeys(
-        numbers, pl.Int64
-    )
+    rows = [_status_row(month) for month in open_archive(provider, store).status()]
+
+    # Named, because a frame without rows has no other way to know its columns.
+    texts = ("Month", "State", "Files")
+    schema: dict[str, Any] = dict.fromkeys(_STATUS, pl.Int64) | dict.fromkeys(texts, pl.String)
     write(pl.DataFrame(rows, schema=schema), form, out)
+
+
+_STATUS = (
+    "Month",
+    "State",
+    "Files",
+    "Change points",
+    "KB",
+    "Slots",
+    "Snapshots",
+    "Gaps",
+    "Keyframes",
+    "Waiting",
+    "Pending",
+)
+
+
+def _status_row(month: MonthStatus) -> dict[str, str | int]:
+    return {
+        "Month": str(month.month),
+        "State": "sealed" if month.sealed else "open",
+        "Files": " ".join(f"L{level}:{count}" for level, count in month.levels.items()),
+        "Change points": month.rows,
+        "KB": round(month.bytes / 1000),
+        "Slots": month.adopted,
+        "Snapshots": month.observed,
+        "Gaps": month.gaps,
+        "Keyframes": month.keyframes,
+        "Waiting": month.waiting,
+        "Pending": month.pending,
+    }
 
 
 COMMANDS = (state, latest, history, changes, diff, grid, intervals, coverage, files, sql, status)

@@ -7,63 +7,85 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from attrs import define, field
 
-from titans.cli.app import on_archive, open_archive
+from titans.cli.input import TABLE, scan_table
+from titans.cli.options import on_archive, open_archive
 from titans.cli.output import console
-from titans.cli.write import TABLE, scan_table
 from titans.errors import SchemaError, SuspiciousSnapshotError
 from titans.schema import TIME
 from titans.slots import iso
 
 if TYPE_CHECKING:
     import polars as pl
+    from rich.progress import Progress
 
     from titans.archive import Archive
 
-__all__ = ["COMMANDS", "snapshots"]
+__all__ = ["COMMANDS", "read_snapshots"]
 
 
-def snapshots(table: pl.LazyFrame) -> tuple[int, Iterator[tuple[datetime, pl.DataFrame]]]:
+def read_snapshots(table: pl.LazyFrame) -> tuple[int, Iterator[tuple[datetime, pl.DataFrame]]]:
     """How many snapshots a table has, and each with its `Time`, in order. Only one is held in
     memory at a time.
 
     Raises:
         SchemaError: no column `Time`, or one that is null or not of dates and times.
     """
+    table = _with_utc_times(table)
+    times = table.select(TIME).collect()[TIME]
+    if times.null_count():
+        raise SchemaError(f"column {TIME!r} is null in {times.null_count()} row(s)")
+
+    if times.is_sorted():
+        runs = times.rle().struct.unnest()
+        return runs.height, _read_sorted(table, runs)
+
+    # Each snapshot costs a pass over the table, but none of it has to be sorted in memory.
+    distinct = times.unique().sort()
+    return len(distinct), _read_unsorted(table, distinct)
+
+
+def _with_utc_times(table: pl.LazyFrame) -> pl.LazyFrame:
     import polars as pl
 
     schema = table.collect_schema()
     if TIME not in schema:
         raise SchemaError(f"the table has no column {TIME!r}; it has {', '.join(schema)}")
+
     dtype = schema[TIME]
     if dtype == pl.String:
-        table = table.with_columns(pl.col(TIME).str.to_datetime(time_unit="us", time_zone="UTC"))
-    elif isinstance(dtype, pl.Datetime) and dtype.time_zone is None:
-        table = table.with_columns(pl.col(TIME).dt.replace_time_zone("UTC"))
-    elif not isinstance(dtype, pl.Datetime):
+        return table.with_columns(pl.col(TIME).str.to_datetime(time_unit="us", time_zone="UTC"))
+    if not isinstance(dtype, pl.Datetime):
         raise SchemaError(f"column {TIME!r} has dtype {dtype}; it must hold dates with times")
-    times = table.select(TIME).collect()[TIME]
-    if times.null_count():
-        raise SchemaError(f"column {TIME!r} is null in {times.null_count()} row(s)")
-    if not times.is_sorted():
-        distinct = times.unique().sort()
-        return len(distinct), (
-            (t, table.filter(pl.col(TIME) == t).drop(TIME).collect()) for t in distinct
-        )
-    runs = times.rle().struct.unnest()
+    if dtype.time_zone is None:
+        return table.with_columns(pl.col(TIME).dt.replace_time_zone("UTC"))
+    return table
 
-    def slices() -> Iterator[tuple[datetime, pl.DataFrame]]:
-        offset = 0
-        for length, at in runs.iter_rows():
-            yield at, table.slice(offset, length).drop(TIME).collect()
-            offset += length
 
-    return runs.height, slices()
+def _read_unsorted(
+    table: pl.LazyFrame, timestamps: pl.Series
+) -> Iterator[tuple[datetime, pl.DataFrame]]:
+    """The snapshots of a table in whatever order."""
+    import polars as pl
+
+    for timestamp in timestamps:
+        yield timestamp, table.filter(pl.col(TIME) == timestamp).drop(TIME).collect()
+
+
+def _read_sorted(
+    table: pl.LazyFrame, runs: pl.DataFrame
+) -> Iterator[tuple[datetime, pl.DataFrame]]:
+    """The snapshots of a table sorted by time, from its runs of equal times."""
+    offset = 0
+    for length, timestamp in runs.iter_rows():
+        yield timestamp, table.slice(offset, length).drop(TIME).collect()
+        offset += length
 
 
 @define
@@ -76,19 +98,28 @@ class _Tally:
     notes: list[str] = field(factory=list)
 
     def ingest(
-        self, archive: Archive, at: datetime, snapshot: pl.DataFrame, max_ceased: float
+        self, archive: Archive, timestamp: datetime, snapshot: pl.DataFrame, max_ceased: float
     ) -> None:
         self.rows += snapshot.height
         try:
-            result = archive.ingest(snapshot, at, max_ceased=max_ceased)
+            result = archive.ingest(snapshot, timestamp, max_ceased=max_ceased)
         except SuspiciousSnapshotError as error:
             self.statuses["refused"] += 1
             self.notes.append(str(error))
             return
+
         self.statuses[result.status] += 1
         self.change_points += result.change_points
         if result.status == "skipped":
-            self.notes.append(f"{iso(at)}: skipped, its slot holds another snapshot ({result.key})")
+            self.notes.append(
+                f"{iso(timestamp)}: skipped, its slot holds another snapshot ({result.key})"
+            )
+
+    def summary(self) -> str:
+        """How many snapshots got which status."""
+        order = ("ingested", "unchanged", "already", "skipped", "refused")
+        parts = [f"{self.statuses[s]} {s}" for s in order if self.statuses[s]]
+        return ", ".join(parts) or "nothing"
 
 
 @click.command()
@@ -107,6 +138,34 @@ def replay(
 
     Stopped anywhere, it goes on when it is run again: what is in the archive already is recognised.
     """
+    from titans.archive import MAX_CEASED
+
+    if max_ceased is None:
+        max_ceased = MAX_CEASED
+    archive = open_archive(provider, store)
+    tally = _Tally()
+    started = time.monotonic()
+    count, each = read_snapshots(scan_table(file))
+    if limit is not None:
+        count = min(count, limit)
+
+    with _progress() as bar:
+        task = bar.add_task(file.name, total=count)
+        for timestamp, snapshot in islice(each, count):
+            tally.ingest(archive, timestamp, snapshot, max_ceased)
+            bar.advance(task)
+
+    for note in tally.notes:
+        click.echo(f"  {note}")
+    click.echo(f"{count} snapshots, {tally.rows:,} rows: {tally.summary()}")
+    if tally.statuses["ingested"] or tally.statuses["unchanged"]:
+        seconds = time.monotonic() - started
+        click.echo(f"{tally.change_points:,} change points stored in {seconds:.1f} s")
+    else:
+        click.echo("nothing new: the archive is as it was")
+
+
+def _progress() -> Progress:
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -115,40 +174,15 @@ def replay(
         TimeRemainingColumn,
     )
 
-    from titans.archive import MAX_CEASED
-
-    share = MAX_CEASED if max_ceased is None else max_ceased
-    archive, tally, started = open_archive(provider, store), _Tally(), time.monotonic()
-    count, found = snapshots(scan_table(file))
-    count = count if limit is None else min(count, limit)
-    columns = (
+    piped = not sys.stderr.isatty() and not sys.stdout.isatty()
+    return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
+        console=console(),
+        disable=piped,
     )
-    with Progress(
-        *columns, console=console(), disable=not sys.stderr.isatty() and not sys.stdout.isatty()
-    ) as bar:
-        task = bar.add_task(file.name, total=count)
-        for _, (at, snapshot) in zip(range(count), found, strict=False):
-            tally.ingest(archive, at, snapshot, share)
-            bar.advance(task)
-    for note in tally.notes:
-        click.echo(f"  {note}")
-    statuses = tally.statuses
-    parts = [
-        f"{statuses[s]} {s}"
-        for s in ("ingested", "unchanged", "already", "skipped", "refused")
-        if statuses[s]
-    ]
-    click.echo(f"{count} snapshots, {tally.rows:,} rows: {', '.join(parts) or 'nothing'}")
-    if statuses["ingested"] or statuses["unchanged"]:
-        click.echo(
-            f"{tally.change_points:,} change points stored in {time.monotonic() - started:.1f} s"
-        )
-    else:
-        click.echo("nothing new: the archive is as it was")
 
 
 COMMANDS = (replay,)

@@ -54,21 +54,24 @@ class _Template(Template):
 
 def _checked(name: str) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        near = re.sub(r"[^a-z0-9]+", "-", str(name).lower()).strip("-").lstrip("0123456789-")
-        raise InputError(
+        message = (
             f"not a name for a provider package: {name!r}; use small letters, digits and single "
-            "hyphens, a letter first" + (f", such as {near!r}" if _NAME.fullmatch(near) else "")
+            "hyphens, a letter first"
         )
+        near = re.sub(r"[^a-z0-9]+", "-", str(name).lower()).strip("-").lstrip("0123456789-")
+        if _NAME.fullmatch(near):
+            message += f", such as {near!r}"
+        raise InputError(message)
     if name in TAKEN:
         raise InputError(f"the name {name!r} is taken: {TAKEN[name]}; choose another")
     return name
 
 
-def _one_line(given: str) -> str:
-    text = " ".join(str(given).split())
-    if any(ord(c) < 32 or ord(c) == 127 for c in text):
-        raise InputError(f"an answer has control characters: {given!r}")
-    return text
+def _one_line(answer: str) -> str:
+    line = " ".join(str(answer).split())
+    if any(ord(c) < 32 or ord(c) == 127 for c in line):
+        raise InputError(f"an answer has control characters: {answer!r}")
+    return line
 
 
 @frozen
@@ -91,10 +94,11 @@ class Answers:
     repository: str = field(default="", converter=_one_line)
 
     def __attrs_post_init__(self) -> None:
+        # What the package declares is checked here, before it is written.
         schema = Schema(dict(self.columns), score=self.score, unobserved=dict(self.unobserved))
-        Provider(
-            self.name, schema, tuple(self.key), layout=PathLayout(slot_minutes=self.slot_minutes)
-        )
+        layout = PathLayout(slot_minutes=self.slot_minutes)
+        Provider(self.name, schema, tuple(self.key), layout=layout)
+
         if self.license not in LICENSES:
             raise InputError(
                 f"no text for the licence {self.license!r}; there are {', '.join(LICENSES)}"
@@ -117,8 +121,11 @@ class Answers:
 def render(answers: Answers) -> dict[str, str]:
     """Path in the package → content, sorted by path."""
     fields = _fields(answers)
-    files = {path.format(**fields): _filled(source, fields) for path, source in FILES.items()}
-    files["LICENSE"] = _filled(f"LICENSE-{answers.license}", fields)
+    files = {}
+    for path, source in FILES.items():
+        files[path.format(**fields)] = _fill_template(source, fields)
+    files["LICENSE"] = _fill_template(f"LICENSE-{answers.license}", fields)
+
     return dict(sorted(files.items()))
 
 
@@ -132,22 +139,26 @@ def write(files: Mapping[str, str], folder: Path) -> None:
     target = Path(folder).absolute()
     if target.exists() or target.is_symlink():
         raise InputError(f"{target} is there already; choose another --directory, or remove it")
+
     if not target.parent.is_dir():
         raise InputError(
             f"there is no folder {target.parent}; make it, or choose another --directory"
         )
-    half = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+
+    # Written under another name first, so that the folder is never there with a part of it.
+    unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         for path, text in files.items():
-            (half / path).parent.mkdir(parents=True, exist_ok=True)
-            (half / path).write_text(text, encoding="utf-8")
-        half.rename(target)
+            file = unfinished / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        unfinished.rename(target)
     except BaseException:
-        shutil.rmtree(half, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
         raise
 
 
-def _filled(source: str, fields: Mapping[str, str]) -> str:
+def _fill_template(source: str, fields: Mapping[str, str]) -> str:
     template = resources.files("titans.scaffold").joinpath("template", f"{source}.tmpl")
     return _Template(template.read_text(encoding="utf-8")).substitute(fields)
 
@@ -156,12 +167,25 @@ def _fields(answers: Answers) -> dict[str, str]:
     title = answers.name.replace("-", " ").title()
     description = answers.description or f"TITANS provider for the data of {title}"
     author = answers.author or f"The authors of {answers.distribution}"
-    names = {
-        column.lower(): column
-        for column in (*answers.key, *answers.columns)
-        if column.lower() != column
-    }
-    layout = answers.slot_minutes != 10
+
+    # How a collector may spell a column → its name.
+    names = {}
+    for column in (*answers.key, *answers.columns):
+        if column.lower() != column:
+            names[column.lower()] = column
+
+    imports = "Schema, hookimpl"
+    layout = ""
+    if answers.slot_minutes != PathLayout().slot_minutes:
+        imports = "PathLayout, Schema, hookimpl"
+        layout = _LAYOUT.format(minutes=answers.slot_minutes)
+
+    urls = ""
+    if answers.repository:
+        urls = f"\n[project.urls]\nRepository = {_quoted(answers.repository)}\n"
+
+    value_table = [f"`{column}` ({dtype})" for column, dtype in answers.columns.items()]
+
     return {
         "author": author,
         "author_toml": _quoted(author),
@@ -171,10 +195,10 @@ def _fields(answers: Answers) -> dict[str, str]:
         "description_toml": _quoted(description),
         "distribution": answers.distribution,
         "docstring": description.replace("\\", "\\\\").replace('"', '\\"').rstrip(".") + ".",
-        "imports": "PathLayout, Schema, hookimpl" if layout else "Schema, hookimpl",
+        "imports": imports,
         "key": _tuple(answers.key),
         "key_table": ", ".join(f"`{column}`" for column in answers.key),
-        "layout": _LAYOUT.format(minutes=answers.slot_minutes) if layout else "",
+        "layout": layout,
         "license": LICENSES[answers.license],
         "minutes": str(answers.slot_minutes),
         "module": answers.name.replace("-", "_"),
@@ -183,12 +207,8 @@ def _fields(answers: Answers) -> dict[str, str]:
         "package": answers.package,
         "schema": _schema(answers),
         "title": title,
-        "urls": f"\n[project.urls]\nRepository = {_quoted(answers.repository)}\n"
-        if answers.repository
-        else "",
-        "value_table": ", ".join(
-            f"`{column}` ({dtype})" for column, dtype in answers.columns.items()
-        ),
+        "urls": urls,
+        "value_table": ", ".join(value_table),
     }
 
 
@@ -204,12 +224,10 @@ def _core_bounds(version: str) -> str:
     """From the minor version of this core to below the next that may break things; until 1.0 that
     is the next minor one.
     """
-    major, minor = (int(part) for part in version.split(".")[:2])
-    return (
-        f">={major}.{minor},<{major}.{minor + 1}"
-        if major == 0
-        else f">={major}.{minor},<{major + 1}"
-    )
+    major, minor = map(int, version.split(".")[:2])
+    if major == 0:
+        return f">=0.{minor},<0.{minor + 1}"
+    return f">={major}.{minor},<{major + 1}"
 
 
 def _quoted(text: str) -> str:
@@ -218,32 +236,46 @@ def _quoted(text: str) -> str:
 
 
 def _tuple(items: Sequence[str]) -> str:
-    short = "(" + ", ".join(map(_quoted, items)) + (",)" if len(items) == 1 else ")")
+    texts = [_quoted(item) for item in items]
+    comma = "," if len(texts) == 1 else ""
+    short = f"({', '.join(texts)}{comma})"
     if len(short) <= _WIDTH:
         return short
-    return "(\n" + "".join(f"{2 * _INDENT}{_quoted(item)},\n" for item in items) + f"{_INDENT})"
+
+    return f"(\n{_lines(texts, 2 * _INDENT)}{_INDENT})"
 
 
 def _mapping(items: Mapping[str, object], indent: str) -> str:
     """On one line, or one item a line, as the formatter would have it."""
-    pairs = [
-        f"{_quoted(name)}: {_quoted(v) if isinstance(v, str) else repr(v)}"
-        for name, v in items.items()
-    ]
-    short = "{" + ", ".join(pairs) + "}"
+    pairs = [f"{_quoted(name)}: {_literal(value)}" for name, value in items.items()]
+    short = f"{{{', '.join(pairs)}}}"
     if len(short) <= _WIDTH:
         return short
-    return "{\n" + "".join(f"{indent}{_INDENT}{pair},\n" for pair in pairs) + indent + "}"
+
+    return f"{{\n{_lines(pairs, indent + _INDENT)}{indent}}}"
 
 
 def _schema(answers: Answers) -> str:
     indent = 2 * _INDENT
     arguments = [_mapping(answers.columns, indent)]
+
     if answers.score is not None:
         arguments.append(f"score={_quoted(answers.score)}")
     if answers.unobserved:
         arguments.append(f"unobserved={_mapping(answers.unobserved, indent)}")
+
     short = f"Schema({', '.join(arguments)})"
     if len(short) <= _WIDTH and "\n" not in short:
         return short
-    return "Schema(\n" + "".join(f"{indent}{argument},\n" for argument in arguments) + f"{_INDENT})"
+
+    return f"Schema(\n{_lines(arguments, indent)}{_INDENT})"
+
+
+def _lines(items: Sequence[str], indent: str) -> str:
+    return "".join(f"{indent}{item},\n" for item in items)
+
+
+def _literal(value: object) -> str:
+    if isinstance(value, str):
+        return _quoted(value)
+    return repr(value)

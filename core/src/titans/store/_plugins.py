@@ -17,8 +17,8 @@ from contextlib import suppress
 from importlib import metadata
 from typing import Any
 
+from titans.entry_points import PluginInfo, discover
 from titans.errors import InputError, StoreError, TitansError, UnsupportedStoreError
-from titans.plugins import PluginInfo, discover
 from titans.store._protocol import ObjectStore
 
 __all__ = ["GROUP", "open_plugin"]
@@ -35,34 +35,9 @@ def open_plugin(scheme: str, where: str, options: dict[str, Any]) -> ObjectStore
         UnsupportedStoreError: none does, or more than one, or its package is blocked or broken.
         InputError: it does not have these options.
     """
-    infos = discover(GROUP)
-    claims = [info for info in infos if info.name.lower() == scheme]
-    if not claims:
-        others = "".join(
-            f", {name}://" for name in sorted({info.name for info in infos} - set(BUILT_IN))
-        )
-        raise UnsupportedStoreError(
-            f"no store for {scheme}:// ({_shown(where)}); use a folder, file://, s3:// or "
-            f"memory://{others}, or install a package with "
-            f'an entry point named {scheme!r} in the group "{GROUP}"'
-        )
-    if len(claims) > 1:
-        names = " | ".join(dict.fromkeys(info.distribution for info in claims))
-        raise UnsupportedStoreError(
-            f"{scheme}:// is claimed {len(claims)} times: {'; '.join(map(str, claims))}. TITANS "
-            "does not choose between them: "
-            f"uninstall all but one (pip uninstall {names})"
-        )
-    (info,) = claims
-    if info.status == "blocked":
-        raise UnsupportedStoreError(f"no store for {scheme}:// ({info}): {info.problem}")
+    info = _claim(scheme, where)
     factory = _factory(info)
-    try:
-        with suppress(ValueError):  # a function written in C may have no signature
-            inspect.signature(factory).bind(where, **options)
-    except TypeError as error:
-        given = ", ".join(sorted(options)) or "no options"
-        raise InputError(f"{scheme}:// ({info}) cannot be opened with {given}: {error}") from error
+    _check_options(info, factory, where, options)
     try:
         store = factory(where, **options)
     except TitansError:
@@ -71,32 +46,74 @@ def open_plugin(scheme: str, where: str, options: dict[str, Any]) -> ObjectStore
         raise StoreError(
             f"{scheme}:// ({info}) could not open its store: {type(error).__name__}: {error}"
         ) from error
+
     if not isinstance(store, ObjectStore):
         missing = [name for name in _members() if not hasattr(store, name)]
         raise UnsupportedStoreError(
             f"{scheme}:// ({info}) opened a {type(store).__name__}, which is no ObjectStore: it "
-            f"lacks {', '.join(missing)}; report "
-            "it to its authors"
+            f"lacks {', '.join(missing)}; report it to its authors"
         )
     return store
 
 
+def _claim(scheme: str, where: str) -> PluginInfo:
+    """The one entry point for a scheme.
+
+    Raises:
+        UnsupportedStoreError: there is none, or more than one, or it is blocked.
+    """
+    infos = discover(GROUP)
+    claims = [info for info in infos if info.name.lower() == scheme]
+    if not claims:
+        names = sorted({info.name for info in infos} - set(BUILT_IN))
+        others = "".join(f", {name}://" for name in names)
+        raise UnsupportedStoreError(
+            f"no store for {scheme}:// ({_shown(where)}); use a folder, file://, s3:// or "
+            f"memory://{others}, or install a package with an entry point named {scheme!r} in the "
+            f'group "{GROUP}"'
+        )
+
+    if len(claims) > 1:
+        distributions = dict.fromkeys(info.distribution for info in claims)
+        raise UnsupportedStoreError(
+            f"{scheme}:// is claimed {len(claims)} times: {'; '.join(map(str, claims))}. TITANS "
+            "does not choose between them: uninstall all but one (pip uninstall "
+            f"{' | '.join(distributions)})"
+        )
+
+    (info,) = claims
+    if info.status == "blocked":
+        raise UnsupportedStoreError(f"no store for {scheme}:// ({info}): {info.problem}")
+    return info
+
+
 def _factory(info: PluginInfo) -> Any:
     try:
-        found = metadata.EntryPoint(info.name, info.value, GROUP).load()
+        factory = metadata.EntryPoint(info.name, info.value, GROUP).load()
     except (Exception, SystemExit) as error:
         raise UnsupportedStoreError(
             f"the package for {info.name}:// ({info}) cannot be imported: {type(error).__name__}: "
-            f"{error}. Mend or reinstall it "
-            f"(pip install --force-reinstall {info.distribution})"
+            f"{error}. Fix or reinstall it (pip install --force-reinstall {info.distribution})"
         ) from error
-    if not callable(found):
+
+    if not callable(factory):
         raise UnsupportedStoreError(
-            f"the entry point for {info.name}:// ({info}) names a {type(found).__name__}; it must "
-            "name a function that takes a "
-            "URL and returns an ObjectStore"
+            f"the entry point for {info.name}:// ({info}) names a {type(factory).__name__}; it "
+            "must name a function that takes a URL and returns an ObjectStore"
         )
-    return found
+    return factory
+
+
+def _check_options(info: PluginInfo, factory: Any, where: str, options: dict[str, Any]) -> None:
+    """Before the call, because a `TypeError` from inside it is the package's, not the caller's."""
+    try:
+        with suppress(ValueError):  # a function written in C may have no signature
+            inspect.signature(factory).bind(where, **options)
+    except TypeError as error:
+        names = ", ".join(sorted(options)) or "no options"
+        raise InputError(
+            f"{info.name.lower()}:// ({info}) cannot be opened with {names}: {error}"
+        ) from error
 
 
 def _shown(where: str) -> str:

@@ -46,9 +46,11 @@ class Metrics:
 
     @hookimpl
     def titans_event(self, event: Event) -> None:
-        fields, provider = event.fields, {"provider": event.provider}
+        fields = event.fields
+        provider = {"provider": event.provider}
         named = {**provider, "event": event.name}
         self._events.add(1, named)
+
         if event.name == "snapshot_ingested":
             self._snapshots.add(1, {**provider, "status": fields["status"]})
             self._rows.set(fields["rows"], provider)
@@ -61,6 +63,7 @@ class Metrics:
             self._failures.add(
                 1, {**provider, "operation": fields["operation"], "error": fields["error"]}
             )
+
         if "bytes" in fields:
             self._written.add(fields["bytes"], named)
         if "ms" in fields:

@@ -36,7 +36,8 @@ class Alerts:
     def __init__(self) -> None:
         self._sent: dict[_Kind, float] = {}
         """Kind of alert → when it was last delivered, on the monotonic clock."""
-        self._held: Counter[_Kind] = Counter()
+        self._unsent: Counter[_Kind] = Counter()
+        """Kind of alert → how many were not sent since."""
 
     @hookimpl
     def titans_event(self, event: Event) -> None:
@@ -44,28 +45,32 @@ class Alerts:
         wanted = os.environ.get("TITANS_SLACK_EVENTS") or ",".join(TITLES)
         if not webhook or event.name not in wanted.replace(",", " ").split():
             return
+
         kind = (event.provider, event.name, event.fields.get("error"))
-        if time.monotonic() - self._sent.get(kind, -math.inf) < _seconds(
-            "TITANS_SLACK_QUIET", 3600
-        ):
-            self._held[kind] += 1
+        silence = time.monotonic() - self._sent.get(kind, -math.inf)
+        if silence < _seconds("TITANS_SLACK_QUIET", 3600):
+            self._unsent[kind] += 1
             return
+
         # TITANS logs what this raises; what could not be delivered counts as not sent, so the next
         # one is tried.
-        post(webhook, text(event, self._held[kind]), _seconds("TITANS_SLACK_TIMEOUT", 5))
+        post(webhook, text(event, self._unsent[kind]), _seconds("TITANS_SLACK_TIMEOUT", 5))
         self._sent[kind] = time.monotonic()
-        self._held.pop(kind, None)
+        self._unsent.pop(kind, None)
 
 
-def text(event: Event, held: int = 0) -> str:
-    """What Slack shows for an event, if `held` ones like it were not sent."""
+def text(event: Event, unsent: int = 0) -> str:
+    """What Slack shows for an event, if `unsent` ones like it were not sent."""
     title = TITLES.get(event.name, event.name)
     lines = [f"*{_escaped(event.provider)}*: {_escaped(title)}"]
     lines += [f"• {_escaped(name)}: {_escaped(str(value))}" for name, value in event.fields.items()]
-    if held:
-        lines.append(f"{held} more of this kind since the last message")
+    if unsent:
+        lines.append(f"{unsent} more of this kind since the last message")
+
     message = "\n".join(lines)
-    return message if len(message) <= LONGEST else message[: LONGEST - 1] + "…"
+    if len(message) > LONGEST:
+        return message[: LONGEST - 1] + "…"
+    return message
 
 
 def post(webhook: str, message: str, timeout: float) -> None:
@@ -101,8 +106,10 @@ def _escaped(value: str) -> str:
 
 
 def _seconds(variable: str, default: float) -> float:
-    given = os.environ.get(variable, "")
+    value = os.environ.get(variable, "")
+    if not value:
+        return default
     try:
-        return float(given) if given else default
+        return float(value)
     except ValueError:
-        raise ValueError(f"{variable} must be a number of seconds, got {given!r}") from None
+        raise ValueError(f"{variable} must be a number of seconds, got {value!r}") from None

@@ -19,6 +19,7 @@ any vanished in 40 days).
 from __future__ import annotations
 
 import math
+from itertools import product
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -186,73 +187,88 @@ class _Market:
 
     def __init__(self, random: Random, keys: int) -> None:
         self.random = random
-        of_pair: dict[tuple[str, str], list[int]] = {}
         self.keys = _keys(random, keys)
+        count = len(self.keys)
+
+        # Keys that differ in the zone only share an on-demand price and an interruption score.
+        of_pair: dict[tuple[str, str], list[int]] = {}
         for index, (type_, region, _) in enumerate(self.keys):
             of_pair.setdefault((type_, region), []).append(index)
         self.siblings = list(of_pair.values())
-        count = len(self.keys)
         self.ondemand: list[float | None] = [None] * count
         self.interruption: list[float] = [0.0] * count
         for (type_, region), indexes in of_pair.items():
             price = None if random.random() < 0.002 else _ondemand(type_, region)
             score = _interruption(random)
             for index in indexes:
-                self.ondemand[index], self.interruption[index] = price, score
-        self.spot = [
-            None
-            if price is None or random.random() < 0.013
-            else max(round(price * draw(random, RATIO), 4), 0.0001)
-            for price in self.ondemand
-        ]
+                self.ondemand[index] = price
+                self.interruption[index] = score
+
+        self.spot = [_first_spot(random, price) for price in self.ondemand]
         self.before = list(self.spot)
         self.moves = [random.random() >= 0.022 for _ in range(count)]
-        placements = [_placement(random) for _ in range(count)]
-        self.sps, self.t3, self.t2 = ([placement[i] for placement in placements] for i in range(3))
-        self.frame = pl.DataFrame(
-            self.keys,
-            schema=dict.fromkeys(("InstanceType", "Region", "AZ"), pl.String),
-            orient="row",
-        )
+
+        self.sps = [0] * count
+        self.t3 = [0] * count
+        self.t2 = [0] * count
+        for index in range(count):
+            self._place(index)
+
+        columns = ("InstanceType", "Region", "AZ")
+        self.frame = pl.DataFrame(self.keys, schema=dict.fromkeys(columns, pl.String), orient="row")
         self.presence = Presence(random, count, late=0.007, vanish=0.0001, wait=18)
 
+    def _place(self, index: int) -> None:
+        self.sps[index], self.t3[index], self.t2[index] = _placement(self.random)
+
     def step(self) -> None:
-        random, count = self.random, len(self.keys)
-        for i in chosen(random, count, 0.036):
-            if self.moves[i]:
-                self.spot[i], self.before[i] = self._moved(i), self.spot[i]
-        for i in chosen(random, count, 0.01):
-            self.sps[i], self.t3[i], self.t2[i] = _placement(random)
+        random = self.random
+        count = len(self.keys)
+        for index in chosen(random, count, 0.036):
+            if self.moves[index]:
+                moved = self._moved(index)
+                self.before[index] = self.spot[index]
+                self.spot[index] = moved
+
+        for index in chosen(random, count, 0.01):
+            self._place(index)
+
         for pair in chosen(random, len(self.siblings), 0.0005):
             score = _interruption(random)
-            for i in self.siblings[pair]:
-                self.interruption[i] = score
+            for index in self.siblings[pair]:
+                self.interruption[index] = score
+
         self.presence.step()
 
-    def _moved(self, i: int) -> float | None:
-        price, limit = self.spot[i], self.ondemand[i]
+    def _moved(self, index: int) -> float | None:
+        """The next spot price of a key."""
+        price = self.spot[index]
+        limit = self.ondemand[index]
         if price is None or limit is None:
             return price
         if self.random.random() < 0.027:
-            return self.before[i]
+            return self.before[index]
+
         size = draw(self.random, MOVE)
-        up = self.random.random() < 0.6
-        moved = round(price * (1 + 0.8 * size if up else 1 / (1 + 1.2 * size)), 4)
+        if self.random.random() < 0.6:
+            factor = 1 + 0.8 * size
+            least = 0.0001
+        else:
+            factor = 1 / (1 + 1.2 * size)
+            least = -0.0001
+
+        moved = round(price * factor, 4)
         if moved == price:
-            moved = round(price + (0.0001 if up else -0.0001), 4)
+            moved = round(price + least, 4)
         return min(max(moved, 0.0001), limit)
 
     def snapshot(self) -> pl.DataFrame:
-        prices = zip(self.ondemand, self.spot, strict=True)
+        savings = list(map(_savings, self.ondemand, self.spot))
         full = self.frame.with_columns(
             pl.Series("SPS", self.sps, pl.Int64),
             pl.Series("T3", self.t3, pl.Int64),
             pl.Series("T2", self.t2, pl.Int64),
-            pl.Series(
-                "Savings",
-                [None if a is None or b is None else _percent(1 - b / a) for a, b in prices],
-                pl.Int64,
-            ),
+            pl.Series("Savings", savings, pl.Int64),
             pl.Series("IF", self.interruption, pl.Float64),
             pl.Series("OndemandPrice", self.ondemand, pl.Float64),
             pl.Series("SpotPrice", self.spot, pl.Float64),
@@ -262,13 +278,10 @@ class _Market:
 
 def _keys(random: Random, count: int) -> list[tuple[str, str, str]]:
     """`count` keys, or all there are: types of random regions, each in all zones of its region."""
-    pairs = [
-        (f"{family}.{size}", region)
-        for family in VCPU_PRICE
-        for size in VCPUS
-        for region in REGIONS
-    ]
+    types = [f"{family}.{size}" for family, size in product(VCPU_PRICE, VCPUS)]
+    pairs = list(product(types, REGIONS))
     random.shuffle(pairs)
+
     keys: list[tuple[str, str, str]] = []
     for type_, region in pairs:
         if len(keys) >= count:
@@ -292,14 +305,30 @@ def _placement(random: Random) -> tuple[int, int, int]:
     """SPS for one instance, T3 and T2: up to how many instances the score is 3, and at least 2 (0:
     not even for one).
     """
-    t3 = random.choice(COUNTS) if random.random() < 0.6 else 0
-    t2 = (
-        random.choice([count for count in COUNTS if count >= t3])
-        if t3 or random.random() < 0.4
-        else 0
-    )
-    return (3 if t3 else 2 if t2 else 1), t3, t2
+    t3 = 0
+    if random.random() < 0.6:
+        t3 = random.choice(COUNTS)
+
+    # Where one has a score of 3, there is a number with a score of at least 2.
+    t2 = 0
+    if t3 or random.random() < 0.4:
+        t2 = random.choice([count for count in COUNTS if count >= t3])
+
+    if t3:
+        return 3, t3, t2
+    if t2:
+        return 2, t3, t2
+    return 1, t3, t2
 
 
-def _percent(share: float) -> int:
-    return math.floor(share * 100 + 0.5)
+def _first_spot(random: Random, ondemand: float | None) -> float | None:
+    if ondemand is None or random.random() < 0.013:
+        return None
+    return max(round(ondemand * draw(random, RATIO), 4), 0.0001)
+
+
+def _savings(ondemand: float | None, spot: float | None) -> int | None:
+    """In percent of the on-demand price."""
+    if ondemand is None or spot is None:
+        return None
+    return math.floor((1 - spot / ondemand) * 100 + 0.5)

@@ -72,37 +72,43 @@ def _with_sku_name(frame: pl.DataFrame) -> pl.DataFrame:
 
     if not {"InstanceTier", "InstanceType"} <= set(frame.columns):
         return frame
+
     name = pl.col("InstanceType").cast(pl.String)
     tier = pl.col("InstanceTier").cast(pl.String).str.strip_chars()
     lower = name.str.to_lowercase()
     complete = lower.str.contains("^(standard|basic)_") | lower.str.starts_with(
         tier.str.to_lowercase() + "_"
     )
+
     # A missing tier makes `complete` null for names without a known one, and there is nothing to
     # fold in.
     fold = (~complete & (tier != "")).fill_null(False)
     # Published once: a tier "FXmds Type1" without a type.
     sku = pl.when(name == "").then(tier).otherwise(tier + "_" + name)
-    return frame.with_columns(InstanceType=pl.when(fold).then(sku).otherwise(name)).drop(
-        "InstanceTier"
-    )
+    folded = frame.with_columns(InstanceType=pl.when(fold).then(sku).otherwise(name))
+    return folded.drop("InstanceTier")
 
 
 def _with_zone(frame: pl.DataFrame) -> pl.DataFrame:
     import polars as pl
 
-    def zone(name: str) -> pl.Expr:
-        column = pl.col(name)
-        text = column.cast(pl.String)
-        if frame.schema[name].is_float():  # 1.0, where pandas had a gap among whole numbers
-            text = (
-                pl.when(column == column.round())
-                .then(column.cast(pl.Int64, strict=False).cast(pl.String))
-                .otherwise(text)
-            )
-        text = text.str.strip_chars()
-        return pl.when(text != "").then(text)
-
-    given = [name for name in ("AvailabilityZone", "AZ") if name in frame.columns]
-    filled = pl.coalesce(*map(zone, given), pl.lit(NO_ZONE))
+    columns = [name for name in ("AvailabilityZone", "AZ") if name in frame.columns]
+    zones = [_zone(name, frame.schema[name]) for name in columns]
+    filled = pl.coalesce(*zones, pl.lit(NO_ZONE))
     return frame.with_columns(AvailabilityZone=filled).drop("AZ", strict=False)
+
+
+def _zone(name: str, dtype: pl.DataType) -> pl.Expr:
+    """A column of zones as text, null where there is none."""
+    import polars as pl
+
+    column = pl.col(name)
+    text = column.cast(pl.String)
+
+    # 1.0, where pandas had a gap among whole numbers
+    if dtype.is_float():
+        whole = column.cast(pl.Int64, strict=False).cast(pl.String)
+        text = pl.when(column == column.round()).then(whole).otherwise(text)
+
+    text = text.str.strip_chars()
+    return pl.when(text != "").then(text)

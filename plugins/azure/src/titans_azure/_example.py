@@ -148,64 +148,75 @@ class _Market:
         self.random = random
         prices = _price_list(random)
         self.keys = _keys(random, keys, list(prices))
+        count = len(self.keys)
+
         of_region: dict[str, list[int]] = {}
         for index, (_, region, _) in enumerate(self.keys):
             of_region.setdefault(region, []).append(index)
         self.regions = list(of_region.values())
+
         self.ondemand: list[float] = []
         self.spot: list[float | None] = []
         for type_, region, _ in self.keys:
             price, ratio = prices[type_, region]
             self.ondemand.append(price)
             self.spot.append(None if ratio is None else round(price * ratio, 6))
-        count = len(self.keys)
+
         self.desired = random.choices((1, 10, 50), (90, 5, 5), k=count)
-        self.score, self.t3, self.t2 = [0] * count, [0] * count, [0] * count
-        for i in range(count):
-            self._place(i)
+        self.score = [0] * count
+        self.t3 = [0] * count
+        self.t2 = [0] * count
+        for index in range(count):
+            self._place(index)
         self.eviction = [_eviction(random) for _ in range(count)]
         self.repricing = random.randint(DAY // 6, DAY * 2 // 3)
-        schema = dict.fromkeys(("InstanceType", "Region", "AvailabilityZone"), pl.String)
-        self.frame = pl.DataFrame(self.keys, schema=schema, orient="row")
+
+        columns = ("InstanceType", "Region", "AvailabilityZone")
+        self.frame = pl.DataFrame(self.keys, schema=dict.fromkeys(columns, pl.String), orient="row")
         self.presence = Presence(random, count, late=0.01, vanish=0.0001, wait=18)
 
-    def _place(self, i: int) -> None:
+    def _place(self, index: int) -> None:
         """T3 and T2: up to how many instances the score is 3, and at least 2; Score: what it is for
         DesiredCount.
         """
         random = self.random
-        t3 = random.choice(COUNTS) if random.random() < 0.6 else 0
-        t2 = (
-            random.choice([count for count in COUNTS if count >= t3])
-            if t3 or random.random() < 0.4
-            else 0
-        )
-        self.t3[i], self.t2[i] = t3, t2
-        self.score[i] = 3 if t3 >= self.desired[i] else 2 if t2 >= self.desired[i] else 1
+        t3 = 0
+        if random.random() < 0.6:
+            t3 = random.choice(COUNTS)
+        t2 = 0
+        if t3 or random.random() < 0.4:
+            t2 = random.choice([count for count in COUNTS if count >= t3])
+        self.t3[index] = t3
+        self.t2[index] = t2
+
+        if t3 >= self.desired[index]:
+            self.score[index] = 3
+        elif t2 >= self.desired[index]:
+            self.score[index] = 2
+        else:
+            self.score[index] = 1
 
     def step(self, slot: int) -> None:
         random = self.random
         if slot == self.repricing and self.regions:
             self._reprice(random.choice(self.regions))
             self.repricing += random.randint(DAY * 2 // 3, DAY * 4 // 3)
-        for i in chosen(random, len(self.keys), 0.008):
-            self._place(i)
-        for i in chosen(random, len(self.keys), 0.0003):
-            self.eviction[i] = _eviction(random)
+
+        for index in chosen(random, len(self.keys), 0.008):
+            self._place(index)
+        for index in chosen(random, len(self.keys), 0.0003):
+            self.eviction[index] = _eviction(random)
         self.presence.step()
 
     def _reprice(self, indexes: list[int]) -> None:
         factor = 1 + self.random.choice((-1, 1)) * self.random.uniform(0.02, 0.2)
-        for i in indexes:
-            price = self.spot[i]
+        for index in indexes:
+            price = self.spot[index]
             if price is not None:
-                self.spot[i] = min(round(price * factor, 6), self.ondemand[i])
+                self.spot[index] = min(round(price * factor, 6), self.ondemand[index])
 
     def snapshot(self) -> pl.DataFrame:
-        savings = [
-            None if b is None else math.floor((1 - b / a) * 100 + 0.5)
-            for a, b in zip(self.ondemand, self.spot, strict=True)
-        ]
+        savings = list(map(_savings, self.ondemand, self.spot))
         full = self.frame.with_columns(
             pl.Series("DesiredCount", self.desired, pl.Int64),
             pl.Series("Score", self.score, pl.Int64),
@@ -223,15 +234,15 @@ def _price_list(random: Random) -> dict[tuple[str, str], tuple[float, float | No
     """(type, region) → on-demand price, and spot as a share of it where there is spot."""
     listed = {f"Basic_{size}": price for size, price in BASIC.items()}
     for name, price in VCPU_PRICE.items():
-        listed |= {f"Standard_{name.format(size)}": price * size for size in SIZES}
-    return {
-        (type_, region): (
-            round(price * factor, 4),
-            None if random.random() < 0.01 else draw(random, RATIO),
-        )
-        for type_, price in listed.items()
-        for region, (factor, _) in REGIONS.items()
-    }
+        for size in SIZES:
+            listed[f"Standard_{name.format(size)}"] = price * size
+
+    prices: dict[tuple[str, str], tuple[float, float | None]] = {}
+    for type_, price in listed.items():
+        for region, (factor, _) in REGIONS.items():
+            ratio = None if random.random() < 0.01 else draw(random, RATIO)
+            prices[type_, region] = (round(price * factor, 4), ratio)
+    return prices
 
 
 def _keys(random: Random, count: int, pairs: list[tuple[str, str]]) -> list[tuple[str, str, str]]:
@@ -243,9 +254,20 @@ def _keys(random: Random, count: int, pairs: list[tuple[str, str]]) -> list[tupl
     for type_, region in pairs:
         if len(keys) >= count:
             break
-        zonal = REGIONS[region][1] and not type_.startswith("Basic_") and random.random() < 0.8
-        keys += [(type_, region, zone) for zone in (("1", "2", "3") if zonal else (NO_ZONE,))]
+
+        zones: tuple[str, ...] = (NO_ZONE,)
+        _, has_zones = REGIONS[region]
+        if has_zones and not type_.startswith("Basic_") and random.random() < 0.8:
+            zones = ("1", "2", "3")
+        keys += [(type_, region, zone) for zone in zones]
     return sorted(keys[:count])
+
+
+def _savings(ondemand: float, spot: float | None) -> int | None:
+    """In percent of the on-demand price."""
+    if spot is None:
+        return None
+    return math.floor((1 - spot / ondemand) * 100 + 0.5)
 
 
 def _eviction(random: Random) -> float:

@@ -15,6 +15,7 @@ within a day.
 from __future__ import annotations
 
 import math
+from itertools import product
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -137,10 +138,14 @@ class _Market:
         self.random = random
         self.keys = _keys(random, keys)
         count = len(self.keys)
+
+        # A series in a region is repriced as a whole.
         of_group: dict[tuple[str, str], list[int]] = {}
         for index, (type_, region) in enumerate(self.keys):
-            of_group.setdefault((type_.split("-")[0], region), []).append(index)
+            series, _, _ = type_.split("-")
+            of_group.setdefault((series, region), []).append(index)
         self.groups = list(of_group.values())
+
         # Nobody publishes the on-demand price of an unlisted key, but its spot price still follows
         # it.
         self.base = [_ondemand(type_, region) for type_, region in self.keys]
@@ -148,13 +153,15 @@ class _Market:
         self.spot: list[float | None] = [None] * count
         for (series, _), indexes in of_group.items():
             ratio = draw(random, RATIO)
-            for i in indexes:
-                self.spot[i] = None if series == NO_SPOT else round(self.base[i] * ratio, 6)
+            if series == NO_SPOT:
+                continue
+            for index in indexes:
+                self.spot[index] = round(self.base[index] * ratio, 6)
+
         self.score = [_score(random) for _ in range(count)]
         self.burst = random.randint(DAY // 6, DAY * 2 // 3)
-        self.frame = pl.DataFrame(
-            self.keys, schema=dict.fromkeys(("InstanceType", "Region"), pl.String), orient="row"
-        )
+        columns = ("InstanceType", "Region")
+        self.frame = pl.DataFrame(self.keys, schema=dict.fromkeys(columns, pl.String), orient="row")
         self.presence = Presence(random, count, late=0.01, vanish=0.00005, wait=18)
 
     def step(self, slot: int) -> None:
@@ -162,9 +169,10 @@ class _Market:
         if slot == self.burst:
             self._reprice()
             self.burst += random.randint(DAY * 2 // 3, DAY * 4 // 3)
+
         if slot % HOUR == 0:
-            for i in chosen(random, len(self.keys), 0.02):
-                self.score[i] = _score(random)
+            for index in chosen(random, len(self.keys), 0.02):
+                self.score[index] = _score(random)
         self.presence.step()
 
     def _reprice(self) -> None:
@@ -172,23 +180,26 @@ class _Market:
         for group in chosen(random, len(self.groups), 0.42):
             step = random.choice((0.05, 0.15))
             factor = 1 + step if random.random() < 0.55 else 1 - step
-            for i in self.groups[group]:
-                price = self.spot[i]
-                if price is not None:
-                    self.spot[i] = round(
-                        min(max(price * factor, self.base[i] * 0.09), self.base[i] * 0.71), 6
-                    )
-        for i in chosen(random, len(self.keys), 0.007):
-            self.base[i] = round(self.base[i] * random.uniform(0.95, 1.08), 6)
+            for index in self.groups[group]:
+                self.spot[index] = self._moved(index, factor)
+
+        for index in chosen(random, len(self.keys), 0.007):
+            self.base[index] = round(self.base[index] * random.uniform(0.95, 1.08), 6)
+
+    def _moved(self, index: int, factor: float) -> float | None:
+        """The next spot price of a key, within the shares of on-demand that were seen."""
+        price = self.spot[index]
+        if price is None:
+            return None
+        base = self.base[index]
+        return round(min(max(price * factor, base * 0.09), base * 0.71), 6)
 
     def snapshot(self) -> pl.DataFrame:
-        ondemand = [
-            price if listed else None for price, listed in zip(self.base, self.listed, strict=True)
-        ]
-        savings = [
-            None if a is None or b is None else math.floor((1 - b / a) * 100 + 0.5)
-            for a, b in zip(ondemand, self.spot, strict=True)
-        ]
+        ondemand: list[float | None] = []
+        for price, listed in zip(self.base, self.listed, strict=True):
+            ondemand.append(price if listed else None)
+        savings = list(map(_savings, ondemand, self.spot))
+
         full = self.frame.with_columns(
             pl.Series("Score", self.score, pl.Int64),
             pl.Series("Savings", savings, pl.Int64),
@@ -200,15 +211,19 @@ class _Market:
 
 def _keys(random: Random, count: int) -> list[tuple[str, str]]:
     """`count` keys, or all there are."""
-    types = [
-        f"{series}-{kind}-{size}"
-        for series, (_, kinds, sizes) in SERIES.items()
-        for kind in kinds
-        for size in sizes
-    ]
-    keys = [(type_, region) for type_ in types for region in REGIONS]
+    types: list[str] = []
+    for series, (_, kinds, sizes) in SERIES.items():
+        types += [f"{series}-{kind}-{size}" for kind, size in product(kinds, sizes)]
+    keys = list(product(types, REGIONS))
     random.shuffle(keys)
     return sorted(keys[:count])
+
+
+def _savings(ondemand: float | None, spot: float | None) -> int | None:
+    """In percent of the on-demand price."""
+    if ondemand is None or spot is None:
+        return None
+    return math.floor((1 - spot / ondemand) * 100 + 0.5)
 
 
 def _ondemand(type_: str, region: str) -> float:

@@ -1,0 +1,84 @@
+"""What the commands share: times, the options that name an archive, a range, pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from titans.errors import InputError
+
+if TYPE_CHECKING:
+    from titans.archive import Archive
+
+__all__ = ["MOMENT", "in_range", "on_archive", "open_archive", "parse_pairs"]
+
+
+class Moment(click.ParamType[datetime]):
+    """A time in ISO 8601; UTC unless it says otherwise."""
+
+    name = "time"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            moment = datetime.fromisoformat(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is no time; write it like 2026-01-23T14:20Z", param, ctx)
+
+        if moment.tzinfo is None:
+            return moment.replace(tzinfo=UTC)
+        return moment
+
+
+MOMENT = Moment()
+
+
+def on_archive(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which archive a command works on."""
+    store = click.option(
+        "--store",
+        metavar="URL",
+        help="Folder or URL (file://, s3://). Default: $TITANS_STORE, else ./titans-data.",
+    )
+    provider = click.option(
+        "--provider",
+        "-p",
+        required=True,
+        envvar="TITANS_PROVIDER",
+        metavar="NAME",
+        help="See `titans plugins`.",
+    )
+    return provider(store(command))
+
+
+def open_archive(provider: str, store: str | None) -> Archive:
+    # What an archive needs is imported by the commands that open one, not by --help.
+    from titans.archive import open as open_
+
+    return open_(store, provider=provider)
+
+
+def in_range(command: click.decorators.FC) -> click.decorators.FC:
+    """The options of a half-open range of time."""
+    start = click.option("--from", "start", type=MOMENT, help="From this moment on.")
+    end = click.option("--to", "end", type=MOMENT, help="Before this moment.")
+    return start(end(command))
+
+
+def parse_pairs(pairs: tuple[str, ...]) -> dict[str, str]:
+    """`("Region=eu-west-1",)` → `{"Region": "eu-west-1"}`."""
+    values: dict[str, str] = {}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not sign or not name:
+            raise click.BadParameter(f"{pair!r} is not Column=Value")
+        if name in values:
+            raise InputError(f"{name!r} is given twice")
+        values[name] = value
+    return values
