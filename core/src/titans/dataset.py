@@ -24,7 +24,7 @@ def pause(attempt: int) -> None:
 
 @frozen
 class Dataset:
-    """A provider in a store. It decides nothing; whoever reads or writes takes it as an argument."""
+    """A provider in a store. It decides nothing; what reads or writes takes it as an argument."""
 
     store: ObjectStore
     paths: Paths

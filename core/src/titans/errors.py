@@ -94,7 +94,7 @@ class ConcurrencyConflictError(RetryableError):
 
 
 class SnapshotExpiredError(RetryableError):
-    """Files were removed while they were being read, more often than a read starts again by itself."""
+    """Files were removed while they were being read, more often than a read starts again."""
 
 
 # --- input ----------------------------------------------------------------------------------------

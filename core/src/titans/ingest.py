@@ -181,7 +181,7 @@ class Ingestor:
         return view.state(view.slot(base).end)
 
     def _adopt(self, file: HotFile, stored: SlotRecord) -> tuple[Adoption, SlotRecord]:
-        """Adopt what is there, `file` among it, and compact; and what the slot turned out to hold."""
+        """Adopt what is there, `file` among it, and compact; and what the slot holds then."""
         from titans.tiers.compact.compactor import Compactor
 
         month = file.slot.month

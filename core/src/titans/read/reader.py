@@ -224,7 +224,7 @@ class Reader:
         return pl.DataFrame(schema=dtypes)
 
     def _pushed(self, where: pl.Expr | None) -> pl.Expr | None:
-        """`where`, if it may be applied to change points before the last one of each key is known."""
+        """`where`, if it may be applied before the last change point of each key is known."""
         if where is None or not set(where.meta.root_names()) <= set(self.provider.key):
             return None
         return where

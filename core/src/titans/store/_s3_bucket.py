@@ -186,7 +186,7 @@ class Bucket:
         return Request(f"{verb} {key}", self.url, self.name, key, write)
 
     def _send(self, request: Request, attempt: Callable[[], T]) -> T:
-        """`attempt`, a few times where that is safe, with random and growing pauses between them."""
+        """`attempt`, a few times where that is safe, with random and growing pauses."""
         number = 0
         while True:
             number += 1

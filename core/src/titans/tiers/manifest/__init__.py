@@ -1,1 +1,1 @@
-"""The manifest of a month: what it says, how it is committed, and the change points it stands for."""
+"""The manifest of a month: what it says, how it is committed, and which change points it names."""

@@ -269,8 +269,8 @@ def commit(
     raise ConcurrencyConflictError(
         f"provider {name!r}, month {month}: {attempts} attempts to commit to "
         f"{dataset.paths.manifest_key(month)} failed, the last with {type(reason).__name__} "
-        f"({reason}); nothing is lost, the next compaction adopts every uploaded file: run it again "
-        "later",
+        f"({reason}); nothing is lost, the next compaction adopts every uploaded file: run it "
+        "again later",
         provider=name,
         month=str(month),
         key=dataset.paths.manifest_key(month),

@@ -85,7 +85,7 @@ class Manifest:
     marks: int = 0
     """Counts the marks ever set."""
     fence: int = 0
-    """Raised to make a late adoption that seems to have died set its marks again, should it go on."""
+    """Raised to make a late adoption that seems to have died set its marks again if it goes on."""
     pending: tuple[Pending, ...] = ()
     version: int = 0
     """Counts commits."""

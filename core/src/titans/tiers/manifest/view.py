@@ -63,7 +63,7 @@ class Part:
 
     @property
     def merged_file(self) -> StoredFile | None:
-        """A merged file of today's schema: its rows may be scanned together with those of others."""
+        """A merged file of today's schema: its rows may be scanned with those of others."""
         file = self.data
         if not isinstance(file, StoredFile) or self.is_correction:
             return None
@@ -239,7 +239,7 @@ class MonthView:
         return None
 
     def stands_alone(self, end: datetime) -> bool:
-        """Whether the state after all change points before `end` needs nothing of earlier months."""
+        """Whether the state after all change points before `end` needs no earlier month."""
         return self.last_full(end) is not None or self.keyframe(end) is not None
 
     def state(

@@ -82,7 +82,7 @@ class HotFile:
 
 
 def _encoded(rows: pl.DataFrame, info: Future[FileInfo], provider: Provider) -> Future[bytes]:
-    """The bytes of a file, made in a thread of its own: a pool's would not be there after a fork."""
+    """The bytes of a file, made in a thread of its own: a pool's is missing after a fork."""
     done = Future[bytes]()
 
     def encode() -> None:
