@@ -19,6 +19,7 @@ __all__ = [
     "TOP",
     "Merge",
     "final_merge",
+    "missing_borders",
     "missing_keyframes",
     "next_keyframe",
     "next_merge",
@@ -57,14 +58,14 @@ def next_merge(manifest: Manifest) -> Merge | None:
     kept across levels.
     """
     for level in manifest.levels:
-        files = manifest.level(level)
+        files = [entry for entry in manifest.level(level) if not manifest.is_full(entry)]
         if level >= TOP or len(files) < FANOUTS[level]:
             continue
         count = FANOUTS[level]
         # The corrections that an adoption needed stay with the file that was adopted.
         while count < len(files) and files[count].is_correction:
             count += 1
-        return Merge(level + 1, files[:count])
+        return Merge(level + 1, tuple(files[:count]))
     return None
 
 
@@ -74,14 +75,15 @@ def final_merge(manifest: Manifest) -> Merge | None:
 
     A final file that is smaller than it could be, of an earlier sealing, is taken in too.
     """
-    inputs = [entry for entry in manifest.files if entry.level < TOP]
+    rows = [entry for entry in manifest.files if not manifest.is_full(entry) and not entry.is_border]
+    inputs = [entry for entry in rows if entry.level < TOP]
     if not inputs:
         return None
 
     most = prod(FANOUTS)
     count = sum(len(entry.slots) for entry in inputs)
-    for entry in reversed(manifest.level(TOP)):
-        if len(entry.slots) < most and count + len(entry.slots) <= most:
+    for entry in reversed(rows):
+        if entry.level == TOP and len(entry.slots) < most and count + len(entry.slots) <= most:
             inputs.append(entry)
             count += len(entry.slots)
 
@@ -100,7 +102,10 @@ def missing_keyframes(manifest: Manifest) -> list[int]:
     full snapshot there are none; a month without any has one at its start, with what earlier months
     left, so that it stands alone.
     """
-    trusted = {k.slot for k in manifest.keyframes if not (k.dependent and manifest.dirty)}
+    trusted = set()
+    for keyframe in manifest.keyframes:
+        if not keyframe.is_full and not (keyframe.dependent and manifest.dirty):
+            trusted.add(keyframe.slot)
     return [slot for slot in _wanted(manifest) if slot not in trusted]
 
 
@@ -116,6 +121,19 @@ def next_keyframe(manifest: Manifest, adopted: Iterable[int]) -> int | None:
     if any(slot < newest for slot in adopted):
         return None
     return newest
+
+
+def missing_borders(manifest: Manifest) -> list[int]:
+    """Slots of full snapshots that are still hot files, or of which no file that may be used says
+    what they changed; ascending.
+    """
+    done = set()
+    moved = {keyframe.slot for keyframe in manifest.keyframes if keyframe.is_full}
+    for entry in manifest.files:
+        untrusted = manifest.dirty and manifest.is_dependent(entry)
+        if entry.is_border and entry.first in moved and not untrusted:
+            done.add(entry.first)
+    return [slot for slot in sorted(manifest.full) if slot not in done]
 
 
 def _wanted(manifest: Manifest) -> list[int]:
