@@ -1,5 +1,5 @@
 # make setup | demo | quick | test | lint | bench …
-# While you work: make quick (unit and integration tests without servers, under a minute). Before you hand in a change: make test.
+# While you work: make quick (unit and integration tests without servers, about a minute). Before you hand in a change: make test.
 # Needs Python >= 3.11 with pip and venv; everything else is installed into .venv.
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -27,7 +27,7 @@ $(STAMP): $(BIN)/uv $(PROJECTS)
 demo: $(STAMP)
 	@$(BIN)/titans demo
 
-# Unit and integration tests that need no server and take no seconds each.
+# Unit and integration tests without the markers server and slow: about a minute on two idle cores.
 quick: $(STAMP)
 	@$(BIN)/pytest -q -n 2 --dist loadgroup -m "not server and not slow" tests/unit tests/integration
 

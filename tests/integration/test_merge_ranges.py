@@ -65,6 +65,7 @@ SHAPES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fit", [1, 7, 100, 10**6])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_ranges_give_what_a_merge_in_memory_gives(shape, fit, monkeypatch):

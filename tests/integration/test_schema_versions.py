@@ -248,6 +248,7 @@ def test_the_first_snapshot_of_a_month_carries_over_the_versions(store):
 # --- questions over renamed, widened and added columns --------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "where",
     [

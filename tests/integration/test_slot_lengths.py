@@ -226,6 +226,7 @@ def call(capsys, *args):
     return done.value.code, said.out + said.err
 
 
+@pytest.mark.slow
 def test_the_command_line_follows_the_length_and_says_when_it_changed(
     hourly, capsys, tmp_path, site
 ):

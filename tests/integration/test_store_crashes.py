@@ -164,6 +164,7 @@ def test_a_deletion_that_dies_leaves_the_object_or_none(tmp_path):
     assert {None, OLD} == set(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("operation", "naming"),
     [("create", "link"), ("create without links", "replace"), ("replace", "replace")],

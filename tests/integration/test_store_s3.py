@@ -158,6 +158,7 @@ ANSWER_NAMES = [
 answers = pytest.mark.parametrize("hangup", ANSWERS, ids=ANSWER_NAMES, indirect=True)
 
 
+@pytest.mark.slow
 @answers
 @pytest.mark.parametrize("size", [10, 2_000_000])
 def test_an_upload_that_is_cut_off_is_an_unknown_outcome_and_is_sent_once(hangup, cut_off, size):

@@ -51,6 +51,7 @@ WRITERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
 @pytest.mark.parametrize(
     "wanted", [slice(0, 1), slice(3, 6), slice(9, 10), slice(0, 10), slice(0, 0)]

@@ -68,6 +68,7 @@ def test_the_catalogue_ends_somewhere(name):
     assert 10_000 < frame.height < 100_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_day_is_made_quickly(name):
     start = time.process_time()

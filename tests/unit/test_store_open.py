@@ -216,5 +216,6 @@ for where in ({str(tmp_path)!r}, "memory://x"):
     assert loaded_by(code) == []
 
 
+@pytest.mark.slow
 def test_this_check_can_fail():
     assert loaded_by("import boto3") == ["boto3", "botocore"]

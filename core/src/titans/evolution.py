@@ -69,6 +69,7 @@ class Evolution:
                 f"{new.version} and cannot read or "
                 f"write it; upgrade the package of the provider"
             )
+
         if old.version == new.version:
             _check_same_columns(old, new, whose, where)
             return cls(old, new, {}, {}, {})
@@ -81,6 +82,7 @@ class Evolution:
                 renamed[column] = name
             if old.columns[column] != new.columns[name]:
                 widened[name] = (old.columns[column], new.columns[name])
+
         kept = set(names.values())
         added = {name: dtype for name, dtype in new.columns.items() if name not in kept}
         return cls(old, new, renamed, widened, added)
@@ -136,6 +138,7 @@ class Evolution:
                 f"Float64, which version {self.new.version} declares; first: {bad[0]}; declare "
                 f"{column.dtype}"
             )
+
         return wide
 
     def to_json(self) -> dict[str, Any]:
@@ -176,6 +179,7 @@ def _new_names(old: Schema, new: Schema, whose: str, where: str) -> dict[str, st
                 "became: "
                 f"renamed={{{new.version}: {{{name!r}: '…'}}}}; {or_install}"
             )
+
         if name in names.values():
             raise ProviderMismatchError(
                 f"two columns of {versions} would become {name!r} in version {new.version} of "
@@ -192,7 +196,9 @@ def _new_names(old: Schema, new: Schema, whose: str, where: str) -> dict[str, st
                 f"cannot hold all its values; declare it as {' or '.join(possible)}, or put the "
                 f"new values in a column of another name; {or_install}"
             )
+
         names[column] = name
+
     return names
 
 

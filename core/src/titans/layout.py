@@ -194,6 +194,7 @@ class Paths:
                 provider=self.provider,
                 key=key,
             )
+
         return slot
 
     def as_any_hot_key(self, key: str) -> Slot | None:

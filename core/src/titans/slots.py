@@ -182,6 +182,7 @@ class SlotSet:
                 merged[-1] = (merged[-1][0], max(merged[-1][1], last))
             else:
                 merged.append((first, last))
+
         return cls(tuple(merged))
 
     def add(self, index: int) -> SlotSet:
@@ -205,6 +206,7 @@ class SlotSet:
 
             if first <= last:
                 left.append((first, last))
+
         return SlotSet(tuple(left))
 
     def __and__(self, other: SlotSet) -> SlotSet:
@@ -234,6 +236,7 @@ class SlotSet:
             begin = bisect_left(wanted, first, done)
             missing += wanted[done:begin]
             done = bisect_right(wanted, last, begin)
+
         return missing + wanted[done:]
 
     def before(self, index: int) -> int | None:

@@ -120,6 +120,7 @@ def unique_rows(frame: pl.DataFrame, by: list[str], provider: Provider) -> tuple
             lost,
             _shown(dropped, by),
         )
+
     return kept, lost
 
 
@@ -140,6 +141,7 @@ def _normalized(frame: Any, provider: Provider) -> pl.DataFrame:
             f"{', '.join(result.columns) or 'no columns'}",
             provider=provider.name,
         )
+
     return result
 
 
@@ -172,6 +174,7 @@ def _cast(frame: pl.DataFrame, provider: Provider, columns: Sequence[str]) -> pl
     for name in provider.key:
         if cast[name].null_count():
             _refuse_null_keys(frame, cast[name], provider)
+
     return cast
 
 
@@ -197,6 +200,7 @@ def _stored(frame: pl.DataFrame, provider: Provider, columns: Iterable[str]) -> 
             stored.append(_value(name, dtypes[name].is_float(), unobserved.get(name)))
         else:
             stored.append(pl.lit(None, dtype=dtypes[name]).alias(name))
+
     return stored
 
 
@@ -247,6 +251,7 @@ def _cast_column(column: pl.Series, dtype: pl.DataType, provider: Provider) -> p
             f"first: {_examples(column, bad)}; nothing was written",
             provider=provider.name,
         )
+
     return cast
 
 
@@ -258,6 +263,7 @@ def _times(column: pl.Series, provider: Provider) -> pl.Series:
         if not dtype.time_zone:
             aware = column.dt.replace_time_zone("UTC")
         return aware.dt.convert_time_zone("UTC").cast(_UTC)
+
     if dtype == pl.Null:
         return column.cast(_UTC)
     if dtype != pl.String:
@@ -276,6 +282,7 @@ def _times(column: pl.Series, provider: Provider) -> pl.Series:
             "'2026-01-23 14:20:00' (UTC)",
             provider=provider.name,
         )
+
     return parsed.alias(column.name)
 
 
@@ -312,6 +319,7 @@ def _check_times(frame: pl.DataFrame, provider: Provider, slot: Slot) -> None:
             f"{_shown(outside.filter(pl.col(TIME).is_null()), list(provider.key))}",
             provider=provider.name,
         )
+
     raise TimestampError(
         f"provider {provider.name!r}: {outside.height} changed row(s) have a Time outside the slot "
         f"[{iso(slot.start)}, {iso(slot.end)}); first: {_shown(outside, [*provider.key, TIME])}; "

@@ -55,6 +55,7 @@ def digest(frame: pl.DataFrame, columns: Iterable[str] | None = None) -> str:
             expressions.append(tables[name][1])
         else:
             expressions.append(_words(name, schema[name]))
+
     select = frame.select_seq if is_small(frame) else frame.select
     words = select(expressions)
 
@@ -66,6 +67,7 @@ def digest(frame: pl.DataFrame, columns: Iterable[str] | None = None) -> str:
             word = _text_words(frame, word.name, tables[word.name])
         row = (row ^ word) * multiplier
         row = row ^ (row // half)
+
     return f"{int(row.sum()) & _MASK:016x}"
 
 
@@ -91,6 +93,7 @@ def _words(name: str, dtype: pl.DataType) -> pl.Expr:
         words = column
     else:
         words = column.cast(pl.Int64).reinterpret(dtype=pl.UInt64)
+
     return words.fill_null(pl.lit(_NULL, dtype=pl.UInt64))
 
 

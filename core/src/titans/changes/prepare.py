@@ -54,6 +54,7 @@ def _observed(library: Any, frame: Any, value_columns: Sequence[str]) -> Any:
             dropped,
             ", ".join(values),
         )
+
     return frame
 
 
@@ -84,6 +85,7 @@ class _Polars:
             part = to_polars(rows)
             if len(part):
                 parts.append(part.with_columns(pl.lit(ceased).alias(CEASED)))
+
         if not parts:
             return pl.DataFrame()
 
@@ -127,6 +129,7 @@ class _Pandas:
         for rows, ceased in ((changed, False), (removed, True)):
             if rows is not None and len(rows):
                 parts.append(rows.assign(**{CEASED: ceased}))
+
         if not parts:
             return pandas.DataFrame()
 
@@ -140,6 +143,7 @@ class _Pandas:
         for name in values:
             if frame[name].dtype.kind in "iuf":
                 frame[name] = frame[name].mask(frame[name] == -1)
+
         if not values:
             return frame, 0
 

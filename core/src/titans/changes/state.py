@@ -211,6 +211,7 @@ def resolve_last(
     for frame in (*real, *corrections):
         if frame.height:
             spans.append((frame[TIME].min(), frame[TIME].max(), frame))
+
     spans.sort(key=itemgetter(0, 1))
 
     for (_, end, _), (start, _, _) in pairwise(spans):

@@ -31,6 +31,7 @@ def content_etag(data: bytes | Path) -> str:
     with data.open("rb") as file:
         while piece := file.read(PIECE):
             content.update(piece)
+
     return content.hexdigest()
 
 

@@ -92,6 +92,7 @@ class Folders:
             if len(self.young) >= _FEW:
                 self.young.clear()
             self.young[folder] = files
+
         return listing
 
 
@@ -176,4 +177,5 @@ def _is_key(key: str) -> bool:
         check_key(key)
     except InvalidKeyError:
         return False
+
     return True

@@ -67,4 +67,5 @@ def unclear_outcomes(key: str, root: Path) -> Iterator[None]:
             raise OutcomeUnknown(
                 f"{key} may or may not have been written to {root}: {error}", key=key
             ) from error
+
         raise

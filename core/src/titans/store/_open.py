@@ -95,6 +95,7 @@ def _by_url(where: str) -> ObjectStore:
         if not url.path:
             raise InputError(f"{where} names no folder; write file:///data/archive")
         return _local(Path(_path(url.path)))
+
     if url.scheme == "memory":
         return _in_memory(url.netloc + url.path)
     raise InputError(f"{where} begins with no scheme; use a folder, file://, s3:// or memory://")
@@ -143,6 +144,7 @@ def _s3(where: str, client: Any, options: dict[str, Any]) -> ObjectStore:
             "an S3 URL holds no credentials, for URLs are logged; set AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
         )
+
     if not url.netloc:
         raise InputError(f"{where} names no bucket; write s3://bucket/prefix")
     if url.fragment:

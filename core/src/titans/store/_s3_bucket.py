@@ -101,6 +101,7 @@ class Bucket:
                 raise StoreError(
                     f"cannot {request.where}: the server does not say how its list goes on"
                 )
+
             arguments["ContinuationToken"] = token
 
     def check_exists(self) -> None:
@@ -154,6 +155,7 @@ class Bucket:
             with contextlib.suppress(StoreError):
                 abort = partial(self.client.abort_multipart_upload, **upload)
                 self._send(self._request("abort", key), abort)
+
             raise
 
     def _send_parts(
@@ -170,6 +172,7 @@ class Bucket:
             )
             etag = self._send(request, partial(_with_etag, send))["ETag"]
             sent.append({"PartNumber": number, "ETag": etag})
+
         return sent
 
     def delete(self, key: str) -> None:
@@ -205,6 +208,7 @@ class Bucket:
                     _ATTEMPTS,
                     extra={"attempt": number},
                 )
+
             self.sleep(random.random() * min(5.0, 0.05 * 2**number))  # noqa: S311
 
 

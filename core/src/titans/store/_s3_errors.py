@@ -111,12 +111,14 @@ def translated(error: Exception, request: Request) -> Failure:
             f"no usable AWS credentials ({error}); set AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or pass s3_client=",
         )
+
     if isinstance(error, boto.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
         return _final(
             request,
             f"the server's certificate is not trusted ({error}); set AWS_CA_BUNDLE to its "
             "authority",
         )
+
     if isinstance(error, _NOT_SENT):
         return _unreachable(error, request)
     if isinstance(error, _BROKEN):
@@ -165,6 +167,7 @@ def _refused(error: Any, request: Request) -> Failure:
             # The caller's client has sent the write twice: the second may have met the first one's
             # success.
             return _unanswered(request, f"refused ({answer}) after botocore had sent it again")
+
         # 409 says that two writes met, 412 that the other one is done.
         met = status != 412 and code != "PreconditionFailed"
         return Failure(LostRace(request.where, key=request.key), again=request.write and met)
@@ -191,6 +194,7 @@ def _refused(error: Any, request: Request) -> Failure:
             f"cannot {request.where}: the server does not implement this request ({answer})"
         )
         return Failure(UnsupportedStoreError(unsupported, key=request.key))
+
     if status >= 500:
         return _unanswered(request, f"the server failed ({answer})")
     return _final(request, str(error))
@@ -203,6 +207,7 @@ def _denied(code: str, status: int, answer: str, error: Exception) -> str:
             f"the credentials were refused ({answer}); check AWS_ACCESS_KEY_ID, "
             "AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or the profile"
         )
+
     if code == "RequestTimeTooSkewed":
         return f"this machine's clock is wrong ({answer}); set it"
     if status in (301, 307) or code in _OTHER_REGION:
@@ -212,4 +217,5 @@ def _denied(code: str, status: int, answer: str, error: Exception) -> str:
             f"access denied ({answer}); check the credentials, the bucket's policy and its owner. "
             "An archive needs s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket"
         )
+
     return ""

@@ -61,6 +61,7 @@ class Writer:
                 else:
                     with data.open("rb") as source:
                         shutil.copyfileobj(source, file, PIECE)
+
                 file.flush()
                 os.fsync(file.fileno())
         except BaseException:
@@ -121,7 +122,9 @@ class Writer:
                 self.root,
                 errno.errorcode.get(error.errno),
             )
+
             return False
+
         return True
 
     def rename(self, temporary: Path, path: Path, key: str) -> None:
@@ -138,7 +141,9 @@ class Writer:
                 pass
             except OSError:
                 break
+
             folder = folder.parent
+
         return folder
 
     def sync_folder(self, folder: Path, key: str) -> None:

@@ -199,6 +199,7 @@ class S3Store:
                 return self._requests.write(key, data, IfMatch=etag)
             except (LostRace, NotFound):
                 pass
+
         raise PreconditionFailed(
             f"{key} in {self.url} is not the version {etag}, or not there", key=key
         )
@@ -228,6 +229,7 @@ class S3Store:
                     f"cannot check that {self.url} honours conditional writes: {error}",
                     key=error.key,
                 ) from error
+
         self._checked = True
 
     def _check_conditional_parts(self) -> None:

@@ -49,6 +49,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(
             f"module 'titans.testing' has no attribute {name!r}; it has {', '.join(__all__)}"
         )
+
     from importlib import import_module
 
     try:

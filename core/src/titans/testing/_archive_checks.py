@@ -98,6 +98,7 @@ class ArchiveChecks(ProviderSuite, kit=True):
         for moment, frame in self._timed(40, 20):
             self._ingest(archive, frame, moment)
             oracle.add(frame, moment)
+
         self._compare(Archive(stores(), self._provider), oracle, "before compaction")
 
         archive.compact()
@@ -120,6 +121,7 @@ class ArchiveChecks(ProviderSuite, kit=True):
         for number in (0, 4, 2, 8, 6, 1, 7, 3, 5):
             moment, frame = observed[number]
             self._ingest(archive, frame, moment)
+
         statuses = {self._ingest(archive, frame, moment) for moment, frame in observed}
         expect(
             statuses == {"already"},
@@ -142,6 +144,7 @@ class ArchiveChecks(ProviderSuite, kit=True):
         for moment, frame in timed:
             conformed = self._conformed(frame, "example data")
             observed.append((moment, conformed.with_columns(filled)))
+
         return observed
 
     def test_any_snapshots_come_back(self) -> None:
@@ -157,6 +160,7 @@ class ArchiveChecks(ProviderSuite, kit=True):
                 moment = self._slot_start(number - 2)
                 self._ingest(archive, frame, moment)
                 oracle.add(frame, moment)
+
             self._compare(archive, oracle, "")
 
         any_snapshots = snapshots(self._provider, keys, self.values)
@@ -236,6 +240,7 @@ class ArchiveChecks(ProviderSuite, kit=True):
             moment = self._slot_start(slot)
             changed = rows[slot : slot + 1].with_columns(pl.lit(moment).alias(TIME))
             archive.upload(prepare(changed, None), moment)
+
         archive.upload(prepare(None, rows[:1].select(provider.key)), self._slot_start(9))
         archive.compact()
 
@@ -286,11 +291,13 @@ class ArchiveChecks(ProviderSuite, kit=True):
                 raise Nonconformance(
                     f"with a neighbour in the store the archive fails: {error}"
                 ) from error
+
             expect(
                 latest == [number],
                 f"a neighbour in the same store reads {latest} instead of its own [{number}]",
             )
             oracle.add(frame, moment)
+
         self._compare(mine, oracle, "with a neighbour")
 
     # --- parts ------------------------------------------------------------------------------------

@@ -201,6 +201,7 @@ class DeclarationChecks(ProviderSuite, kit=True):
             required = metadata.requires(name) if name else None
         except metadata.PackageNotFoundError:
             required = None
+
         if not name or name == "titans-core":
             pytest.skip(f"provider {self._provider.name!r} does not come in a package of its own")
 

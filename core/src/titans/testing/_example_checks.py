@@ -27,6 +27,7 @@ class ExampleChecks(ProviderSuite, kit=True):
                     f"example snapshot {number} has no key column {column!r}, it has "
                     f"{', '.join(normal.columns)}",
                 )
+
                 nulls = normal[column].null_count()
                 expect(
                     not nulls,
@@ -89,6 +90,7 @@ class ExampleChecks(ProviderSuite, kit=True):
             f"titans_example(seed={SEED}, …) made different snapshots the second time; take all "
             "chance from Random(seed)",
         )
+
         code = (
             "import hashlib\nfor frame in provider.example(7, 20, 5):\n"
             "    print(hashlib.sha256(frame.write_json().encode()).hexdigest())"
@@ -131,6 +133,7 @@ class ExampleChecks(ProviderSuite, kit=True):
             )
             rows = max(frame.height for frame in frames)
             expect(rows <= keys, f"titans_example(keys={keys}) yields a snapshot of {rows} rows")
+
         expect(
             rows >= 3,
             f"titans_example(keys=40) yields at most {rows} rows; the checks need three keys at "

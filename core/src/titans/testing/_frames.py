@@ -21,7 +21,10 @@ Strategies = Mapping[str, st.SearchStrategy[Any]]
 
 
 def for_all(strategy: st.SearchStrategy[Any], holds: Callable[[Any], None], examples: int) -> None:
-    """Call `holds` with examples of the strategy, the same ones as long as the code is the same."""
+    """Call `holds` with examples of the strategy, the same ones as long as the code is the same.
+
+    Hypothesis takes its seed from the source of `example`: another word in there, other examples.
+    """
 
     @settings(
         max_examples=examples,
@@ -33,8 +36,8 @@ def for_all(strategy: st.SearchStrategy[Any], holds: Callable[[Any], None], exam
         phases=(Phase.generate, Phase.shrink),
     )
     @given(strategy)
-    def example(drawn: Any) -> None:
-        holds(drawn)
+    def example(given: Any) -> None:
+        holds(given)
 
     example()
 

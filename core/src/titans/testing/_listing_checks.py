@@ -163,6 +163,7 @@ class ListingChecks(StoreSuite, kit=True):
         for entry in store.list():
             listed.append(entry.key)
             store.delete(entry.key)
+
         same(
             (listed, keys(store)),
             (names, []),
@@ -245,6 +246,7 @@ class RaceChecks(StoreSuite, kit=True):
                 with contextlib.suppress(AlreadyExists):
                     store.create(f"race/{turn}", b"%d" % number * 100)
                     won.append(turn)
+
             return won
 
         won = in_threads(work)
@@ -293,6 +295,7 @@ class RaceChecks(StoreSuite, kit=True):
                     write(store)
                 finally:
                     written.set()
+
                 return True
 
             whole = True
@@ -320,6 +323,7 @@ class RaceChecks(StoreSuite, kit=True):
                 with contextlib.suppress(NotFound, PreconditionFailed):
                     store.replace("token", b"%d %d" % (number, turn), free)
                     taken += 1
+
             return taken
 
         free = stores().create("token", b"free")
@@ -350,6 +354,7 @@ class ArchiveInStoreChecks(StoreSuite, kit=True):
                 moment = start + number * timedelta(minutes=10)
                 Archive(stores(), provider).ingest(frame, moment, max_ceased=1.0)
                 oracle.add(frame, moment)
+
             archive.compact()
             report = archive.verify(deep=True)
         except TitansError as error:

@@ -68,6 +68,7 @@ class NormalizeChecks(ProviderSuite, kit=True):
                 "which keys there are, so rows may "
                 "be neither dropped nor added",
             )
+
             for row in range(min(frame.height, 6)):
                 alone = self._normalized(frame[[row]], "one row")
                 among = whole[[row]]
@@ -109,6 +110,7 @@ class NormalizeChecks(ProviderSuite, kit=True):
                 self._normalized(frame, "example data").equals(normal),
                 "the same frame is normalized otherwise after others; keep nothing between calls",
             )
+
         expect(
             _all_equal(frames) or not _all_equal(first),
             "frames with other values are normalized to the same frame; keep nothing between calls",

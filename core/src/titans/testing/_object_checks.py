@@ -280,6 +280,7 @@ class ObjectChecks(StoreSuite, kit=True):
         for number in range(1, 4):
             etag = store.replace("a", b"%d" % number, etag)
             times.append(store.get("a").last_modified)
+
         times.append(next(iter(store.list())).last_modified)
 
         expect(

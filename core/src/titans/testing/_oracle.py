@@ -26,13 +26,13 @@ class Oracle:
         self._provider = provider
         self.states: dict[datetime, State] = {}
 
-    def add(self, snapshot: pl.DataFrame, at: datetime) -> None:
+    def add(self, snapshot: pl.DataFrame, moment: datetime) -> None:
         """A snapshot later than all before: what it did not observe of a living key is carried."""
         before = self.states[max(self.states)] if self.states else {}
         state: State = {}
         for key, values in rows_of(self._provider.normalize(snapshot), self._provider):
             state[key] = _carried(before.get(key), values)
-        self.states[at] = state
+        self.states[moment] = state
 
 
 def _carried(before: tuple[Any, ...] | None, values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -92,6 +92,7 @@ def replayed(points: pl.DataFrame, provider: Provider, moment: datetime) -> Stat
         state.pop(key, None)
         if not row[CEASED]:
             state[key] = tuple(row[column] for column in provider.schema.columns)
+
     return state
 
 
@@ -109,4 +110,5 @@ def difference(state: State, expected: State) -> str:
         if key in state and state[key] != values:
             parts.append(f"{key}: {state[key]} instead of {values}")
             break
+
     return "; ".join(parts)

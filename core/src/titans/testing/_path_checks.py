@@ -50,6 +50,7 @@ class PathChecks(ProviderSuite, kit=True):
             count = month.slots(self._minutes)
             indexes = sorted({*range(min(300, count)), *range(max(0, count - 300), count)})
             slots += [Slot(month, index, self._minutes) for index in indexes]
+
         return slots
 
     # --- paths ------------------------------------------------------------------------------------
@@ -88,6 +89,7 @@ class PathChecks(ProviderSuite, kit=True):
             except InvalidKeyError as error:
                 problem = f"the path of slot {slot} is not recognised: {error}"
                 raise Nonconformance(problem) from error
+
             expect(parsed == slot, f"{path} was made for the slot {slot} and is read as {parsed}")
 
         for month in MONTHS:
@@ -205,12 +207,14 @@ class PathChecks(ProviderSuite, kit=True):
                 path == f"test/{other}",
                 f"with TITANS_ENV=test the path is {path!r}, not 'test/{other}'",
             )
+
         slot = Slot.of(self._slot_start(5), self._minutes)
         for paths, path in ((real, test.hot_key(slot)), (test, real.hot_key(slot))):
             try:
                 paths.parse_hot_key(path)
             except InvalidKeyError:
                 continue
+
             raise Nonconformance(f"{path} is believed in the wrong environment")
 
     def _some_paths(self, paths: Paths) -> list[str]:

@@ -74,6 +74,7 @@ class ProviderSuite(Suite, kit=True):
             )
         except ProviderError as error:
             problem = str(error)
+
         raise Nonconformance(problem)
 
     @property
@@ -93,6 +94,7 @@ class ProviderSuite(Suite, kit=True):
                 f"provider {self._provider.name!r} was made by hand: it has no plugin whose {name} "
                 "could be asked"
             )
+
         try:
             return getattr(hooks, name)(**arguments)
         except Exception as error:
@@ -125,6 +127,7 @@ class ProviderSuite(Suite, kit=True):
             normal = self._provider.normalize(frame)
         except TitansError as error:
             raise Nonconformance(f"titans_normalize fails on {what}: {error}") from error
+
         expect(
             isinstance(normal, pl.DataFrame),
             f"titans_normalize must return a DataFrame, got {type(normal).__name__}",
@@ -163,6 +166,7 @@ class ProviderSuite(Suite, kit=True):
                 f"provider {self._provider.name!r} is not installed, so no other process can load "
                 "it"
             )
+
         environment = {
             **os.environ,
             "PYTHONHASHSEED": str(hash_seed),

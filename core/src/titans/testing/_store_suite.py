@@ -80,9 +80,9 @@ def fill(store: ObjectStore, names: Iterable[str]) -> None:
         store.create(name, name.encode())
 
 
-def same(found: object, expected: object, what: str) -> None:
+def same(actual: object, expected: object, what: str) -> None:
     __tracebackhide__ = True
-    expect(found == expected, f"{what} is {_short(found)} instead of {_short(expected)}")
+    expect(actual == expected, f"{what} is {_short(actual)} instead of {_short(expected)}")
 
 
 def done(call: Callable[..., Any], *arguments: Any) -> Any:

@@ -259,6 +259,7 @@ def _run_check(suite: type[Suite], name: str, override: str) -> Outcome:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the outcome
             message = f"{type(error).__name__}: {_message(error)}"
             return Outcome(name, "error", message, override)
+
     return Outcome(name, "passed", "", override)
 
 
