@@ -3,7 +3,7 @@
     [test/]parquet_cp_hot/aws/2026/01/23/14-20.parquet            one file per slot (hot tier)
     [test/]parquet_warm/aws/m8/2026/01/manifest.json              the month's manifest
     [test/]parquet_warm/aws/m8/2026/01/L1_0001_00000-00007.parquet  merged files (warm tier)
-    [test/]parquet_warm/aws/m8/2026/01/B_00000_1f0c….parquet        border: what a full snapshot changed
+    [test/]parquet_warm/aws/m8/2026/01/B_00000_1f0c….parquet      border: a full snapshot's changes
     [test/]parquet_state/aws/m8/2026/01/K_00256_1f0c….parquet     keyframes: the state before a slot
 
 Every function that builds a key has an inverse that refuses what it could not have built: keys

@@ -18,7 +18,17 @@ from attrs import frozen
 
 from titans.errors import InputError, TimestampError
 
-__all__ = ["NO_SLOTS", "TICK", "Month", "Slot", "SlotSet", "iso", "parse_duration", "parse_iso", "to_utc"]
+__all__ = [
+    "NO_SLOTS",
+    "TICK",
+    "Month",
+    "Slot",
+    "SlotSet",
+    "iso",
+    "parse_duration",
+    "parse_iso",
+    "to_utc",
+]
 
 DAY_MINUTES = 1440
 

@@ -14,12 +14,14 @@ from titans.dataset import Dataset
 from titans.errors import CorruptFileError, InputError, NotFound, TitansError
 from titans.results import Compaction
 from titans.slots import Month, Slot
+from titans.tiers.compact.borders import build_border
 from titans.tiers.compact.budget import Budget
 from titans.tiers.compact.keyframes import build_keyframe
 from titans.tiers.compact.merge import merge
 from titans.tiers.compact.plan import (
     Merge,
     final_merge,
+    missing_borders,
     missing_keyframes,
     next_keyframe,
     next_merge,
@@ -176,15 +178,29 @@ class Compactor:
             manifest, merges = self._merge_due(manifest)
             unfinished = next_merge(manifest) is not None
             done = evolve(done, merged=merges, unfinished=unfinished)
-            slot = next_keyframe(manifest, adoption.slots)
-            if slot is not None:
-                manifest, keyframes = self._build_keyframe(month, slot)
-                done = evolve(done, keyframes=keyframes)
+            if not merges or self.budget.until is None:
+                manifest, built = self._build_due(manifest, adoption)
+                done += built
         except TitansError as error:
             if own is None:
                 raise
             self.notify("failed", operation="merge", error=type(error).__name__, reason=str(error))
         return done, evolve(adoption, manifest=manifest)
+
+    def _build_due(self, manifest: Manifest, adoption: Adoption) -> tuple[Manifest, Compaction]:
+        """The border or the keyframe that is due.
+
+        A collector's call builds none after a merge: no single call pays for all that may be due.
+        """
+        borders = missing_borders(manifest)
+        if borders:
+            manifest, built = self._build_border(manifest.month, borders[0])
+            return manifest, Compaction(borders=built)
+        slot = next_keyframe(manifest, adoption.slots)
+        if slot is None:
+            return manifest, Compaction()
+        manifest, built = self._build_keyframe(manifest.month, slot)
+        return manifest, Compaction(keyframes=built)
 
     def _merge_due(self, manifest: Manifest) -> tuple[Manifest, int]:
         """Every merge that is due, at least one of them whatever the budget; the manifest after
@@ -242,11 +258,28 @@ class Compactor:
         )
         return manifest, 1
 
+    def _build_border(self, month: Month, slot: int) -> tuple[Manifest, int]:
+        """Write a border; the manifest after that, and how many this process did."""
+        started = time.monotonic()
+        manifest, entry = build_border(self.dataset, month, slot)
+        if entry is None:
+            return manifest, 0
+        self.notify(
+            "border_written",
+            month=str(month),
+            slot=slot,
+            file=entry.file,
+            rows=entry.rows,
+            bytes=entry.bytes,
+            ms=_ms_since(started),
+        )
+        return manifest, 1
+
     # --- sealing ----------------------------------------------------------------------------------
 
     def seal(self, month: Month) -> Compaction:
         """Bring everything in `month` to its final form: adopt, merge what is left of every level,
-        write missing keyframes.
+        write missing borders and keyframes.
 
         Raises:
             InputError: there is nothing in the month.
@@ -283,6 +316,10 @@ class Compactor:
             manifest, merged = self._merge(manifest, plan)
             return manifest, Compaction(merged=merged)
 
+        borders = missing_borders(manifest)
+        if borders:
+            manifest, written = self._build_border(month, borders[0])
+            return manifest, Compaction(borders=written)
         missing = missing_keyframes(manifest)
         if missing:
             manifest, written = self._build_keyframe(month, missing[0])
@@ -307,7 +344,7 @@ class Compactor:
 
 def _sealed(head: Head) -> Manifest | None:
     now = head.manifest
-    if now.sealed or final_merge(now) or missing_keyframes(now):
+    if now.sealed or final_merge(now) or missing_borders(now) or missing_keyframes(now):
         return None
     return evolve(stamped(head), sealed=True)
 

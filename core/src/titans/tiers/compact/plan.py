@@ -75,7 +75,10 @@ def final_merge(manifest: Manifest) -> Merge | None:
 
     A final file that is smaller than it could be, of an earlier sealing, is taken in too.
     """
-    rows = [entry for entry in manifest.files if not manifest.is_full(entry) and not entry.is_border]
+    rows = []
+    for entry in manifest.files:
+        if not manifest.is_full(entry) and not entry.is_border:
+            rows.append(entry)
     inputs = [entry for entry in rows if entry.level < TOP]
     if not inputs:
         return None

@@ -31,6 +31,7 @@ __all__ = [
     "pending_keys",
     "remove",
     "stamped",
+    "with_keyframe",
     "with_pending",
     "without_files",
     "without_keyframes",
@@ -65,6 +66,12 @@ def without_keyframes(manifest: Manifest, retired: Iterable[Keyframe]) -> Manife
         return manifest
     kept = tuple(keyframe for keyframe in manifest.keyframes if keyframe.file not in names)
     return with_pending(evolve(manifest, keyframes=kept), Pending(None, names))
+
+
+def with_keyframe(manifest: Manifest, keyframe: Keyframe) -> Manifest:
+    """`manifest` with one keyframe more."""
+    keyframes = sorted((*manifest.keyframes, keyframe), key=lambda each: (each.slot, each.file))
+    return evolve(manifest, keyframes=tuple(keyframes))
 
 
 def with_pending(manifest: Manifest, pending: Pending) -> Manifest:

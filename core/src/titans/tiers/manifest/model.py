@@ -62,7 +62,7 @@ class Manifest:
     observed: SlotSet = NO_SLOTS
     """Adopted slots of full snapshots."""
     full: Mapping[int, datetime] = field(factory=dict)
-    """Slots of full snapshots that are stored whole → the time from which nothing earlier counts."""
+    """Slots of full snapshots, stored whole → the time from which nothing earlier counts."""
     keyframes: tuple[Keyframe, ...] = ()
     """Ascending by slot; full snapshots among them, once they are no hot files any more."""
     sealed: bool = False
@@ -123,7 +123,7 @@ class Manifest:
         return entry.is_hot and entry.first in self.full
 
     def is_dependent(self, entry: FileEntry) -> bool:
-        """Whether it is a border that holds good only as long as earlier months are as they were."""
+        """Whether it is a border that holds only as long as earlier months are as they were."""
         return entry.is_border and entry.first == min(self.full, default=None)
 
     def level(self, level: int) -> tuple[FileEntry, ...]:
@@ -341,8 +341,10 @@ def _parsed(data: Mapping[str, Any], paths: Paths, month: Month) -> Manifest:
 
 
 def _pending(data: Mapping[str, Any], prefixes: tuple[str, str]) -> tuple[Pending, ...]:
-    """The lists of files that wait for removal; their keys stand in one list, one after the other."""
-    names = [key.removeprefix(prefixes[0]).removeprefix(prefixes[1]) for key in data["pending_deletions"]]
+    """The lists of files that wait for removal; their keys stand in one list."""
+    names = [
+        key.removeprefix(prefixes[0]).removeprefix(prefixes[1]) for key in data["pending_deletions"]
+    ]
     lists = []
     start = 0
     for each in data["pending"]:

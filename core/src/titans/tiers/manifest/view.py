@@ -401,7 +401,6 @@ class MonthView:
         all_rows = pl.concat(corrections).sort([*provider.key, TIME])
         return all_rows if all_rows.height else None
 
-
     def _read_collected(self, index: int) -> datetime:
         """When the rows of an adopted slot were collected."""
         record = self.records.get(index)
