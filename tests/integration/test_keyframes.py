@@ -12,7 +12,7 @@ from oracle import PROVIDER, as_dict, changes, snapshot
 
 from titans import Archive
 from titans.errors import InputError, NotFound, SnapshotExpiredError, Unavailable
-from titans.slots import Month
+from titans.slots import Month, SlotSet
 from titans.store.memory import MemoryStore
 from titans.tiers.compact.plan import SPACING
 from titans.tiers.manifest.commit import read_head
@@ -30,7 +30,7 @@ def manifest(archive, month="2026-01"):
 
 
 def keyframes(archive, month="2026-01"):
-    return [k.slot for k in manifest(archive, month).keyframes]
+    return [k.slot for k in manifest(archive, month).keyframes if not k.is_full]
 
 
 def keys(archive, prefix):
@@ -88,7 +88,7 @@ def test_a_late_slot_takes_the_keyframes_after_it_away(archive):
     before = manifest(archive)
     archive.ingest(snapshot({"a": (6, 0.5), "b": (0, 0.5)}), at(6))
     after = manifest(archive)
-    assert [k.slot for k in after.keyframes] == [4]
+    assert [k.slot for k in after.keyframes] == [0, 4]  # the full snapshot depends on nothing
     assert {k.file for k in before.keyframes} - {
         k.file for k in after.keyframes
     } <= after.pending_files
@@ -125,7 +125,8 @@ def test_nothing_is_sealed_twice_and_a_late_slot_opens_the_month_again(archive):
     archive.seal("2026-01")
     assert manifest(archive).sealed
     assert {f.level for f in manifest(archive).files} == {3}
-    assert len(manifest(archive).files) == 1  # a small final file is taken into the next one
+    border, final = sorted(manifest(archive).files, key=lambda f: f.first)
+    assert (border.is_border, final.slots) == (True, SlotSet(((1, 9), (20, 20))))
     assert archive.verify(deep=True).passed
 
 
@@ -304,7 +305,8 @@ def _slot(index):
 
 def test_a_wrong_keyframe_is_found_by_verify(archive):
     fill(archive, range(6))
-    (entry,) = manifest(archive).keyframes
+    full, entry = manifest(archive).keyframes
+    assert full.is_full
     key = archive.paths.file_key(Month.parse("2026-01"), entry.file)
     blob = archive.store.get(key)
     frame = pl.read_parquet(blob.data).with_columns(v=pl.lit(99, dtype=pl.Int64))
@@ -317,7 +319,7 @@ def test_a_wrong_keyframe_is_found_by_verify(archive):
 
 def test_a_lost_keyframe_is_named_and_nothing_else_depends_on_it(archive):
     fill(archive, range(6))
-    (entry,) = manifest(archive).keyframes
+    _, entry = manifest(archive).keyframes
     archive.store.delete(archive.paths.file_key(Month.parse("2026-01"), entry.file))
     found = {check.name: check for check in archive.verify().checks}
     assert not found["existence"].passed

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 from datetime import UTC, datetime, timedelta
+from unittest.mock import patch
 
 import polars as pl
 import pytest
@@ -166,14 +167,30 @@ def test_coverage_tells_nobody_looked_from_nothing_changed(archive):
 
 
 def test_files_name_what_is_there_and_what_is_left_to_do(archive):
+    archive.ingest(snapshot({"a": A, "b": B}), at(4))
     archive.seal("2026-01")
+    archive.seal("2026-02")  # a late slot of January may have changed its border
     found = archive.files(at(1), at(14)).to_dicts()
-    assert [(f["kind"], f["rows"], bool(f["filter"]), f["full_snapshots"]) for f in found] == [
-        ("merged", 3, True, []),
-        ("hot", 2, False, [at(13)]),
+    assert [(f["kind"], f["rows"], f["filter"], f["full_snapshots"]) for f in found] == [
+        ("merged", 2, "", []),
+        ("border", 3, "", []),  # a has other values, b ceased, c came
     ]
     assert found[0]["url"].startswith("memory://")
-    assert found[0]["filter"].startswith("Time >= TIMESTAMPTZ '2026-01-31T22:10:00Z' AND Time < ")
+    (merged,) = archive.files(at(3), at(5)).to_dicts()
+    assert merged["filter"].startswith("Time >= TIMESTAMPTZ '2026-01-31T22:30:00Z' AND Time < ")
+
+
+def test_files_say_that_a_full_snapshot_has_to_be_left_out_until_its_border_is_there(archive):
+    with patch("titans.tiers.compact.compactor.missing_borders", lambda manifest: []):
+        archive.ingest(snapshot({"a": A, "d": A}), FAR_AHEAD)
+    full = archive.files(FAR_AHEAD).to_dicts()
+    assert [(f["kind"], f["rows"], f["full_snapshots"]) for f in full] == [("full", 2, [FAR_AHEAD])]
+    points = archive.changes(FAR_AHEAD)
+    assert points.select("k", "Ceased").rows() == [("a", False), ("c", True), ("d", False)]
+    archive.compact()
+    (border,) = archive.files(FAR_AHEAD).to_dicts()
+    assert (border["kind"], border["rows"], border["full_snapshots"]) == ("border", 3, [])
+    assert archive.changes(FAR_AHEAD).equals(points)
 
 
 # --- several keys ---------------------------------------------------------------------------------

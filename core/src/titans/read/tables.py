@@ -64,8 +64,7 @@ def files(reader: Reader, start: datetime | None, end: datetime | None) -> pl.Da
             # Frames are corrections that the next compaction will write.
             if isinstance(part.data, StoredFile):
                 row = _file_row(reader, view, part, part.data)
-                row["filter"] = _filter(part, first, last)
-                rows.append(row)
+                rows.append(row | {"filter": _filter(part, first, last), "full_snapshots": []})
         for full in view.without_border(first, last):
             if isinstance(full.data, StoredFile):
                 part = Part(full.data, full.time, full.time)

@@ -73,9 +73,11 @@ class Compactor:
         """
         hot = self._list(slot)
         result = Compaction()
+        reopened: set[Month] = set()
         for month in hot.months:
             done, adoption = self.compact_month(month, hot, written=written)
             result += done
+            reopened |= {*adoption.reopened}
             if slot is not None and month == slot.month:
                 self._require_adopted(slot, adoption)
 
@@ -84,9 +86,9 @@ class Compactor:
         newest = self._newest(hot)
         if newest is None:
             return result
-        before = newest.month.previous()
-        if before not in months and (slot is None or result.merged):
-            months.append(before)
+        if slot is None or result.merged:
+            reopened.add(newest.month.previous())
+        months += sorted(reopened.difference(months))
         for month in months:
             if newest.start >= month.end + SEAL_DELAY and not self.budget.spent:
                 result += self._seal_further(month)

@@ -59,9 +59,15 @@ def next_merge(manifest: Manifest) -> Merge | None:
     """
     for level in manifest.levels:
         files = [entry for entry in manifest.level(level) if not manifest.is_full(entry)]
-        if level >= TOP or len(files) < FANOUTS[level]:
+        if level >= TOP or not files:
             continue
         count = FANOUTS[level]
+        # A full snapshot takes the place of the file that it would be, so that files end where
+        # keyframes begin.
+        if level == 0 and manifest.adopted.before(files[0].first) in manifest.full:
+            count -= 1
+        if len(files) < count:
+            continue
         # The corrections that an adoption needed stay with the file that was adopted.
         while count < len(files) and files[count].is_correction:
             count += 1

@@ -11,7 +11,7 @@ import polars as pl
 from attrs import define, evolve, field, frozen
 
 from titans.changes.digest import digest
-from titans.changes.state import Delta, delta
+from titans.changes.state import delta
 from titans.dataset import Dataset
 from titans.errors import FormatError, NotFound
 from titans.provider import Provider
@@ -338,11 +338,8 @@ class _Verifier:
                 base = earlier if keyframe.dependent else None
                 self._check_keyframe_rows(keyframe, replayed.state(start, base))
         for slot in sorted(view.borders):
-            full = view.full[slot]
-            before = replayed.state(full.time, earlier)
-            living = self.notes.read("borders", str(full.slot), partial(view.read_full, full))
-            if living is not None:
-                self._check_border(slot, delta(before, living, full.time, self.dataset.provider))
+            before = replayed.state(view.full[slot].time, earlier)
+            self._check_border(view, slot, before)
 
     def _check_full(self, keyframe: Keyframe) -> None:
         """The file of a full snapshot holds the rows it was written with."""
@@ -360,12 +357,18 @@ class _Verifier:
         same = info.full == {keyframe.slot: self.manifest.full[keyframe.slot]}
         self.notes.say("metadata", same, f"{key} says it is another snapshot than the manifest")
 
-    def _check_border(self, slot: int, expected: Delta) -> None:
-        for entry in self.manifest.files:
-            if entry.is_border and entry.first == slot:
-                key = self.dataset.key(self.month, entry.file)
-                same = digest(expected.rows) == entry.hash
-                self.notes.say("borders", same, f"{key} is not what its full snapshot changed")
+    def _check_border(self, view: MonthView, slot: int, before: pl.DataFrame) -> None:
+        """The border of a full snapshot is what leads from the state before to it."""
+        full = view.full[slot]
+        name = f"the border of slot {slot} of {self.month}"
+        living = self.notes.read("borders", name, partial(view.read_full, full))
+        rows = self.notes.read("borders", name, partial(view.read_border, full))
+        if living is None or rows is None:
+            return
+        expected = delta(before, living, full.time, self.dataset.provider).rows
+        self.notes.say(
+            "borders", rows.equals(expected), f"{name} is not what its full snapshot changed"
+        )
 
     def _check_keyframe_file(self, keyframe: Keyframe) -> None:
         key = self.dataset.key(self.month, keyframe.file)

@@ -118,6 +118,16 @@ class Manifest:
             return None
         return self.schemas[version]
 
+    def holder(self, slot: int) -> FileEntry | Keyframe | None:
+        """The file that holds what was adopted for a slot."""
+        for entry in self.files:
+            if slot in entry.slots:
+                return entry
+        for keyframe in self.keyframes:
+            if keyframe.is_full and keyframe.slot == slot:
+                return keyframe
+        return None
+
     def is_full(self, entry: FileEntry) -> bool:
         """Whether it is the hot file of a full snapshot, whose rows are no change points."""
         return entry.is_hot and entry.first in self.full
@@ -389,6 +399,16 @@ def _check(manifest: Manifest, dataset: Dataset) -> None:
         raise ManifestError(
             f"{key} names a file that cannot be its own: {error}; nothing was read", **about
         ) from error
+
+    versions = {f.schema_version for f in manifest.files}
+    versions |= {k.schema_version for k in manifest.keyframes}
+    unknown = sorted(versions - set(manifest.schemas))
+    if unknown:
+        raise ManifestError(
+            f"{key} has files of schema version {unknown[0]}, of which it does not say the columns; "
+            "it is left as it is",
+            **about,
+        )
 
     names = [f.file for f in manifest.files] + [k.file for k in manifest.keyframes]
     if len(set(names)) != len(names):

@@ -321,6 +321,14 @@ class MonthView:
         (rows,) = read_selections(self.dataset, [Selection(full.data, where)])
         return rows.drop(CEASED)
 
+    def read_border(self, full: Full) -> pl.DataFrame:
+        """What the file of a border says: change points in canonical columns, sorted by key."""
+        borders = [entry for entry in self.manifest.files if entry.is_border]
+        (border,) = [entry for entry in borders if entry.first == full.slot]
+        selection = Selection(_stored(border, self.manifest, self.dataset))
+        (rows,) = read_selections(self.dataset, [selection])
+        return rows
+
     # --- adoption ---------------------------------------------------------------------------------
 
     def adopt(
@@ -406,12 +414,14 @@ class MonthView:
         record = self.records.get(index)
         if record is not None:
             return record.time
-        for entry in self.manifest.files:
-            if index in entry.slots:
-                key = self.dataset.key(self.month, entry.file)
-                info = read_info(self.dataset, key, self.slot(entry.first), entry.bytes)
-                times = [record.time for record in info.records if record.slot == index]
-                return times[0] if times else self.slot(index).start
+        entry = self.manifest.holder(index)
+        if entry is not None:
+            key = self.dataset.key(self.month, entry.file)
+            info = read_info(self.dataset, key, self.slot(index), entry.bytes)
+            for known in info.records:
+                if known.slot == index:
+                    return known.time
+        # Merged by an earlier writer, which did not keep it.
         return self.slot(index).start
 
 

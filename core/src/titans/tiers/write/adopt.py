@@ -48,6 +48,8 @@ class Adoption:
     """Adopted by this call."""
     corrections: int = 0
     """Restoring and correcting rows written."""
+    reopened: tuple[Month, ...] = ()
+    """Later months whose keyframes and borders had to be dropped."""
 
 
 def read_waiting(dataset: Dataset, manifest: Manifest, keys: Mapping[int, str]) -> list[Waiting]:
@@ -114,7 +116,8 @@ class Adopter:
                 with suppress(RetryableError):
                     self._marks.release(self.dataset)
             done = self._last or Adoption(manifest)
-            return evolve(done, manifest=manifest)
+            reopened = () if self._marks is None else self._marks.later
+            return evolve(done, manifest=manifest, reopened=reopened)
 
         name = self.dataset.provider.name
         raise ConcurrencyConflictError(
