@@ -20,7 +20,6 @@ from titans.layout import Paths
 from titans.schema import CEASED
 from titans.slots import Month
 from titans.tiers.compact.basis import Basis, read_basis
-from titans.tiers.compact.plan import TOP
 from titans.tiers.files.create import create_under_free_name
 from titans.tiers.files.fetch import exists, read_info
 from titans.tiers.files.metadata import FileInfo
@@ -35,6 +34,9 @@ __all__ = ["build_border"]
 log = logging.getLogger("titans.borders")
 
 _NAMES = 8
+
+_LEVEL = 3
+"""Where the manifest lists borders: among the files that have their final form."""
 
 
 def build_border(dataset: Dataset, month: Month, slot: int) -> tuple[Manifest, FileEntry | None]:
@@ -109,7 +111,7 @@ def _write_border(dataset: Dataset, month: Month, basis: Basis, living: pl.DataF
     rows = delta(basis.state, living, time, dataset.provider).rows
     info = FileInfo.describe(rows, dataset.provider, "border")
     name, size = _write(dataset, month, (rows, info, FINAL), Paths.border_name, basis.slot)
-    return FileEntry.of(name, TOP, basis.slot, basis.slot, evolve(info, size=size))
+    return FileEntry.of(name, _LEVEL, basis.slot, basis.slot, evolve(info, size=size))
 
 
 def _write_full(dataset: Dataset, month: Month, basis: Basis, living: pl.DataFrame) -> Keyframe:

@@ -405,8 +405,8 @@ def _check(manifest: Manifest, dataset: Dataset) -> None:
     unknown = sorted(versions - set(manifest.schemas))
     if unknown:
         raise ManifestError(
-            f"{key} has files of schema version {unknown[0]}, of which it does not say the columns; "
-            "it is left as it is",
+            f"{key} has files of schema version {unknown[0]}, of which it does not say the "
+            "columns; it is left as it is",
             **about,
         )
 
