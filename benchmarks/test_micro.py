@@ -231,7 +231,7 @@ def test_diff(benchmark, snapshots, provider, what):
 
     def read_and_diff(asked: Archive):
         return (
-            diff(asked._state_at(slot, base), snapshots.after, at, provider)
+            diff(asked._ingestor._read_state_at(slot, base), snapshots.after, at, provider)
             .rows.filter(~pl.col("Ceased"))
             .height
         )

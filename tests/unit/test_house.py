@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 from house import CORE, measure
 
-PUBLIC = ("cli", "testing", "scaffold", "archive.py", "facade.py", "hookspecs.py")
+PUBLIC = (
+    "cli",
+    "testing",
+    "scaffold",
+    "archive.py",
+    "facade.py",
+    "hookspecs.py",
+    "provider_tools.py",
+)
 """Faces, and what their callers see: they may take as many options as users need."""
 
 

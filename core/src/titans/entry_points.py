@@ -83,8 +83,8 @@ def _origin(entry: metadata.EntryPoint) -> tuple[str, str]:
     """
     name = version = None
     if entry.dist is not None:
-        name = entry.dist.metadata["Name"]
-        version = entry.dist.metadata["Version"]
+        described = entry.dist.metadata  # read from the disk each time it is asked for
+        name, version = described["Name"], described["Version"]
     return str(name or "(unnamed distribution)"), str(version or "(no version)")
 
 
