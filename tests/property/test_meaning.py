@@ -155,3 +155,21 @@ def test_the_order_of_arrival_does_not_enter(tmp_path_factory, history):
         archive.compact()
     for moment in [t + timedelta(minutes=d) for t in content for d in (-1, 0, 1)]:
         assert as_dict(ordered.state(moment)) == as_dict(shuffled.state(moment)), moment
+
+
+def test_a_late_slot_holds_until_the_next_snapshot_was_collected(tmp_path):
+    first, late, last = (SLOTS[n] + timedelta(minutes=7) for n in range(3))
+    content = {
+        first: ("snapshot", {"a": (1, 0.5)}),
+        last: ("snapshot", {"a": (1, 0.5)}),
+        late: ("snapshot", {"a": (2, 0.5), "b": (0, 1.5)}),
+    }
+    archive = Archive(LocalStore(tmp_path), PROVIDER)
+    for time, (kind, rows) in content.items():
+        store_content(archive, time, kind, rows)
+    check(archive, content)
+    assert as_dict(archive.state(last - timedelta(minutes=1))) == {"a": (2, 0.5), "b": (0, 1.5)}
+    for month in (*MONTHS, *MONTHS):
+        tidy(archive, month)
+    check(archive, content)
+    check_files(archive)
