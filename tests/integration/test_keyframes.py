@@ -14,7 +14,6 @@ from titans import Archive
 from titans.errors import InputError, NotFound, SnapshotExpiredError, Unavailable
 from titans.slots import Month, SlotSet
 from titans.store.memory import MemoryStore
-from titans.tiers.compact.plan import SPACING
 from titans.tiers.manifest.commit import read_head
 from titans.tiers.write.late import Marks
 
@@ -39,7 +38,12 @@ def keys(archive, prefix):
 
 @pytest.fixture(autouse=True)
 def spacing():
-    with patch("titans.tiers.compact.plan.SPACING", 4):
+    with (
+        patch("titans.tiers.compact.plan.FANOUTS", (4,)),
+        patch("titans.tiers.compact.plan.TOP", 1),
+        patch("titans.tiers.compact.plan.FINAL_ROWS", 0),
+        patch("titans.tiers.compact.plan.KEYFRAME_ROWS", 0),
+    ):
         yield
 
 
@@ -328,10 +332,6 @@ def test_a_lost_keyframe_is_named_and_nothing_else_depends_on_it(archive):
     (repair,) = archive.repair()
     assert "keyframe" in repair.reason
     assert as_dict(archive.state(at(5))) == {"a": (5, 0.5), "b": (0, 0.5)}
-
-
-def test_keyframes_are_closer_than_a_day_and_a_half():
-    assert 64 <= SPACING <= 216
 
 
 def test_a_file_that_took_the_name_of_a_removed_one_is_not_read_in_its_place(archive):

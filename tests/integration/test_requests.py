@@ -27,7 +27,7 @@ def requests(seaweed_client):
 @pytest.fixture
 def archive(seaweed_bucket, seaweed_client):
     archive = Archive(S3Store(seaweed_bucket.name, "requests", client=seaweed_client), PROVIDER)
-    with patch("titans.tiers.compact.plan.SPACING", 8):
+    with patch("titans.tiers.compact.plan.KEYFRAME_ROWS", 0):
         for slot in range(-16, 12):
             archive.ingest(snapshot({"a": (slot % 3, 0.5), "b": (slot, 0.5)}), at(slot))
         archive.seal("2026-01")
