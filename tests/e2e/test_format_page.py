@@ -43,10 +43,12 @@ def snapshot(number):
     )
 
 
-@pytest.fixture
-def archive(reader):
-    """Two months, the second with a late slot among others and one before its first snapshot."""
-    archive = titans.open("archive-folder", provider="aws")
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Has an archive of two months, the second with a late slot among others and one before its
+    first snapshot."""
+    folder = tmp_path_factory.mktemp("format-page")
+    archive = titans.open(folder / "archive-folder", provider="aws")
     for number in range(5):
         archive.ingest(snapshot(number), datetime(2025, 12, 31, 22, tzinfo=UTC) + number * SLOT)
     late = 8
@@ -57,7 +59,13 @@ def archive(reader):
     archive.ingest(snapshot(5), NINE)
     for month in ("2025-12", "2026-01"):
         archive.seal(month)
-    return archive
+    return folder
+
+
+@pytest.fixture
+def archive(folder, reader, monkeypatch):
+    monkeypatch.chdir(folder)
+    return titans.open("archive-folder", provider="aws")
 
 
 @pytest.fixture
