@@ -526,7 +526,7 @@ def sparse(folder: Path) -> str:
                 each["archive"],
                 f"{each['keys']:,}",
                 f"{each['snapshots']:,}",
-                f"{each['days']:.0f}",
+                number(each["days"]),
                 str(each["slot_minutes"]),
                 *(" / ".join(f"{n:g}" for n in spread.values()) for spread in (files, then)),
                 " / ".join(f"{n:g}" for n in requests.values()),
