@@ -1,6 +1,6 @@
 """Archives of few keys and rare changes: what do they take, and what of it are keyframes?
 
-    make sparse                              # about five minutes on two cores
+    make sparse                              # about ten minutes on two cores
     python benchmarks/sparse.py --size tiny  # seconds; the numbers mean little
 
 Each archive is a year of full snapshots, made up and always the same. They go through
@@ -8,7 +8,8 @@ Each archive is a year of full snapshots, made up and always the same. They go t
 is a folder behind `CountedStore`, which hides that the files are on this machine, so that requests
 are those that an object store would see, and whose clock is that of the snapshots. States are
 compared with the snapshots. Results go to `benchmarks/results/sparse.jsonl`; nothing in them but
-`ingest_p50_ms` and `seconds` depends on the machine.
+`ingest_p50_ms` and `seconds` depends on the machine, unless it is so slow that a call leaves merges
+to the next one.
 """
 
 from __future__ import annotations
