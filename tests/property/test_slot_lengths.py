@@ -87,7 +87,7 @@ def test_an_archive_of_any_slot_length_keeps_what_it_saw(minutes, events, anothe
     with (
         patch("titans.tiers.compact.plan.FANOUTS", (2, 2)),
         patch("titans.tiers.compact.plan.TOP", 2),
-        patch("titans.tiers.compact.plan.KEYFRAME_ROWS", 0),
+        patch("titans.tiers.compact.plan.is_worth_a_keyframe", lambda rows, keys: True),
     ):
         for slot, share, rows in events:
             time = border + slot * length + timedelta(seconds=int(share * length.total_seconds()))

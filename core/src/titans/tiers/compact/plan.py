@@ -16,10 +16,12 @@ from titans.tiers.manifest.model import Manifest
 __all__ = [
     "FANOUTS",
     "FINAL_ROWS",
+    "KEYFRAME_LEAST",
     "KEYFRAME_ROWS",
     "TOP",
     "Merge",
     "final_merge",
+    "is_worth_a_keyframe",
     "missing_borders",
     "missing_keyframes",
     "next_keyframe",
@@ -38,7 +40,11 @@ FINAL_ROWS = 400_000
 """Final files grow past that many slots while they are small: up to so many rows."""
 
 KEYFRAME_ROWS = 4
-"""A keyframe is written where there are so many rows to read for each key of the last state."""
+"""A keyframe is written where there are so many rows to read for each key of the last state,
+"""
+
+KEYFRAME_LEAST = 100_000
+"""and so many in all: fewer are read in a few milliseconds."""
 
 
 # --- merges ---------------------------------------------------------------------------------------
@@ -147,10 +153,20 @@ def missing_keyframes(manifest: Manifest) -> list[int]:
                 keys = trusted[start]
         if slot in trusted:
             rows = 0
-        elif rows >= KEYFRAME_ROWS * keys:
+        elif is_worth_a_keyframe(rows, keys):
             missing.append(slot)
             rows = 0
     return missing
+
+
+def is_worth_a_keyframe(rows: int, keys: int) -> bool:
+    """Whether reading on from the last state costs more than another one would.
+
+    Args:
+        rows: change points since the last state.
+        keys: in that state.
+    """
+    return rows >= max(KEYFRAME_LEAST, KEYFRAME_ROWS * keys)
 
 
 def _ends(manifest: Manifest) -> list[tuple[int, int]]:

@@ -178,7 +178,7 @@ def remove(dataset: Dataset, manifest: Manifest, lists: Iterable[Pending]) -> Re
     for pending in chosen:
         slots |= pending.slots
     proven = _read_proven(dataset, manifest, slots) & manifest.adopted
-    live = manifest.file_names
+    live = manifest.live
 
     removed: list[str] = []
     done: list[Pending] = []
