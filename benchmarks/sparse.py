@@ -114,7 +114,7 @@ def moments(shape: Shape) -> list[datetime]:
     length = sum(gaps, timedelta())
     at = JANUARY + timedelta(minutes=7)
     if shape.across:
-        at = (FEBRUARY - length / 2).replace(minute=7, second=0, microsecond=0)
+        at = (FEBRUARY - length / 2).replace(minute=0, second=0, microsecond=0)
 
     found = [at]
     for gap in gaps:

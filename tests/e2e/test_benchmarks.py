@@ -276,7 +276,6 @@ def test_sparse_archives_run(sparse):
     assert "| D10 | " in sparse_tables(folder)
 
 
-@pytest.mark.xfail(reason="keyframes are spaced by slots, not by what they would save")
 def test_the_length_of_a_slot_changes_nothing_but_names(sparse):
     _, archives = sparse
     assert differences(archives["D10"], archives["D1"]) == []

@@ -4,6 +4,7 @@ run on an archive, and answer what the archive answers."""
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 import polars as pl
 import pytest
@@ -48,7 +49,17 @@ def folder(tmp_path_factory):
     """Has an archive of two months, the second with a late slot among others and one before its
     first snapshot."""
     folder = tmp_path_factory.mktemp("format-page")
-    archive = titans.open(folder / "archive-folder", provider="aws")
+    with (
+        patch("titans.tiers.compact.plan.FANOUTS", (8,)),
+        patch("titans.tiers.compact.plan.TOP", 1),
+        patch("titans.tiers.compact.plan.FINAL_ROWS", 0),
+        patch("titans.tiers.compact.plan.is_worth_a_keyframe", lambda rows, keys: rows > 40),
+    ):
+        fill(titans.open(folder / "archive-folder", provider="aws"))
+    return folder
+
+
+def fill(archive):
     for number in range(5):
         archive.ingest(snapshot(number), datetime(2025, 12, 31, 22, tzinfo=UTC) + number * SLOT)
     late = 8
@@ -59,7 +70,6 @@ def folder(tmp_path_factory):
     archive.ingest(snapshot(5), NINE)
     for month in ("2025-12", "2026-01"):
         archive.seal(month)
-    return folder
 
 
 @pytest.fixture
@@ -126,7 +136,7 @@ def plain(frame):
 def test_the_nearest_whole_state_is_taken(archive):
     block = block_with("import polars")
     nearest = [run(block, at)["nearest"]["file"][:7] for at in TIMES]
-    assert nearest == ["F_03222"] * 2 + ["F_03223"] * 3 + ["K_03264"] * 3
+    assert nearest == ["F_03222"] * 2 + ["F_03223"] * 2 + ["K_03240"] + ["K_03264"] * 3
 
 
 def test_files_of_a_sealed_month_are_those_of_its_manifest(archive, manifest):

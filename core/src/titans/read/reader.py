@@ -161,10 +161,18 @@ class Reader:
         return view
 
     def _is_waiting_before(self, month: Month) -> bool:
-        """Whether an earlier month has files that nobody has adopted yet."""
-        for earlier, keys in self.list_hot().items():
-            if earlier < month and self.manifest(earlier).adopted.missing(keys):
+        """Whether an earlier month has files that nobody has adopted yet and that may reach on to
+        this one.
+        """
+        hot = self.list_hot()
+        for earlier in sorted(hot, reverse=True):
+            if earlier >= month:
+                continue
+            manifest = self.manifest(earlier)
+            if manifest.adopted.missing(hot[earlier]):
                 return True
+            if manifest.full:
+                break  # nothing before a full snapshot reaches past it
         return False
 
     # --- states -----------------------------------------------------------------------------------

@@ -67,14 +67,8 @@ def read_state_before(
     """The adopted state at the start of `month`, from as many earlier months as it takes; `read`
     gives their manifests.
     """
-    months = {month.previous()}
-    for entry in dataset.store.list(dataset.paths.warm_prefix + "/"):
-        earlier = dataset.paths.parse_manifest_key(entry.key)
-        if earlier is not None and earlier < month:
-            months.add(earlier)
-
     views: list[MonthView] = []
-    for earlier in sorted(months, reverse=True):
+    for earlier in sorted({month.previous(), *_list_begun(dataset, month)}, reverse=True):
         manifest = read(earlier) if read else read_head(dataset, earlier).manifest
         view = MonthView.of(manifest, dataset)
         views.append(view)
@@ -85,6 +79,16 @@ def read_state_before(
     for view in reversed(views):
         state = view.state(view.month.end, state)
     return state
+
+
+def _list_begun(dataset: Dataset, month: Month) -> set[Month]:
+    """The months before `month` that have a manifest."""
+    months = set()
+    for entry in dataset.store.list(dataset.paths.warm_prefix + "/"):
+        earlier = dataset.paths.parse_manifest_key(entry.key)
+        if earlier is not None and earlier < month:
+            months.add(earlier)
+    return months
 
 
 def _built_on(head: Head) -> Manifest | None:
@@ -100,8 +104,9 @@ def _fence_unbegun(dataset: Dataset, month: Month) -> None:
     Who is about to adopt there may have set its marks before `month` had a manifest, so none on it:
     it has to begin again.
     """
+    begun = _list_begun(dataset, month)
     for earlier in list_hot_since(dataset).months:
-        if earlier < month:
+        if earlier < month and earlier not in begun:
             commit(dataset, earlier, _begun)
 
 
