@@ -121,15 +121,7 @@ def _write_full(dataset: Dataset, month: Month, basis: Basis, living: pl.DataFra
     rows = rows.select(dataset.provider.canonical_columns)
     info = FileInfo.describe(rows, dataset.provider, "full", (record,))
     name, size = _write(dataset, month, (rows, info, WHOLE), Paths.full_name, basis.slot)
-    return Keyframe(
-        file=name,
-        slot=basis.slot,
-        rows=info.rows,
-        bytes=size,
-        hash=info.hash,
-        dependent=False,
-        schema_version=info.schema_version,
-    )
+    return Keyframe.of(name, basis.slot, evolve(info, size=size))
 
 
 def _write(

@@ -5,6 +5,7 @@ ago, and bring months that are over to their final form.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Protocol
 
@@ -28,6 +29,7 @@ from titans.tiers.compact.plan import (
 )
 from titans.tiers.manifest.commit import Head, commit, read_head, read_head_to_write
 from titans.tiers.manifest.deletion import due, remove, stamped
+from titans.tiers.manifest.entries import FileEntry, Keyframe
 from titans.tiers.manifest.model import Manifest
 from titans.tiers.write.adopt import Adopter, Adoption
 from titans.tiers.write.hot import HotFile, HotFiles, list_hot, list_hot_since
@@ -40,6 +42,10 @@ SEAL_DELAY = timedelta(days=1)
 """How far the archive has to go on after the end of a month before compaction seals that month by
 itself.
 """
+
+
+Build = Callable[[Dataset, Month, int], tuple[Manifest, FileEntry | Keyframe | None]]
+"""Writes what is due at a slot; `None` where somebody else did, or the month has changed."""
 
 
 class Notify(Protocol):
@@ -243,14 +249,14 @@ class Compactor:
         )
         return manifest, 1
 
-    def _build_keyframe(self, month: Month, slot: int) -> tuple[Manifest, int]:
-        """Write a keyframe; the manifest after that, and how many this process did."""
+    def _build(self, build: Build, event: str, month: Month, slot: int) -> tuple[Manifest, int]:
+        """Write a keyframe or border; the manifest after that, and how many this process did."""
         started = time.monotonic()
-        manifest, entry = build_keyframe(self.dataset, month, slot)
+        manifest, entry = build(self.dataset, month, slot)
         if entry is None:
             return manifest, 0
         self.notify(
-            "keyframe_written",
+            event,
             month=str(month),
             slot=slot,
             file=entry.file,
@@ -260,22 +266,11 @@ class Compactor:
         )
         return manifest, 1
 
+    def _build_keyframe(self, month: Month, slot: int) -> tuple[Manifest, int]:
+        return self._build(build_keyframe, "keyframe_written", month, slot)
+
     def _build_border(self, month: Month, slot: int) -> tuple[Manifest, int]:
-        """Write a border; the manifest after that, and how many this process did."""
-        started = time.monotonic()
-        manifest, entry = build_border(self.dataset, month, slot)
-        if entry is None:
-            return manifest, 0
-        self.notify(
-            "border_written",
-            month=str(month),
-            slot=slot,
-            file=entry.file,
-            rows=entry.rows,
-            bytes=entry.bytes,
-            ms=_ms_since(started),
-        )
-        return manifest, 1
+        return self._build(build_border, "border_written", month, slot)
 
     # --- sealing ----------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import logging
 import secrets
 
 import polars as pl
+from attrs import evolve
 
 from titans.dataset import Dataset
 from titans.layout import Paths
@@ -79,12 +80,5 @@ def _write(dataset: Dataset, month: Month, basis: Basis) -> Keyframe:
     name = create_under_free_name(
         names, lambda name: dataset.store.create(dataset.key(month, name), data)
     )
-    return Keyframe(
-        file=name,
-        slot=basis.slot,
-        rows=rows.height,
-        bytes=len(data),
-        hash=info.hash,
-        dependent=basis.dependent,
-        schema_version=info.schema_version,
-    )
+    written = evolve(info, size=len(data))
+    return Keyframe.of(name, basis.slot, written, dependent=basis.dependent)

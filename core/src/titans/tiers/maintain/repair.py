@@ -184,17 +184,7 @@ def _read_fulls(
         slot = dataset.slot(month, name.slot)
         info = read_info(dataset, dataset.key(month, file), slot, entry.size)
         full.update(info.full)
-        keyframes.append(
-            Keyframe(
-                file=file,
-                slot=name.slot,
-                rows=info.rows,
-                bytes=info.size,
-                hash=info.hash,
-                dependent=False,
-                schema_version=info.schema_version,
-            )
-        )
+        keyframes.append(Keyframe.of(file, name.slot, info))
     return keyframes, full
 
 

@@ -106,6 +106,10 @@ class Keyframe:
     """No full snapshot of the month comes before it: it holds what earlier months left."""
     schema_version: int = 1
 
+    @classmethod
+    def of(cls, file: str, slot: int, info: FileInfo, *, dependent: bool = False) -> Keyframe:
+        return cls(file, slot, info.rows, info.size, info.hash, dependent, info.schema_version)
+
     @property
     def is_full(self) -> bool:
         """It is a full snapshot: the state at the end of its slot, and no file but this says it."""

@@ -79,15 +79,7 @@ def _read_fulls(manifest: Manifest, dataset: Dataset) -> Manifest:
         if parsed is None or name is None or not name.is_full or name.slot in manifest.adopted:
             continue
         info = read_info(dataset, entry.key, dataset.slot(month, name.slot), entry.size)
-        keyframe = Keyframe(
-            file=parsed[1],
-            slot=name.slot,
-            rows=info.rows,
-            bytes=entry.size,
-            hash=info.hash,
-            dependent=False,
-            schema_version=info.schema_version,
-        )
+        keyframe = Keyframe.of(parsed[1], name.slot, info)
         manifest = evolve(
             manifest.knowing(dataset.provider, info.schema),
             keyframes=(*manifest.keyframes, keyframe),
