@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 import polars as pl
 import pytest
-from oracle import PROVIDER, at, changes, snapshot
+from oracle import PROVIDER, at, changes, replayed, snapshot
 
 from titans import Archive
 from titans.errors import (
@@ -20,6 +20,7 @@ from titans.errors import (
     TimestampError,
 )
 from titans.read.reader import Reader
+from titans.slots import Month
 from titans.store.memory import MemoryStore
 
 A, B, C = (1, 0.5), (2, 0.5), (3, 1.5)
@@ -360,3 +361,21 @@ def test_without_duckdb_sql_says_what_to_install(archive, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "duckdb", None)
     with pytest.raises(InputError, match=r"titans-core\[sql\]"):
         archive.sql("select 1")
+
+
+@pytest.mark.parametrize("seen_first", ["2026-01", "2026-02"])
+@pytest.mark.parametrize("later", [A, C])
+def test_a_look_never_mixes_a_month_with_a_border_made_from_another_look_at_it(seen_first, later):
+    archive = Archive(MemoryStore(), PROVIDER)
+    archive.ingest(snapshot({"a": A, "b": B}), at(0))
+    archive.ingest(snapshot({"a": later, "b": B}), at(13))  # in the next month
+    reader = archive._reader()
+    reader.view(Month.parse(seen_first))
+
+    archive.upload(changes({"a": C}), at(5))
+    archive.compact()
+    (border,) = archive.files(at(13)).to_dicts()
+    assert (border["kind"], border["rows"]) == ("border", 1 if later == A else 0), "made again"
+    points = reader.changes()
+    assert replayed(points, at(13)) == {"a": later, "b": B}
+    assert not points.select("k", "Time").is_duplicated().any()

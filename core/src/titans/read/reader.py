@@ -156,9 +156,19 @@ class Reader:
         view = MonthView.of(manifest, self.dataset)
         for info, data in read_waiting(self.dataset, manifest, hot):
             view, _ = view.adopt(info, data)
-        if view.is_dependent and self._is_waiting_before(month):
+        if view.is_dependent and (self._is_waiting_before(month) or self._has_moved(manifest)):
             view = view.standing_alone()
         return view
+
+    def _has_moved(self, manifest: Manifest) -> bool:
+        """Whether an earlier month that this reader has looked at is not as it was when the border
+        of `manifest` was made: late slots were adopted before or since.
+        """
+        for earlier, version in manifest.built_from.items():
+            known = self._manifests.get(earlier)
+            if known is not None and known.data_version != version:
+                return True
+        return False
 
     def _is_waiting_before(self, month: Month) -> bool:
         """Whether an earlier month has files that nobody has adopted yet and that may reach on to

@@ -4,7 +4,7 @@ earlier months as it takes, and what makes sure that it still holds when they ar
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 import polars as pl
@@ -33,6 +33,8 @@ class Basis:
     """Key, `Time`, values; sorted by key."""
     dependent: bool
     """It holds what earlier months left."""
+    built_from: Mapping[Month, int]
+    """Earlier months that it was read from → their `data_version` then."""
 
     def holds(self, now: Manifest) -> bool:
         """Whether nothing was adopted since that changes the state."""
@@ -55,10 +57,17 @@ def read_basis(dataset: Dataset, month: Month, slot: int, time: datetime) -> Bas
         view = MonthView.of(seen, dataset)
 
     earlier = None
+    built_from: dict[Month, int] = {}
     if not view.stands_alone(time):
         _fence_unbegun(dataset, month)
-        earlier = read_state_before(dataset, month, lambda link: commit(dataset, link, _built_on))
-    return Basis(slot, seen, view, view.state(time, earlier), dependent)
+
+        def read(link: Month) -> Manifest:
+            manifest = commit(dataset, link, _built_on)
+            built_from[link] = manifest.data_version
+            return manifest
+
+        earlier = read_state_before(dataset, month, read)
+    return Basis(slot, seen, view, view.state(time, earlier), dependent, built_from)
 
 
 def read_state_before(

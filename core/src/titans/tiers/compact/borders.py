@@ -84,7 +84,8 @@ def build_border(dataset: Dataset, month: Month, slot: int) -> tuple[Manifest, F
             return with_pending(now, Pending(None, tuple(written)))
         if hot is not None and keyframe is not None:
             now = with_keyframe(without_files(now, [hot]), keyframe)
-        return evolve(now, files=(*now.files, border))
+        built_from = basis.built_from if basis.dependent else now.built_from
+        return evolve(now, files=(*now.files, border), built_from=built_from)
 
     after = commit(dataset, month, mutate)
     if committed or border.file in after.file_names:

@@ -72,6 +72,8 @@ class Manifest:
 
     Who adopts here marks them first (`titans.tiers.write.late`).
     """
+    built_from: Mapping[Month, int] = field(factory=dict)
+    """Earlier month → its `data_version` when the border of the first full snapshot was made."""
     dirty: tuple[str, ...] = ()
     """Marks of late adoptions into earlier months that may be under way.
 
@@ -207,6 +209,7 @@ class Manifest:
             "full": {str(slot): iso(self.full[slot]) for slot in sorted(self.full)},
             "sealed": self.sealed,
             "built_on": self.built_on,
+            "built_from": {str(month): self.built_from[month] for month in self.built_from},
             "dirty": self.dirty,
             "marks": self.marks,
             "fence": self.fence,
@@ -324,6 +327,9 @@ def _parsed(data: Mapping[str, Any], paths: Paths, month: Month) -> Manifest:
     full = {}
     for slot, time in data["full"].items():
         full[int(slot)] = parse_iso(time)
+    built_from = {}
+    for earlier, version in data["built_from"].items():
+        built_from[Month.parse(earlier)] = int(version)
 
     return Manifest(
         provider=data["provider"],
@@ -340,6 +346,7 @@ def _parsed(data: Mapping[str, Any], paths: Paths, month: Month) -> Manifest:
         keyframes=tuple(Keyframe.from_json(k) for k in data.get("keyframes", ())),
         sealed=bool(data.get("sealed", False)),
         built_on=bool(data.get("built_on", False)),
+        built_from=built_from,
         dirty=tuple(data.get("dirty", ())),
         marks=data.get("marks", 0),
         fence=data.get("fence", 0),
