@@ -17,6 +17,7 @@ from attrs import evolve, field, frozen
 from titans.dataset import Dataset
 from titans.errors import CorruptFileError, ManifestError
 from titans.layout import KeyframeName, WarmName
+from titans.schema import Schema
 from titans.slots import NO_SLOTS, Month, SlotSet
 from titans.store import Blob
 from titans.tiers.files.fetch import read_info
@@ -124,9 +125,16 @@ def _remade(
     """The manifest of a month, from its merged files."""
     warm = inventory.warm.get(month, {})
     merged = _read_merged(dataset, inventory, month)
-    manifest = Manifest.empty(dataset.provider, month)
+    keyframes: list[Keyframe] = []
+    full: dict[int, datetime] = {}
+    schemas: list[Schema | None] = []
+    for keyframe, info in _read_fulls(dataset, inventory, month):
+        keyframes.append(keyframe)
+        full.update(info.full)
+        schemas.append(info.schema)
+
+    manifest = Manifest.empty(dataset.provider, month).knowing(dataset.provider, *schemas)
     files: list[FileEntry] = []
-    keyframes, full = _read_fulls(dataset, inventory, month)
     taken = observed = SlotSet.of(full)
     # Those that hold most first; of the same size, the higher level, then the older.
     order = sorted(merged, key=lambda m: (-len(m.info.slots), -m.name.level, m.name.id or 0))
@@ -173,19 +181,17 @@ def _remade(
 
 def _read_fulls(
     dataset: Dataset, inventory: Inventory, month: Month
-) -> tuple[list[Keyframe], dict[int, datetime]]:
-    """The files of full snapshots, one for each slot, and the times of these."""
-    keyframes: list[Keyframe] = []
-    full: dict[int, datetime] = {}
+) -> list[tuple[Keyframe, FileInfo]]:
+    """The files of full snapshots, one for each slot, and what they say of themselves."""
+    fulls: dict[int, tuple[Keyframe, FileInfo]] = {}
     for file, entry in sorted(inventory.keyframes.get(month, {}).items()):
         name = KeyframeName.parse(file)
-        if name is None or not name.is_full or name.slot in full:
+        if name is None or not name.is_full or name.slot in fulls:
             continue
         slot = dataset.slot(month, name.slot)
         info = read_info(dataset, dataset.key(month, file), slot, entry.size)
-        full.update(info.full)
-        keyframes.append(Keyframe.of(file, name.slot, info))
-    return keyframes, full
+        fulls[name.slot] = (Keyframe.of(file, name.slot, info), info)
+    return [fulls[slot] for slot in sorted(fulls)]
 
 
 @frozen
