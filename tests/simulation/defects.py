@@ -404,7 +404,7 @@ def _swept_output() -> Iterator[None]:
 # --- keyframes ------------------------------------------------------------------------------------
 
 
-@defect(within=100, profile=LATE)
+@defect(within=60, profile=evolve(LATE, slots=(8, 9, 10, 12)))
 def _stale_keyframes() -> Iterator[None]:
     """a slot that is adopted late leaves the keyframes after it as they are"""
     real = MonthView.adopt
