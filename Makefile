@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROJECTS := pyproject.toml core/pyproject.toml $(wildcard plugins/*/pyproject.toml)
 
-.PHONY: setup demo quick test lint race soak soak-year bench bench-micro growth cold-start prices clean
+.PHONY: setup demo quick test lint race soak soak-year bench bench-micro growth sparse cold-start prices clean
 
 setup: $(STAMP)
 
@@ -78,6 +78,10 @@ bench-micro: $(BENCH_STAMP)
 growth: $(BENCH_STAMP)
 	@$(BENCH)/bin/python benchmarks/growth.py
 	@$(BENCH)/bin/python benchmarks/report.py
+
+# Needs no peers: exact numbers of archives of few keys and rare changes.
+sparse: $(STAMP)
+	@$(BIN)/python benchmarks/sparse.py
 
 cold-start: $(BENCH_STAMP)
 	@$(BIN)/python benchmarks/cold_start.py

@@ -493,11 +493,77 @@ def micro(folder: Path) -> str:
     )
 
 
+# --- few keys, rare changes -----------------------------------------------------------------------
+
+_STORED_KINDS = ("hot", "merged", "border", "correction", "keyframe", "full", "manifest")
+
+
+def sparse(folder: Path) -> str:
+    """Two tables: what archives of few keys take by kind of object, and what is asked of the store."""
+    about_it, *archives = results(folder, "sparse")
+    kinds = [kind for kind in _STORED_KINDS if any(kind in each["objects"] for each in archives)]
+    stored, asked = [], []
+    for each in archives:
+        cells = []
+        for kind in kinds:
+            size, count = each["bytes"].get(kind, 0), each["objects"].get(kind, 0)
+            cells.append(f"{size / 1e3:,.0f} ({count:,})")
+        stored.append(
+            [
+                each["archive"],
+                f"{each['change_points']:,}",
+                *cells,
+                f"{each['all_bytes'] / 1e3:,.0f} ({each['all_objects']:,})",
+                f"{each['bytes_without_keyframes'] / 1e3:,.0f}",
+                f"{each['ratio']:.2f}",
+            ]
+        )
+        files, then, requests = (
+            each[name] for name in ("files_a_state", "files_a_state_then", "requests_a_slot")
+        )
+        asked.append(
+            [
+                each["archive"],
+                f"{each['keys']:,}",
+                f"{each['snapshots']:,}",
+                number(each["days"]),
+                str(each["slot_minutes"]),
+                *(" / ".join(f"{n:g}" for n in spread.values()) for spread in (files, then)),
+                " / ".join(f"{n:g}" for n in requests.values()),
+                f"{each['requests']:,}",
+                number(each["ingest_p50_ms"]),
+            ]
+        )
+    first = ["archive", "change points", *kinds, "all", "without keyframes", "ratio"]
+    second = [
+        "archive",
+        "keys",
+        "snapshots",
+        "days",
+        "minutes a slot",
+        "files a state opens",
+        "before the sealing",
+        "requests a snapshot",
+        "in all",
+        "ingest p50 ms",
+    ]
+    return "\n\n".join(
+        [
+            about(about_it),
+            "kB (objects) of each kind:",
+            table(first, stored),
+            "Least / median / most:",
+            table(second, asked),
+        ]
+    )
+
+
 BLOCKS: dict[str, Callable[[Path], str]] = {
     "small": lambda folder: comparison(folder, "small"),
     "medium": lambda folder: comparison(folder, "medium"),
     "large": lambda folder: comparison(folder, "large"),
     "growth": growth,
+    "sparse": sparse,
     "micro": micro,
     "cold_start": cold_start,
     "prices": prices,

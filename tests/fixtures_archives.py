@@ -14,6 +14,7 @@ def small_files() -> Iterator[None]:
     with (
         patch("titans.tiers.compact.plan.FANOUTS", (2, 2)),
         patch("titans.tiers.compact.plan.TOP", 2),
-        patch("titans.tiers.compact.plan.SPACING", 2),
+        patch("titans.tiers.compact.plan.is_worth_a_keyframe", lambda rows, keys: True),
+        patch("titans.tiers.compact.plan.FINAL_ROWS", 0),
     ):
         yield

@@ -27,6 +27,7 @@ class Function:
     """A function, and where it stands."""
 
     path: Path
+    """Below the folder that was measured."""
     name: str
     parameters: tuple[str, ...]
     """Besides self and cls."""
@@ -35,7 +36,7 @@ class Function:
     """Of its body, without the docstring."""
 
     def __str__(self) -> str:
-        return f"{self.path.relative_to(CORE.parents[2])}:{self.name}"
+        return f"{self.path}:{self.name}"
 
 
 @define
@@ -90,11 +91,11 @@ def measure(folder: Path = CORE) -> House:
     """Count what stands in the Python files of a folder."""
     house = House()
     for path in sorted(folder.rglob("*.py")):
-        _add_file(house, path)
+        _add_file(house, path, path.relative_to(folder))
     return house
 
 
-def _add_file(house: House, path: Path) -> None:
+def _add_file(house: House, path: Path, name: Path) -> None:
     text = path.read_text(encoding="utf-8")
     lines = text.splitlines()
     tree = ast.parse(text)
@@ -104,7 +105,7 @@ def _add_file(house: House, path: Path) -> None:
     body: set[int] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
-            function = _function(node, path)
+            function = _function(node, name)
             house.functions.append(function)
             body |= set(function.lines)
         elif isinstance(node, ast.Assert):

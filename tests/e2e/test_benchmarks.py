@@ -14,6 +14,8 @@ from compare import machine
 from peers import PEERS, Peer
 from reference import QUESTIONS, arguments, check, expected
 from report import PAGE, RESULTS, filled
+from report import sparse as sparse_tables
+from sparse import GAPS, Items, Sparse, differences, moments, shapes
 from workload import COLUMNS, KEY, VALUES, Market, change_points, moment
 from year import MONTHS, MonthCost, Year, grown
 
@@ -247,6 +249,82 @@ def test_a_wrong_state_is_noticed_in_the_year():
     year.seen[at] = there[1:]
     with pytest.raises(AssertionError, match="not what was stored"):
         year.check_all()
+
+
+@pytest.fixture(scope="module")
+def sparse(tmp_path_factory):
+    """The folder of results, and what was measured of each tiny archive."""
+    folder = tmp_path_factory.mktemp("sparse")
+    tiny = ("--size", "tiny", "--results", folder)
+    run("benchmarks/sparse.py", *tiny, POLARS_MAX_THREADS="1")
+    _, *archives = lines(folder, "sparse")
+    return folder, {line["archive"]: line for line in archives}
+
+
+def test_sparse_archives_run(sparse):
+    folder, archives = sparse
+    assert list(archives) == ["A", "B", "C", "D10", "D1"]
+    for line in archives.values():
+        objects, size = line["objects"], line["bytes"]
+        assert objects["manifest"] == objects["full"] == 2  # one end of a month is passed
+        assert line["all_objects"] == sum(objects.values())
+        assert line["all_bytes"] == sum(size.values())
+        assert line["bytes_without_keyframes"] == line["all_bytes"] - size.get("keyframe", 0)
+        for spread in ("files_a_state", "files_a_state_then", "requests_a_slot"):
+            assert 1 <= line[spread]["min"] <= line[spread]["median"] <= line[spread]["max"]
+        assert line["states_checked"] >= 12
+    assert "| D10 | " in sparse_tables(folder)
+
+
+def test_the_length_of_a_slot_changes_nothing_but_names(sparse):
+    _, archives = sparse
+    assert differences(archives["D10"], archives["D1"]) == []
+
+
+def test_a_difference_between_slot_lengths_is_noticed(sparse):
+    one = sparse[1]["A"]
+    other = one | {"slot_minutes": 1, "all_bytes": 7, "seconds": 0.5, "ingest_p50_ms": 9}
+    assert differences(one, other) == []
+    for name in ("requests", "objects", "files_a_state"):
+        assert differences(one, other | {name: 0}) == [f"{name}: {one[name]} and 0"]
+
+
+def test_irregular_snapshots_take_a_year():
+    (shape,) = shapes("full", ["A"])
+    at = moments(shape)
+    gaps = [b - a for a, b in zip(at, at[1:], strict=False)]
+    assert len(at) == 600
+    assert GAPS[0] <= min(gaps) < max(gaps) <= GAPS[1]
+    assert 360 < (at[-1] - at[0]).days < 366
+    assert at[-1].year == 2025
+
+
+@pytest.mark.parametrize("name", ["A", "B", "C"])
+def test_few_items_change_at_a_time(name):
+    (shape,) = shapes("full", [name])
+    items, again = Items(shape), Items(shape)
+    before, total = items.snapshot(), 0
+    for _ in range(60):
+        count, now = items.step(), items.snapshot()
+        gone = before.join(now, on=["Site", "Item"], how="anti").height
+        new = now.join(before, on=now.columns, how="anti").height  # there are no nulls
+        assert gone + new == count
+        before, total = now, total + count
+    assert total / 60 == pytest.approx(shape.changes, rel=0.35)
+    for _ in range(60):
+        again.step()
+    assert again.snapshot().equals(before)
+
+
+def test_a_wrong_state_is_noticed_in_a_sparse_archive(tmp_path):
+    (shape,) = shapes("tiny", ["C"])
+    archive = Sparse(shape._replace(snapshots=3), tmp_path)
+    archive.ingest(moments(archive.shape))
+    at = min(archive.seen)
+    assert archive.check_all() == 3
+    archive.seen[at] = archive.seen[at][1:]
+    with pytest.raises(RuntimeError, match="not the snapshot of then"):
+        archive.check_all()
 
 
 def test_the_page_says_what_the_results_say():

@@ -33,6 +33,7 @@ FOLLOWED = {
 """Pages whose Python blocks and `titans` lines are run here."""
 RUN_ELSEWHERE = {
     "docs/compatibility.md": "tests/unit/test_compatibility.py",
+    "docs/format.md": "tests/e2e/test_format_page.py",
     "docs/providers.md": "tests/e2e/test_docs_providers.py and test_providers_page.py",
     "docs/testing.md": "tests/conformance/test_docs.py",
 }

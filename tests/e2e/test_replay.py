@@ -90,6 +90,21 @@ def test_the_state_at_every_snapshot_equals_the_snapshot(
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.parquet")} == files
 
 
+def test_plain_duckdb_finds_the_change_points_in_the_files_of_a_sealed_history(capsys, tmp_path):
+    duckdb = pytest.importorskip("duckdb")
+    replay(capsys, FOLDER / "aws_snapshots.parquet", "-p", "aws", "--store", tmp_path)
+    archive = titans.open(tmp_path, provider="aws")
+    for status in archive.status():
+        archive.seal(str(status.month))
+    files = archive.files()
+    assert set(files["kind"]) == {"merged", "border"}
+    rows = f"read_parquet({files['url'].to_list()})"
+    key = "InstanceType, Region, AZ, epoch_us(Time)"
+    counted = duckdb.sql(f"SELECT count(*), count(DISTINCT ({key})) FROM {rows}").fetchone()
+    assert counted == (3_705_962, 3_705_962)
+    assert archive.changes().height == 3_705_962
+
+
 def test_a_second_snapshot_of_a_slot_is_reported(capsys, tmp_path):
     out = replay(capsys, FOLDER / "gcp_snapshots.parquet", "-p", "gcp", "--store", tmp_path)
     assert out.count("skipped, its slot holds another snapshot") == 3

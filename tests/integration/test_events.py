@@ -46,7 +46,9 @@ def archive(hooks):
 
 def story(archive, monkeypatch):
     """Everything that can be told, once."""
-    monkeypatch.setattr("titans.tiers.compact.plan.SPACING", 4)
+    monkeypatch.setattr("titans.tiers.compact.plan.is_worth_a_keyframe", lambda rows, keys: True)
+    monkeypatch.setattr("titans.tiers.compact.plan.FANOUTS", (4,))
+    monkeypatch.setattr("titans.tiers.compact.plan.TOP", 1)
     for n in range(8):
         archive.ingest(snapshot({"a": (n, 0.5), "b": (1, 0.5), "c": (1, 0.5)}), at(n))
     with pytest.raises(SuspiciousSnapshotError):
@@ -81,6 +83,7 @@ def test_every_step_is_an_event(archive, hooks, monkeypatch):
         "vacuumed",
         "repaired",
         "failed",
+        "border_written",
         "keyframe_written",
         "month_sealed",
     }

@@ -126,7 +126,7 @@ def test_the_next_commit_upgrades_it_and_goes_on(store, original):
     for n in range(23, 80):
         archive.upload(changes({"a": (n, 0.5)}), at(n))
         archive.compact()
-    assert json.loads(store.get(MANIFEST).data)["format_version"] == 1
+    assert json.loads(store.get(MANIFEST).data)["format_version"] == 3
     assert archive.history(k="a")["v"].to_list() == list(range(4, 80))
     found = archive.verify(deep=True)
     assert found.passed, [c for c in found.checks if not c.passed]

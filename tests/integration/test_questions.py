@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import itertools
 from datetime import UTC, datetime, timedelta
+from unittest.mock import patch
 
 import polars as pl
 import pytest
-from oracle import PROVIDER, at, changes, snapshot
+from oracle import PROVIDER, at, changes, replayed, snapshot
 
 from titans import Archive
 from titans.errors import (
@@ -19,7 +20,9 @@ from titans.errors import (
     TimestampError,
 )
 from titans.read.reader import Reader
+from titans.slots import Month
 from titans.store.memory import MemoryStore
+from titans.tiers.manifest.commit import read_head
 
 A, B, C = (1, 0.5), (2, 0.5), (3, 1.5)
 LONG_AGO, FAR_AHEAD = datetime(2001, 1, 1, tzinfo=UTC), datetime(2101, 1, 1, tzinfo=UTC)
@@ -166,14 +169,30 @@ def test_coverage_tells_nobody_looked_from_nothing_changed(archive):
 
 
 def test_files_name_what_is_there_and_what_is_left_to_do(archive):
+    archive.ingest(snapshot({"a": A, "b": B}), at(4))
     archive.seal("2026-01")
+    archive.seal("2026-02")  # a late slot of January may have changed its border
     found = archive.files(at(1), at(14)).to_dicts()
-    assert [(f["kind"], f["rows"], bool(f["filter"]), f["full_snapshots"]) for f in found] == [
-        ("merged", 3, True, []),
-        ("hot", 2, False, [at(13)]),
+    assert [(f["kind"], f["rows"], f["filter"], f["full_snapshots"]) for f in found] == [
+        ("merged", 2, "", []),
+        ("border", 3, "", []),  # a has other values, b ceased, c came
     ]
     assert found[0]["url"].startswith("memory://")
-    assert found[0]["filter"].startswith("Time >= TIMESTAMPTZ '2026-01-31T22:10:00Z' AND Time < ")
+    (merged,) = archive.files(at(3), at(5)).to_dicts()
+    assert merged["filter"].startswith("Time >= TIMESTAMPTZ '2026-01-31T22:30:00Z' AND Time < ")
+
+
+def test_files_say_that_a_full_snapshot_has_to_be_left_out_until_its_border_is_there(archive):
+    with patch("titans.tiers.compact.compactor.missing_borders", lambda manifest: []):
+        archive.ingest(snapshot({"a": A, "d": A}), FAR_AHEAD)
+    full = archive.files(FAR_AHEAD).to_dicts()
+    assert [(f["kind"], f["rows"], f["full_snapshots"]) for f in full] == [("full", 2, [FAR_AHEAD])]
+    points = archive.changes(FAR_AHEAD)
+    assert points.select("k", "Ceased").rows() == [("a", False), ("c", True), ("d", False)]
+    archive.compact()
+    (border,) = archive.files(FAR_AHEAD).to_dicts()
+    assert (border["kind"], border["rows"], border["full_snapshots"]) == ("border", 3, [])
+    assert archive.changes(FAR_AHEAD).equals(points)
 
 
 # --- several keys ---------------------------------------------------------------------------------
@@ -343,3 +362,21 @@ def test_without_duckdb_sql_says_what_to_install(archive, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "duckdb", None)
     with pytest.raises(InputError, match=r"titans-core\[sql\]"):
         archive.sql("select 1")
+
+
+@pytest.mark.parametrize("seen_first", ["2026-01", "2026-02"])
+@pytest.mark.parametrize("later", [A, C])
+def test_a_look_never_mixes_a_month_with_a_border_made_from_another_look_at_it(seen_first, later):
+    archive = Archive(MemoryStore(), PROVIDER)
+    archive.ingest(snapshot({"a": A, "b": B}), at(0))
+    archive.ingest(snapshot({"a": later, "b": B}), at(13))  # in the next month
+    reader = archive._reader()
+    reader.view(Month.parse(seen_first))
+
+    archive.upload(changes({"a": C}), at(5))
+    archive.compact()
+    february = read_head(archive._dataset, Month(2026, 2)).manifest
+    assert [f.rows for f in february.files if f.is_border] == [1 if later == A else 0], "made again"
+    points = reader.changes()
+    assert replayed(points, at(13)) == {"a": later, "b": B}
+    assert not points.select("k", "Time").is_duplicated().any()

@@ -27,7 +27,7 @@ def requests(seaweed_client):
 @pytest.fixture
 def archive(seaweed_bucket, seaweed_client):
     archive = Archive(S3Store(seaweed_bucket.name, "requests", client=seaweed_client), PROVIDER)
-    with patch("titans.tiers.compact.plan.SPACING", 8):
+    with patch("titans.tiers.compact.plan.is_worth_a_keyframe", lambda rows, keys: True):
         for slot in range(-16, 12):
             archive.ingest(snapshot({"a": (slot % 3, 0.5), "b": (slot, 0.5)}), at(slot))
         archive.seal("2026-01")
@@ -57,8 +57,8 @@ MOST = 6
 of itself; manifest read and written."""
 TRUST = 1
 """A new process looks up whether the server honours conditional writes."""
-STATE = 8
-"""And reads the state it compares with: what there is since the last keyframe, here up to nine
+STATE = 9
+"""And reads the state it compares with: the last whole one, and what there is since, here up to ten
 files."""
 
 

@@ -22,17 +22,13 @@ from schema_versions import (
 
 from titans import Archive, Schema
 from titans.dataset import Dataset
-from titans.errors import (
-    CorruptFileError,
-    FormatVersionError,
-    ProviderMismatchError,
-)
+from titans.errors import CorruptFileError, ManifestError, ProviderMismatchError
 from titans.read.scan import _Plan as Plan
 from titans.slots import Month
 from titans.store.local import LocalStore
 from titans.store.memory import MemoryStore
 from titans.tiers.maintain.verify import CHECKS
-from titans.tiers.manifest.commit import _parsed, read_head
+from titans.tiers.manifest.commit import read_head
 
 JANUARY, FEBRUARY = (f"parquet_warm/small/m8/2026/0{month}/manifest.json" for month in (1, 2))
 
@@ -131,24 +127,23 @@ def test_the_manifest_says_which_file_has_which_version_and_what_was_cast(store)
         for es in found["levels"].values()
         for e in es
     }
-    assert versions == {"L2": (2, [1])}  # 13 and 14 by version 1; then 15 with 16, and both
+    # 13, a full snapshot, by version 1; so are 14 and 15, which are merged with 16.
+    assert versions == {"B_": (1, None), "L2": (2, [1])}
     archive.seal("2026-02")
-    (entry,) = (e for es in manifest(store, FEBRUARY)["levels"].values() for e in es)
+    entries = [e for es in manifest(store, FEBRUARY)["levels"].values() for e in es]
+    (entry,) = [e for e in entries if e["file"].startswith("L")]
     name = f"{FEBRUARY.removesuffix('manifest.json')}{entry['file']}"
     path = store.local_path(name)
     metadata = pl.read_parquet_metadata(store.get(name).data if path is None else path)
     described = json.loads(metadata["titans"])
-    assert (described["format_version"], described["schema_version"], described["cast_from"]) == (
-        2,
-        2,
-        [1],
-    )
+    assert described["format_version"] == 3
+    assert (described["schema_version"], described["cast_from"]) == (2, [1])
     check(archive, seen)
 
 
-def test_while_only_version_1_is_in_use_the_format_stays_1(store):
+def test_while_only_version_1_is_in_use_nothing_is_cast(store):
     begun(store, range(4))
-    assert manifest(store)["format_version"] == 1
+    assert manifest(store)["format_version"] == 3
     assert manifest(store)["casts"] == []
     assert manifest(store)["slot_minutes"] == 10
 
@@ -382,8 +377,8 @@ def test_hot_files_alone_say_which_versions_may_go_on(store):
 
 
 def test_months_that_version_2_has_not_touched_stay_readable_under_version_1(store):
-    old, seen = begun(store, range(6, 12))
-    gone_on(store, seen, range(13, 14))
+    _, seen = begun(store, range(6, 14))
+    gone_on(store, seen, range(14, 15))
     assert Archive(store, V1).state(at(11)).height == len(market(11))
 
 
@@ -450,28 +445,6 @@ def test_integers_that_no_float_holds_stop_the_merge_and_nothing_is_lost(store):
     assert Archive(store, before).latest()["n"].to_list() == [2**53 + 1]
 
 
-def test_a_titans_without_schema_evolution_refuses_what_version_2_writes(store):
-    _, seen = begun(store, range(12, 14))
-    gone_on(store, seen, range(14, 17))
-    Archive(store, V2).upload(second_changes({"a": (1, 0.5, "x")}), at(17))
-    _parsed.clear()  # another process has not seen the manifest
-    with (
-        patch("titans.tiers.manifest.model.FORMAT_VERSION", 1),
-        pytest.raises(
-            FormatVersionError,
-            match="format version 2, this TITANS reads up to 1; upgrade titans-core",
-        ),
-    ):
-        Archive(store, V2).latest()
-    with (
-        patch("titans.tiers.files.metadata.FORMAT_VERSION", 1),
-        pytest.raises(
-            FormatVersionError, match=r"\.parquet has format version 2.*upgrade titans-core"
-        ),
-    ):
-        Archive(store, V2).latest()
-
-
 # --- what goes wrong ------------------------------------------------------------------------------
 
 
@@ -507,21 +480,12 @@ def test_a_collector_of_version_1_that_is_overtaken_in_the_middle_is_refused_and
     assert archive.verify(deep=True).passed
 
 
-def test_manifests_from_before_schemas_were_recorded_are_read_from_their_files(store):
-    _, seen = begun(store)
-    data = manifest(store)
-    for name in ("schemas", "casts", "slot_minutes"):
-        del data[name]
-    assert data["keyframes"]
-    for keyframe in data["keyframes"]:
-        del keyframe["schema_version"]
+def test_a_manifest_that_does_not_say_the_columns_of_a_file_is_refused(store):
+    begun(store)
+    data = manifest(store) | {"schemas": {}}
     store.replace(JANUARY, json.dumps(data).encode(), store.get(JANUARY).etag)
-    check(Archive(store, V2), seen)
-    archive = gone_on(store, seen)
-    check(archive, seen)
-    archive.seal("2026-01")
-    check(archive, seen)
-    assert set(manifest(store)["schemas"]) == {"1", "2"}
+    with pytest.raises(ManifestError, match="does not say the columns"):
+        Archive(store, V2).latest()
 
 
 @pytest.mark.parametrize("version", [1, 2])

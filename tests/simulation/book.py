@@ -151,8 +151,9 @@ class Book:
         if start is None and end is None and key is None:
             shown = {Month.of(row[1]) for row in rows}
             for time, state in self.acknowledged.items():
-                if lagging and Month.of(time) not in shown:
-                    continue  # the month has just begun, and no list shows anything of it
+                known = {Month.of(t) for t in (*self.acknowledged, *self.kept) if t <= time}
+                if lagging and not known <= shown:
+                    continue  # no list shows anything of a month that the others build on
                 if (got := replayed(points, time)) != state:
                     raise Violation(
                         f"changes() up to {_t(time)} lead to {got}, the acknowledged snapshot is "
@@ -241,8 +242,9 @@ class Structure:
         slots = Counter(
             slot for entry in entries for slot in SlotSet.from_intervals(entry["slots"])
         )
+        slots.update(k["slot"] for k in manifest["keyframes"] if k["file"].startswith("F_"))
         adopted = set(SlotSet.from_intervals(manifest["adopted"]))
-        pending = {name for one in manifest["pending_deletions"] for name in one["files"]}
+        pending = {name.rpartition("/")[2] for name in manifest["pending_deletions"]}
         if len(set(names)) < len(names):
             raise Violation(f"{key} lists a file twice: {names}")
         if twice := [slot for slot, n in slots.items() if n > 1]:
@@ -251,8 +253,9 @@ class Structure:
             raise Violation(
                 f"{key}: adopted are {sorted(adopted)}, in live files are {sorted(slots)}"
             )
-        if pending & set(names):
-            raise Violation(f"{key}: {sorted(pending & set(names))} are live and to be removed")
+        both = pending & {name.rpartition("/")[2] for name in names}
+        if both:
+            raise Violation(f"{key}: {sorted(both)} are live and to be removed")
         if key in self._manifests:
             old = self._manifests[key][1]
             if lost := set(SlotSet.from_intervals(old["adopted"])) - adopted:

@@ -404,7 +404,7 @@ def _swept_output() -> Iterator[None]:
 # --- keyframes ------------------------------------------------------------------------------------
 
 
-@defect(within=100, profile=LATE)
+@defect(within=60, profile=evolve(LATE, slots=(8, 9, 10, 12)))
 def _stale_keyframes() -> Iterator[None]:
     """a slot that is adopted late leaves the keyframes after it as they are"""
     real = MonthView.adopt
@@ -420,7 +420,7 @@ def _stale_keyframes() -> Iterator[None]:
 @defect(within=200, profile=evolve(LATE, compactors=(2, 3), sealers=(2,), slots=(6, 7, 8)))
 def _unchecked_keyframe() -> Iterator[None]:
     """a keyframe is committed though slots before it were adopted while it was written"""
-    with patch("titans.tiers.compact.keyframes.SlotSet", lambda intervals=(): SlotSet()):
+    with patch("titans.tiers.compact.basis.SlotSet", lambda intervals=(): SlotSet()):
         yield
 
 
@@ -453,7 +453,7 @@ def _no_marks() -> Iterator[None]:
 @defect(within=100, profile=CHANGES)
 def _untold_keyframe() -> Iterator[None]:
     """a month builds on an earlier one without telling it"""
-    with patch("titans.tiers.compact.keyframes._built_on", lambda head: None):
+    with patch("titans.tiers.compact.basis._built_on", lambda head: None):
         yield
 
 
@@ -461,6 +461,58 @@ def _untold_keyframe() -> Iterator[None]:
 def _waiting_before() -> Iterator[None]:
     """readers trust a month's keyframes though earlier months have files that nobody has adopted"""
     with patch.object(Reader, "_is_waiting_before", lambda self, month: False):
+        yield
+
+
+# --- borders --------------------------------------------------------------------------------------
+
+
+@defect(within=100, profile=LATE)
+def _stale_border() -> Iterator[None]:
+    """a slot that is adopted late leaves the border of the next full snapshot as it is"""
+    real = MonthView.adopt
+
+    def adopt(self, info, data):
+        view, rows = real(self, info, data)
+        return evolve(view, borders=self.borders), rows
+
+    with patch.object(MonthView, "adopt", adopt):
+        yield
+
+
+@defect(within=100, profile=LATE)
+def _border_of_another_month() -> Iterator[None]:
+    """a late adoption leaves the borders of later months as they are"""
+    with (
+        patch.object(Manifest, "is_dependent", lambda self, entry: False),
+        patch("titans.tiers.write.adopt._reaches_on", lambda head: False),
+    ):
+        yield
+
+
+@defect(within=20)
+def _missing_border() -> Iterator[None]:
+    """readers do not derive what a full snapshot changed where no file says it"""
+    with patch.object(MonthView, "without_border", lambda self, start, end: []):
+        yield
+
+
+@defect(within=20)
+def _doubled_border() -> Iterator[None]:
+    """a full snapshot that is still a hot file counts as change points too"""
+    with patch.object(Manifest, "is_full", lambda self, entry: False):
+        yield
+
+
+@defect(within=20)
+def _border_beside_derived() -> Iterator[None]:
+    """readers derive what a full snapshot changed though a file says it"""
+    real = MonthView.without_border
+
+    def without_border(self, start, end):
+        return real(evolve(self, borders=frozenset()), start, end)
+
+    with patch.object(MonthView, "without_border", without_border):
         yield
 
 

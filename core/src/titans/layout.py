@@ -3,6 +3,7 @@
     [test/]parquet_cp_hot/aws/2026/01/23/14-20.parquet            one file per slot (hot tier)
     [test/]parquet_warm/aws/m8/2026/01/manifest.json              the month's manifest
     [test/]parquet_warm/aws/m8/2026/01/L1_0001_00000-00007.parquet  merged files (warm tier)
+    [test/]parquet_warm/aws/m8/2026/01/B_00000_1f0c….parquet      border: a full snapshot's changes
     [test/]parquet_state/aws/m8/2026/01/K_00256_1f0c….parquet     keyframes: the state before a slot
 
 Every function that builds a key has an inverse that refuses what it could not have built: keys
@@ -32,10 +33,10 @@ _NAME = re.compile(_SEGMENT)
 _PREFIX = re.compile(rf"{_SEGMENT}(/{_SEGMENT})*")
 _WARM = re.compile(
     r"(?:L(?P<level>[1-9]\d*)_(?P<id>\d{4,})_(?P<first>\d{5})-(?P<last>\d{5})"
-    r"|C_(?P<slot>\d{5})_(?P<cid>[0-9a-f]{8,32}))\.parquet"
+    r"|(?P<letter>[BC])_(?P<slot>\d{5})_[0-9a-f]{8,32})\.parquet"
 )
 _HOT = re.compile(r"/(\d{4})/(\d\d)/(\d\d)/(\d\d)-(\d\d)\.parquet")
-_KEYFRAME = re.compile(r"K_(?P<slot>\d{5})_[0-9a-f]{8,32}\.parquet")
+_KEYFRAME = re.compile(r"(?P<letter>[FK])_(?P<slot>\d{5})_[0-9a-f]{8,32}\.parquet")
 
 
 @frozen
@@ -87,14 +88,17 @@ def _is_prefix(template: str) -> bool:
 
 @frozen
 class WarmName:
-    """A file beside a manifest: `L{level}_{id}_{first}-{last}.parquet`, or the corrections
-    `C_{slot}_{id}.parquet`.
+    """A file beside a manifest: `L{level}_{id}_{first}-{last}.parquet`, the corrections
+    `C_{slot}_{id}.parquet`, or a border `B_{slot}_{id}.parquet`.
     """
 
     level: int
+    """0 for corrections and borders."""
     first: int
     last: int
     id: int | None
+    """The number of a merged file."""
+    letter: str = "L"
 
     @classmethod
     def parse(cls, name: str) -> WarmName | None:
@@ -105,15 +109,18 @@ class WarmName:
 
         if match["slot"] is not None:
             slot = int(match["slot"])
-            return cls(0, slot, slot, None)
+            return cls(0, slot, slot, None, match["letter"])
         return cls(int(match["level"]), int(match["first"]), int(match["last"]), int(match["id"]))
 
 
 @frozen
 class KeyframeName:
-    """A keyframe: `K_{slot}_{id}.parquet`, the state at the start of the slot."""
+    """A keyframe: `K_{slot}_{id}.parquet`, the state at the start of the slot, or
+    `F_{slot}_{id}.parquet`, the full snapshot of the slot.
+    """
 
     slot: int
+    is_full: bool = False
 
     @classmethod
     def parse(cls, name: str) -> KeyframeName | None:
@@ -121,7 +128,7 @@ class KeyframeName:
         match = _KEYFRAME.fullmatch(name)
         if not match:
             return None
-        return cls(int(match["slot"]))
+        return cls(int(match["slot"]), match["letter"] == "F")
 
 
 @frozen
@@ -224,6 +231,10 @@ class Paths:
     def correction_name(slot: int, id: str) -> str:
         return f"C_{slot:05d}_{id}.parquet"
 
+    @staticmethod
+    def border_name(slot: int, id: str) -> str:
+        return f"B_{slot:05d}_{id}.parquet"
+
     # --- keyframes --------------------------------------------------------------------------------
 
     def state_month(self, month: Month) -> str:
@@ -233,6 +244,10 @@ class Paths:
     @staticmethod
     def keyframe_name(slot: int, id: str) -> str:
         return f"K_{slot:05d}_{id}.parquet"
+
+    @staticmethod
+    def full_name(slot: int, id: str) -> str:
+        return f"F_{slot:05d}_{id}.parquet"
 
     def parse_keyframe_key(self, key: str) -> tuple[Month, str] | None:
         """Month and name of a keyframe's key, `None` where `key` is none."""

@@ -55,6 +55,13 @@ class Provider:
             if column in self.schema.columns:
                 raise self._wrong(f": {column!r} is both a key and a value column; keep one")
 
+        ids = self.schema.field_ids(self.key)
+        if len(set(ids.values())) != len(ids):
+            raise InputError(
+                f"provider {self.name!r}: two of the columns {', '.join(ids)} would have the same "
+                "field id in Parquet files; give one of them another name",
+                provider=self.name,
+            )
         if len(set(self.key)) != len(self.key):
             raise self._wrong(f" names a key column twice: {', '.join(self.key)}")
 

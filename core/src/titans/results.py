@@ -69,6 +69,8 @@ class Compaction:
     """Objects removed from the store."""
     keyframes: int = 0
     """Keyframes written."""
+    borders: int = 0
+    """Borders written: what a full snapshot changed against the state before it."""
     seconds: float = 0.0
     unfinished: bool = False
     """Merges that are due were left to the next run, because `budget_seconds` were over."""
@@ -79,6 +81,7 @@ class Compaction:
             self.merged + other.merged,
             self.removed + other.removed,
             self.keyframes + other.keyframes,
+            self.borders + other.borders,
             self.seconds + other.seconds,
             self.unfinished or other.unfinished,
         )

@@ -4,6 +4,7 @@ dtypes does.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -163,6 +164,37 @@ class Schema:
             if later > version:
                 column = self.renamed[later].get(column, column)
         return column
+
+    def field_ids(self, key: tuple[str, ...]) -> dict[str, int]:
+        """Column → its field id in Parquet files, for all canonical columns.
+
+        It depends on the name that a column had when it was added: it stays when the column is
+        renamed, when the order changes and in every later version.
+        """
+        ids = {TIME: 1, CEASED: 2}
+        for column in (*key, *self.columns):
+            name = f"{self._added_in(column)}/{self._first_name(column)}"
+            digest = hashlib.blake2b(name.encode(), digest_size=4).digest()
+            ids[column] = int.from_bytes(digest, "little") >> 2
+        return ids
+
+    def _first_name(self, column: str) -> str:
+        """What a column was called when it was added."""
+        for version in sorted(self.renamed, reverse=True):
+            for old, new in self.renamed[version].items():
+                if new == column:
+                    column = old
+                    break
+        return column
+
+    def _added_in(self, column: str) -> int:
+        """0, or the last version in which another column gave up the first name of this one."""
+        first = self._first_name(column)
+        versions = [0]
+        for version, names in self.renamed.items():
+            if first in names and self.name_since(version - 1, first) != column:
+                versions.append(version)
+        return max(versions)
 
     @property
     def value_columns(self) -> tuple[str, ...]:

@@ -18,9 +18,22 @@ from attrs import frozen
 
 from titans.errors import InputError, TimestampError
 
-__all__ = ["NO_SLOTS", "Month", "Slot", "SlotSet", "iso", "parse_duration", "parse_iso", "to_utc"]
+__all__ = [
+    "NO_SLOTS",
+    "TICK",
+    "Month",
+    "Slot",
+    "SlotSet",
+    "iso",
+    "parse_duration",
+    "parse_iso",
+    "to_utc",
+]
 
 DAY_MINUTES = 1440
+
+TICK = timedelta(microseconds=1)
+"""The smallest difference between two times of an archive."""
 
 
 def to_utc(timestamp: datetime, what: str = "timestamp") -> datetime:

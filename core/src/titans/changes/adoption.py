@@ -2,7 +2,7 @@
 
 A snapshot was stored as what changed since its base. Where another slot has been adopted in
 between, *restoring* rows at the snapshot's own time bring the state there back to what was seen.
-Where a later snapshot has been adopted already, *correcting* rows at the start of its slot keep the
+Where a later snapshot has been adopted already, *correcting* rows at its time keep the
 state there what was seen then. So the state at an adopted snapshot never changes.
 """
 
@@ -43,7 +43,7 @@ def corrected(
         after: the state after the slot that is being adopted.
         between: change points adopted after that slot, up to and including the snapshot's.
         seen: the state at the snapshot so far.
-        at: the start of the snapshot's slot.
+        at: when the snapshot was collected.
     """
     without = overlay(after, last_rows(between, provider), provider)
     return delta(without, seen, at, provider).rows

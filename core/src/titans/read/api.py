@@ -13,12 +13,12 @@ from titans.errors import InputError
 from titans.layout import Paths
 from titans.provider import Provider
 from titans.read.queries import Held, compared, grid_times, gridded, to_intervals
-from titans.read.reader import TICK, Reader, bounds, retrying
+from titans.read.reader import Reader, bounds, retrying
 from titans.read.scan import scan
 from titans.read.tables import coverage, files, status
 from titans.results import MonthStatus
 from titans.schema import TIME
-from titans.slots import Slot, parse_duration, to_utc
+from titans.slots import TICK, Slot, parse_duration, to_utc
 from titans.store import ObjectStore
 from titans.tiers.manifest.view import Criteria
 
@@ -282,11 +282,14 @@ class ReadableArchive:
         """The objects that hold the change points of a range, for Spark, DuckDB or polars.
 
         Returns:
-            One row per object, by time: `url`, `kind` (`merged`, `hot`, `correction`), `rows`,
-            `bytes`, `min_time`, `max_time`; `filter`, the SQL condition that its rows still have to
-            satisfy (empty: all of them belong to the range); and `full_snapshots`, the times at
-            which it restates every living key: rows of these times count only where they differ
-            from the row before.
+            One row per object, by time: `url`, `kind` (`merged`, `border`, `hot`, `correction`,
+            `full`), `rows`, `bytes`, `min_time`, `max_time`; `filter`, the SQL condition that its
+            rows still have to satisfy (empty: all of them belong to the range); and
+            `full_snapshots`, the times at which it restates every living key. In a sealed month
+            the rows of all objects are exactly `changes`. In open months a `full` one has to be
+            left out, or its rows counted only where they differ from the row before, until the
+            next compaction says in a `border` what it changed; and a key and `Time` may stand in a
+            `correction` and in another object, which then counts.
         """
         return self._ask(lambda reader: files(reader, start, end))
 

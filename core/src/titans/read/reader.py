@@ -6,36 +6,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any, TypeVar
 
 import polars as pl
 from attrs import define, evolve, field
 
-from titans.changes.frames import instant
-from titans.changes.state import delta, last_rows, overlay
+from titans.changes.state import delta
 from titans.dataset import Dataset
 from titans.errors import InputError, NotFound, SnapshotExpiredError
 from titans.provider import Provider
 from titans.schema import CEASED, TIME
-from titans.slots import Month, to_utc
+from titans.slots import TICK, Month, to_utc
 from titans.tiers.manifest.commit import read_head
 from titans.tiers.manifest.model import Manifest
 from titans.tiers.manifest.view import EVERYTHING, Criteria, MonthView
 from titans.tiers.write.adopt import read_waiting
 from titans.tiers.write.hot import list_hot_since
 
-__all__ = ["TICK", "Reader", "bounds", "expired", "retrying"]
+__all__ = ["Reader", "bounds", "expired", "retrying"]
 
-TICK = timedelta(microseconds=1)
 _RETRIES = 4
 _FEW = timedelta(days=62)
 """Ranges so short that listing the archive would cost more than asking for each month."""
 
 T = TypeVar("T")
-
-State = Callable[[], pl.DataFrame]
-"""Gives a state when it is needed."""
 
 
 def retrying(attempt: Callable[[], T]) -> T:
@@ -162,15 +156,33 @@ class Reader:
         view = MonthView.of(manifest, self.dataset)
         for info, data in read_waiting(self.dataset, manifest, hot):
             view, _ = view.adopt(info, data)
-        if any(k.dependent for k in view.keyframes) and self._is_waiting_before(month):
+        if view.is_dependent and (self._is_waiting_before(month) or self._has_moved(manifest)):
             view = view.standing_alone()
         return view
 
-    def _is_waiting_before(self, month: Month) -> bool:
-        """Whether an earlier month has files that nobody has adopted yet."""
-        for earlier, keys in self.list_hot().items():
-            if earlier < month and self.manifest(earlier).adopted.missing(keys):
+    def _has_moved(self, manifest: Manifest) -> bool:
+        """Whether an earlier month that this reader has looked at is not as it was when the border
+        of `manifest` was made: late slots were adopted before or since.
+        """
+        for earlier, version in manifest.built_from.items():
+            known = self._manifests.get(earlier)
+            if known is not None and known.data_version != version:
                 return True
+        return False
+
+    def _is_waiting_before(self, month: Month) -> bool:
+        """Whether an earlier month has files that nobody has adopted yet and that may reach on to
+        this one.
+        """
+        hot = self.list_hot()
+        for earlier in sorted(hot, reverse=True):
+            if earlier >= month:
+                continue
+            manifest = self.manifest(earlier)
+            if manifest.adopted.missing(hot[earlier]):
+                return True
+            if manifest.full:
+                break  # nothing before a full snapshot reaches past it
         return False
 
     # --- states -----------------------------------------------------------------------------------
@@ -250,24 +262,33 @@ class Reader:
     # --- change points ----------------------------------------------------------------------------
 
     def changes(self, wanted: Criteria = EVERYTHING) -> pl.DataFrame:
-        """The change points that are wanted: canonical columns, sorted by key and `Time`.
-
-        Where a full snapshot restates what was there before, its rows do not count; for a key it no
-        longer has, the tombstone that follows from it does.
-        """
-        frames: list[pl.DataFrame] = []
-        before: State | None = None
+        """The change points that are wanted: canonical columns, sorted by key and `Time`."""
+        frames = []
         start, end = bounds(wanted.start, wanted.end)
         for month, first, last in self.spans(start, end):
-            of_month = evolve(wanted, start=first, end=last)
-            rows, before = self._changes_of(month, of_month, before)
-            frames.append(rows)
+            frames.append(self.changes_of(month, evolve(wanted, start=first, end=last)))
 
         if not frames:
             return pl.DataFrame(schema=dict(self.provider.schema_dtypes))
         if len(frames) == 1:
             return frames[0]
         return pl.concat(frames).sort([*self.provider.key, TIME])
+
+    def changes_of(self, month: Month, wanted: Criteria) -> pl.DataFrame:
+        """`changes` of one month; the range lies in it, and has both ends.
+
+        What a full snapshot changed is derived where no file says it.
+        """
+        view, provider = self.view(month), self.provider
+        frames = [view.rows(wanted)]
+        start, end = wanted.start or month.start, wanted.end or month.end
+        for full in view.without_border(start, end):
+            before = self.state_before(full.time, wanted.where)
+            living = view.read_full(full, wanted.where)
+            frames.append(delta(before, living, full.time, provider).rows)
+        if len(frames) == 1:
+            return frames[0]
+        return pl.concat(frames).sort([*provider.key, TIME])
 
     def spans(
         self, start: datetime | None, end: datetime | None
@@ -324,43 +345,3 @@ class Reader:
                 f"key is {', '.join(self.provider.key)}",
                 provider=self.provider.name,
             )
-
-    def changes_of(self, month: Month, start: datetime, end: datetime) -> pl.DataFrame:
-        """`changes` of one month."""
-        rows, _ = self._changes_of(month, Criteria(start, end))
-        return rows
-
-    def _changes_of(
-        self, month: Month, wanted: Criteria, before: State | None = None
-    ) -> tuple[pl.DataFrame, State]:
-        """`changes` of one month, and how to get the state at the end of the range.
-
-        `before` gives that at its start; it is asked only if needed. The range has both ends.
-        """
-        view, provider = self.view(month), self.provider
-        start, end = wanted.start or month.start, wanted.end or month.end
-        before = before or partial(self.state_before, start, wanted.where)
-        rows = view.rows(wanted)
-        fulls = view.full_times(start, end)
-        if not fulls:
-            return rows, partial(_overlaid, before, rows, provider)
-
-        state = before()
-        segment = rows.filter(pl.col(TIME) < instant(fulls[0]))
-        frames = [segment]
-        for full, until in zip(fulls, [*fulls[1:], end], strict=True):
-            state = overlay(state, last_rows(segment, provider), provider)
-            restated = pl.col(TIME) == instant(full)
-            segment = rows.filter(
-                pl.col(TIME).is_between(instant(full), instant(until), closed="left")
-            )
-            living = segment.filter(restated & ~pl.col(CEASED)).drop(CEASED)
-            segment = segment.filter(~restated)
-            frames += [delta(state, living, full, provider).rows, segment]
-            state = living
-        changes = pl.concat(frames).sort([*provider.key, TIME])
-        return changes, partial(_overlaid, lambda: state, segment, provider)
-
-
-def _overlaid(before: State, rows: pl.DataFrame, provider: Provider) -> pl.DataFrame:
-    return overlay(before(), last_rows(rows, provider), provider)

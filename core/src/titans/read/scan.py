@@ -2,7 +2,7 @@
 frame is collected.
 
 Files that are alone in their time are scanned as they are. Where files overlap in time (late
-slots), or a full snapshot restates what was there before, the reader answers.
+slots), or no file says what a full snapshot changed, the reader answers.
 """
 
 from __future__ import annotations
@@ -15,15 +15,13 @@ import polars as pl
 from attrs import field, frozen
 from polars.io.plugins import register_io_source
 
-from titans.changes.frames import instant
 from titans.errors import NotFound, TitansError
 from titans.provider import Provider
-from titans.read.reader import TICK, Reader, bounds, expired, retrying
-from titans.schema import TIME
-from titans.slots import Month
+from titans.read.reader import Reader, bounds, expired, retrying
+from titans.slots import TICK, Month
 from titans.tiers.files.parquet import scan_files
 from titans.tiers.files.read import Selection, StoredFile, read_selections, scan_stored
-from titans.tiers.manifest.view import MonthView, Part
+from titans.tiers.manifest.view import Criteria, MonthView, Part
 
 __all__ = ["scan"]
 
@@ -126,16 +124,11 @@ class _Plan:
         for month, first, last in reader.spans(start, end):
             view = reader.view(month)
             alone, unclear = _divided(view, first, last)
-            restated = view.full_times(first, last)
             for part in alone:
-                again = []
-                for time in restated:
-                    if part.overlaps(time, time + TICK):
-                        again.append(pl.col(TIME) != instant(time))
-                plan._add(part.selection(first, last, *again), whole)
-            for time in restated:
-                if not any(low <= time < high for low, high in unclear):
-                    plan.asked.append((month, (time, time + TICK)))
+                plan._add(part.selection(first, last), whole)
+            for full in view.without_border(first, last):
+                if not any(low <= full.time < high for low, high in unclear):
+                    plan.asked.append((month, (full.time, full.time + TICK)))
             plan.asked.extend((month, span) for span in unclear)
 
         if whole:
@@ -165,7 +158,8 @@ class _Plan:
         for number in range(0, len(self.selections), _FETCHED):
             yield from self._read(self.selections[number : number + _FETCHED], narrow)
         for month, (low, high) in self.asked:
-            yield narrow(self.reader.changes_of(month, low, high).lazy()).collect()
+            rows = self.reader.changes_of(month, Criteria(low, high))
+            yield narrow(rows.lazy()).collect()
         nothing = pl.LazyFrame(schema=dict(self.reader.provider.schema_dtypes))
         yield narrow(nothing).collect()
 

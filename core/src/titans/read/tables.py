@@ -9,11 +9,12 @@ from typing import Any
 
 import polars as pl
 
-from titans.read.reader import TICK, Reader, bounds
+from titans.read.reader import Reader, bounds
 from titans.results import MonthStatus
 from titans.slots import Month, Slot, iso
 from titans.tiers.files.fetch import read_info
 from titans.tiers.files.read import StoredFile
+from titans.tiers.manifest.entries import FileEntry, Keyframe
 from titans.tiers.manifest.view import MonthView, Part
 
 __all__ = ["coverage", "files", "status"]
@@ -59,14 +60,16 @@ def files(reader: Reader, start: datetime | None, end: datetime | None) -> pl.Da
     rows: list[dict[str, Any]] = []
     for month, first, last in reader.spans(since, until):
         view = reader.view(month)
-        restated = view.full_times(first, last)
         for part in view.parts_in(first, last):
             # Frames are corrections that the next compaction will write.
             if isinstance(part.data, StoredFile):
                 row = _file_row(reader, view, part, part.data)
-                row["filter"] = _filter(part, first, last)
-                row["full_snapshots"] = [t for t in restated if part.overlaps(t, t + TICK)]
-                rows.append(row)
+                rows.append(row | {"filter": _filter(part, first, last), "full_snapshots": []})
+        for full in view.without_border(first, last):
+            if isinstance(full.data, StoredFile):
+                part = Part(full.data, full.time, full.time)
+                row = _file_row(reader, view, part, full.data)
+                rows.append(row | {"kind": "full", "filter": "", "full_snapshots": [full.time]})
 
     schema: dict[str, Any] = {
         "url": pl.String,
@@ -86,6 +89,8 @@ def _file_row(reader: Reader, view: MonthView, part: Part, file: StoredFile) -> 
         kind = "correction"
     elif file.slot is not None:
         kind = "hot"
+    elif file.key.rpartition("/")[2].startswith("B_"):
+        kind = "border"
     else:
         kind = "merged"
 
@@ -109,7 +114,9 @@ def _filter(part: Part, start: datetime, end: datetime) -> str:
 
 
 def _read_row_count(reader: Reader, view: MonthView, file: StoredFile) -> int:
-    for entry in view.manifest.files:
+    manifest = view.manifest
+    entries: list[FileEntry | Keyframe] = [*manifest.files, *manifest.keyframes]
+    for entry in entries:
         if reader.dataset.key(view.month, entry.file) == file.key:
             return entry.rows
     slot = file.slot or view.slot(0)

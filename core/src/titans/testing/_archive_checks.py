@@ -66,17 +66,21 @@ class ArchiveChecks(ProviderSuite, kit=True):
 
         record = SlotRecord(slot.index, "full", "0" * 32, slot.start)
         info = FileInfo.describe(frame, provider, "hot", (record,))
+        self._has_the_columns(frame)
         data = encode(frame, info, provider)
 
-        read = pl.read_parquet(io.BytesIO(data))
-        expect(
-            list(read.schema.items()) == list(provider.schema_dtypes.items()),
-            f"a file has the columns {dict(read.schema)}, and not those of the schema "
-            f"{dict(provider.schema_dtypes)}",
-        )
+        self._has_the_columns(pl.read_parquet(io.BytesIO(data)))
         expect(
             decode(data, provider, "a file").equals(frame),
             "rows come out of a Parquet file otherwise than they went in",
+        )
+
+    def _has_the_columns(self, frame: pl.DataFrame) -> None:
+        dtypes = self._provider.schema_dtypes
+        expect(
+            list(frame.schema.items()) == list(dtypes.items()),
+            f"a file has the columns {dict(frame.schema)}, and not those of the schema "
+            f"{dict(dtypes)}",
         )
 
     # --- the full way -----------------------------------------------------------------------------

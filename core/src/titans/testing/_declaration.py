@@ -71,6 +71,13 @@ EVENTS: dict[str, dict[str, Any]] = {
         "bytes": 900,
         "ms": 5,
     },
+    "border_written": {
+        "month": "2026-03",
+        "slot": "2026-03-01T00:00:00Z",
+        "rows": 3,
+        "bytes": 900,
+        "ms": 5,
+    },
     "month_sealed": {"month": "2026-03", "files": 24, "keyframes": 23},
     "files_removed": {"month": "2026-03", "files": 8},
     "vacuumed": {"removed": 1, "listed": 1, "waiting": 0},

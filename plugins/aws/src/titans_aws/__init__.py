@@ -23,10 +23,10 @@ def titans_schema() -> Schema:
             "SPS": "Int64",
             "T3": "Int64",
             "T2": "Int64",
-            "Savings": "Int64",
             "IF": "Float64",
             "OndemandPrice": "Float64",
             "SpotPrice": "Float64",
+            "Savings": "Int64",
         },
         score="SPS",
         # Not Savings: spot can cost 1 % more than on-demand. See titans_normalize.

@@ -27,10 +27,10 @@ def titans_schema() -> Schema:
             "Score": "Int64",
             "T3": "Int64",
             "T2": "Int64",
-            "Savings": "Int64",
             "IF": "Float64",
             "OndemandPrice": "Float64",
             "SpotPrice": "Float64",
+            "Savings": "Int64",
         },
         score="Score",
         # Not Savings: spot can cost 1 % more than on-demand. See titans_normalize.

@@ -5,6 +5,7 @@ ago, and bring months that are over to their final form.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Protocol
 
@@ -14,18 +15,21 @@ from titans.dataset import Dataset
 from titans.errors import CorruptFileError, InputError, NotFound, TitansError
 from titans.results import Compaction
 from titans.slots import Month, Slot
+from titans.tiers.compact.borders import build_border
 from titans.tiers.compact.budget import Budget
 from titans.tiers.compact.keyframes import build_keyframe
 from titans.tiers.compact.merge import merge
 from titans.tiers.compact.plan import (
     Merge,
     final_merge,
+    missing_borders,
     missing_keyframes,
     next_keyframe,
     next_merge,
 )
 from titans.tiers.manifest.commit import Head, commit, read_head, read_head_to_write
 from titans.tiers.manifest.deletion import due, remove, stamped
+from titans.tiers.manifest.entries import FileEntry, Keyframe
 from titans.tiers.manifest.model import Manifest
 from titans.tiers.write.adopt import Adopter, Adoption
 from titans.tiers.write.hot import HotFile, HotFiles, list_hot, list_hot_since
@@ -38,6 +42,10 @@ SEAL_DELAY = timedelta(days=1)
 """How far the archive has to go on after the end of a month before compaction seals that month by
 itself.
 """
+
+
+Build = Callable[[Dataset, Month, int], tuple[Manifest, FileEntry | Keyframe | None]]
+"""Writes what is due at a slot; `None` where somebody else did, or the month has changed."""
 
 
 class Notify(Protocol):
@@ -71,9 +79,11 @@ class Compactor:
         """
         hot = self._list(slot)
         result = Compaction()
+        reopened: set[Month] = set()
         for month in hot.months:
             done, adoption = self.compact_month(month, hot, written=written)
             result += done
+            reopened |= {*adoption.reopened}
             if slot is not None and month == slot.month:
                 self._require_adopted(slot, adoption)
 
@@ -82,9 +92,9 @@ class Compactor:
         newest = self._newest(hot)
         if newest is None:
             return result
-        before = newest.month.previous()
-        if before not in months and (slot is None or result.merged):
-            months.append(before)
+        if slot is None or result.merged:
+            reopened.add(newest.month.previous())
+        months += sorted(reopened.difference(months))
         for month in months:
             if newest.start >= month.end + SEAL_DELAY and not self.budget.spent:
                 result += self._seal_further(month)
@@ -176,15 +186,29 @@ class Compactor:
             manifest, merges = self._merge_due(manifest)
             unfinished = next_merge(manifest) is not None
             done = evolve(done, merged=merges, unfinished=unfinished)
-            slot = next_keyframe(manifest, adoption.slots)
-            if slot is not None:
-                manifest, keyframes = self._build_keyframe(month, slot)
-                done = evolve(done, keyframes=keyframes)
+            if not merges or self.budget.until is None:
+                manifest, built = self._build_due(manifest, adoption)
+                done += built
         except TitansError as error:
             if own is None:
                 raise
             self.notify("failed", operation="merge", error=type(error).__name__, reason=str(error))
         return done, evolve(adoption, manifest=manifest)
+
+    def _build_due(self, manifest: Manifest, adoption: Adoption) -> tuple[Manifest, Compaction]:
+        """The border or the keyframe that is due.
+
+        A collector's call builds none after a merge: no single call pays for all that may be due.
+        """
+        borders = missing_borders(manifest)
+        if borders:
+            manifest, built = self._build_border(manifest.month, borders[0])
+            return manifest, Compaction(borders=built)
+        slot = next_keyframe(manifest, adoption.slots)
+        if slot is None:
+            return manifest, Compaction()
+        manifest, built = self._build_keyframe(manifest.month, slot)
+        return manifest, Compaction(keyframes=built)
 
     def _merge_due(self, manifest: Manifest) -> tuple[Manifest, int]:
         """Every merge that is due, at least one of them whatever the budget; the manifest after
@@ -225,14 +249,14 @@ class Compactor:
         )
         return manifest, 1
 
-    def _build_keyframe(self, month: Month, slot: int) -> tuple[Manifest, int]:
-        """Write a keyframe; the manifest after that, and how many this process did."""
+    def _build(self, build: Build, event: str, month: Month, slot: int) -> tuple[Manifest, int]:
+        """Write a keyframe or border; the manifest after that, and how many this process did."""
         started = time.monotonic()
-        manifest, entry = build_keyframe(self.dataset, month, slot)
+        manifest, entry = build(self.dataset, month, slot)
         if entry is None:
             return manifest, 0
         self.notify(
-            "keyframe_written",
+            event,
             month=str(month),
             slot=slot,
             file=entry.file,
@@ -242,11 +266,17 @@ class Compactor:
         )
         return manifest, 1
 
+    def _build_keyframe(self, month: Month, slot: int) -> tuple[Manifest, int]:
+        return self._build(build_keyframe, "keyframe_written", month, slot)
+
+    def _build_border(self, month: Month, slot: int) -> tuple[Manifest, int]:
+        return self._build(build_border, "border_written", month, slot)
+
     # --- sealing ----------------------------------------------------------------------------------
 
     def seal(self, month: Month) -> Compaction:
         """Bring everything in `month` to its final form: adopt, merge what is left of every level,
-        write missing keyframes.
+        write missing borders and keyframes.
 
         Raises:
             InputError: there is nothing in the month.
@@ -283,6 +313,10 @@ class Compactor:
             manifest, merged = self._merge(manifest, plan)
             return manifest, Compaction(merged=merged)
 
+        borders = missing_borders(manifest)
+        if borders:
+            manifest, written = self._build_border(month, borders[0])
+            return manifest, Compaction(borders=written)
         missing = missing_keyframes(manifest)
         if missing:
             manifest, written = self._build_keyframe(month, missing[0])
@@ -307,7 +341,7 @@ class Compactor:
 
 def _sealed(head: Head) -> Manifest | None:
     now = head.manifest
-    if now.sealed or final_merge(now) or missing_keyframes(now):
+    if now.sealed or final_merge(now) or missing_borders(now) or missing_keyframes(now):
         return None
     return evolve(stamped(head), sealed=True)
 

@@ -4,7 +4,7 @@ functions of a manifest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import prod
 
 from attrs import frozen
@@ -15,10 +15,14 @@ from titans.tiers.manifest.model import Manifest
 
 __all__ = [
     "FANOUTS",
-    "SPACING",
+    "FINAL_ROWS",
+    "KEYFRAME_LEAST",
+    "KEYFRAME_ROWS",
     "TOP",
     "Merge",
     "final_merge",
+    "is_worth_a_keyframe",
+    "missing_borders",
     "missing_keyframes",
     "next_keyframe",
     "next_merge",
@@ -32,8 +36,15 @@ the measurements).
 TOP = len(FANOUTS)
 """The highest level; its files are final."""
 
-SPACING = 192
-"""Slots between two keyframes (docs/format.md has the measurements)."""
+FINAL_ROWS = 400_000
+"""Final files grow past that many slots while they are small: up to so many rows."""
+
+KEYFRAME_ROWS = 4
+"""A keyframe is written where there are so many rows to read for each key of the last state,
+"""
+
+KEYFRAME_LEAST = 100_000
+"""and so many in all: fewer are read in a few milliseconds."""
 
 
 # --- merges ---------------------------------------------------------------------------------------
@@ -56,15 +67,21 @@ def next_merge(manifest: Manifest) -> Merge | None:
     """The merge that is due, lowest level first; always the files adopted first, so that order is
     kept across levels.
     """
-    for level in manifest.levels:
-        files = manifest.level(level)
-        if level >= TOP or len(files) < FANOUTS[level]:
+    for level in range(TOP):
+        files = [entry for entry in _change_files(manifest) if entry.level == level]
+        if not files:
             continue
         count = FANOUTS[level]
+        # A full snapshot takes the place of the file that it would be, so that files end where
+        # keyframes begin.
+        if level == 0 and manifest.adopted.before(files[0].first) in manifest.full:
+            count -= 1
+        if len(files) < count:
+            continue
         # The corrections that an adoption needed stay with the file that was adopted.
         while count < len(files) and files[count].is_correction:
             count += 1
-        return Merge(level + 1, files[:count])
+        return Merge(level + 1, tuple(files[:count]))
     return None
 
 
@@ -72,36 +89,101 @@ def final_merge(manifest: Manifest) -> Merge | None:
     """The merge that brings what is left of all levels to its final form; `None` where there is
     nothing left.
 
-    A final file that is smaller than it could be, of an earlier sealing, is taken in too.
+    Final files that are smaller than they could be are taken in too, and become one.
     """
-    inputs = [entry for entry in manifest.files if entry.level < TOP]
-    if not inputs:
-        return None
-
-    most = prod(FANOUTS)
-    count = sum(len(entry.slots) for entry in inputs)
-    for entry in reversed(manifest.level(TOP)):
-        if len(entry.slots) < most and count + len(entry.slots) <= most:
-            inputs.append(entry)
-            count += len(entry.slots)
-
     # In order of adoption: higher levels first, within a level as the manifest has them.
-    ordered = sorted(manifest.files, key=lambda entry: -entry.level)
+    ordered = sorted(_change_files(manifest), key=lambda entry: -entry.level)
+    inputs = [entry for entry in ordered if entry.level < TOP]
+    for entry in reversed(ordered):
+        if entry.level < TOP:
+            continue
+        if not _fits(entry, inputs):
+            break
+        inputs.append(entry)
+    if all(entry.level >= TOP for entry in inputs) and len(inputs) < 2:
+        return None
     return Merge(TOP, tuple(entry for entry in ordered if entry in inputs))
+
+
+def _fits(entry: FileEntry, others: Sequence[FileEntry]) -> bool:
+    """Whether a final file and others may become one: they are few slots, or few rows."""
+    slots, rows = len(entry.slots), entry.rows
+    for other in others:
+        slots += len(other.slots)
+        rows += other.rows
+    return slots <= prod(FANOUTS) or rows <= FINAL_ROWS
+
+
+def _change_files(manifest: Manifest) -> list[FileEntry]:
+    """The files that may be merged: no full snapshots, and no borders."""
+    files = []
+    for entry in manifest.files:
+        if not manifest.is_full(entry) and not entry.is_border:
+            files.append(entry)
+    return files
 
 
 # --- keyframes ------------------------------------------------------------------------------------
 
 
 def missing_keyframes(manifest: Manifest) -> list[int]:
-    """Slots at which a sealed month has keyframes and this one has none, ascending.
+    """Slots at which the month needs keyframes and has none, ascending.
 
-    Every `SPACING` slots, if there is anything in the slots since the one before. Before the first
-    full snapshot there are none; a month without any has one at its start, with what earlier months
-    left, so that it stands alone.
+    They stand where a final file ends, if what there is to read since the last whole state is many
+    times the keys in it. A month without a full snapshot has one at its start, with what earlier
+    months left, so that it stands alone.
     """
-    trusted = {k.slot for k in manifest.keyframes if not (k.dependent and manifest.dirty)}
-    return [slot for slot in _wanted(manifest) if slot not in trusted]
+    trusted: dict[int, int] = {}
+    for keyframe in manifest.keyframes:
+        if keyframe.is_full or not (keyframe.dependent and manifest.dirty):
+            # A full snapshot is the state at the end of its slot.
+            trusted[keyframe.slot + keyframe.is_full] = keyframe.rows
+
+    missing = []
+    if manifest.adopted and not manifest.full and 0 not in trusted:
+        missing.append(0)
+    if manifest.full and not trusted:
+        return missing  # the full snapshot is still a hot file, and gets its final form first
+    rows = 0
+    keys = trusted.get(0, 0)
+    for slot, count in _ends(manifest):
+        rows += count
+        for start in sorted(trusted):
+            if start <= slot:
+                keys = trusted[start]
+        if slot in trusted:
+            rows = 0
+        elif is_worth_a_keyframe(rows, keys):
+            missing.append(slot)
+            rows = 0
+    return missing
+
+
+def is_worth_a_keyframe(rows: int, keys: int) -> bool:
+    """Whether reading on from the last state costs more than another one would.
+
+    Args:
+        rows: change points since the last state.
+        keys: in that state.
+    """
+    return rows >= max(KEYFRAME_LEAST, KEYFRAME_ROWS * keys)
+
+
+def _ends(manifest: Manifest) -> list[tuple[int, int]]:
+    """Slots at which a final file ends and something follows, and the rows since the one before."""
+    finals = [entry for entry in _change_files(manifest) if entry.level >= TOP]
+    last = manifest.adopted.last or 0
+    first_full = min(manifest.full, default=-1)
+    ends = []
+    rows = 0
+    for entry in sorted(finals, key=lambda entry: entry.last):
+        rows += entry.rows
+        end = entry.last + 1
+        crossed = any(other.first < end <= other.last for other in finals)
+        if first_full < end <= last and not crossed:
+            ends.append((end, rows))
+            rows = 0
+    return ends
 
 
 def next_keyframe(manifest: Manifest, adopted: Iterable[int]) -> int | None:
@@ -110,26 +192,23 @@ def next_keyframe(manifest: Manifest, adopted: Iterable[int]) -> int | None:
 
     The one at the start of a month is left to the sealing of the month before.
     """
-    newest = max(_wanted(manifest), default=0)
-    if newest == 0 or newest not in missing_keyframes(manifest):
-        return None
-    if any(slot < newest for slot in adopted):
+    newest = max(missing_keyframes(manifest), default=0)
+    if newest == 0 or any(slot < newest for slot in adopted):
         return None
     return newest
 
 
-def _wanted(manifest: Manifest) -> list[int]:
-    """Slots at which a sealed month has keyframes."""
-    last, first_full = manifest.adopted.last, min(manifest.full, default=None)
-    if last is None:
-        return []
+# --- borders --------------------------------------------------------------------------------------
 
-    slots: set[int] = set()
-    if first_full is None:
-        slots.add(0)
-    for low, high in manifest.adopted.intervals:
-        for number in range(low // SPACING + 1, high // SPACING + 2):
-            slot = number * SPACING
-            if slot <= last and (first_full is None or slot > first_full):
-                slots.add(slot)
-    return sorted(slots)
+
+def missing_borders(manifest: Manifest) -> list[int]:
+    """Slots of full snapshots that are still hot files, or of which no file that may be used says
+    what they changed; ascending.
+    """
+    done = set()
+    moved = {keyframe.slot for keyframe in manifest.keyframes if keyframe.is_full}
+    for entry in manifest.files:
+        untrusted = manifest.dirty and manifest.is_dependent(entry)
+        if entry.is_border and entry.first in moved and not untrusted:
+            done.add(entry.first)
+    return [slot for slot in sorted(manifest.full) if slot not in done]

@@ -28,16 +28,12 @@ __all__ = [
     "FileKind",
     "SlotKind",
     "SlotRecord",
+    "check_format_version",
     "check_slot_length",
-    "format_version",
 ]
 
-FORMAT_VERSION = 2
-"""What this TITANS reads.
-
-It writes 1 where only the first version of a schema is in use, and 2 otherwise: a TITANS that knows
-nothing of schema evolution must not merge such files.
-"""
+FORMAT_VERSION = 3
+"""Of files and manifests. 1 and 2 were never released, and are not read."""
 
 UNSAID_MINUTES = 10
 """The length of a slot where a file or manifest does not say it."""
@@ -46,16 +42,26 @@ UNKNOWN = "0" * 16
 """In place of a hash that nobody knows."""
 
 SlotKind = Literal["full", "diff", "changes"]
-FileKind = Literal["hot", "correction", "merged", "keyframe", "legacy"]
+FileKind = Literal["hot", "correction", "merged", "border", "keyframe", "full", "legacy"]
 
 KINDS: Mapping[SlotKind, str] = {"full": "f", "diff": "d", "changes": "c"}
 _KIND_OF: Mapping[str, SlotKind] = {letter: kind for kind, letter in KINDS.items()}
 _HASH_DIGITS = 16
 
 
-def format_version(schema_version: int) -> int:
-    """The lowest format version that says what has to be said."""
-    return 1 if schema_version == 1 else FORMAT_VERSION
+def check_format_version(version: object, key: str) -> None:
+    """Raise `FormatVersionError` where what lies under `key` is of another version than this."""
+    if type(version) is int and version == FORMAT_VERSION:
+        return
+    hint = "upgrade titans-core"
+    if type(version) is int and version < FORMAT_VERSION:
+        hint = (
+            "that format was never released and is no longer read: ingest its snapshots into a new "
+            "archive"
+        )
+    raise FormatVersionError(
+        f"{key} has format version {version!r}, this TITANS reads {FORMAT_VERSION}; {hint}", key=key
+    )
 
 
 def check_slot_length(data: Mapping[str, Any], provider: Provider, key: str) -> None:
@@ -185,7 +191,7 @@ class FileInfo(Contents):
 
     def to_json(self, provider: Provider) -> dict[str, Any]:
         data: dict[str, Any] = {
-            "format_version": format_version(self.schema_version),
+            "format_version": FORMAT_VERSION,
             "provider": provider.name,
         }
         if provider.layout.slot_minutes != UNSAID_MINUTES:
@@ -266,15 +272,7 @@ class FileInfo(Contents):
 
 def _check_written_by(data: Mapping[str, Any], provider: Provider, key: str) -> None:
     """Raise where another provider, a newer TITANS or a newer schema wrote the file."""
-    version = data.get("format_version")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise FormatVersionError(
-            f"{key} has format version {version!r}, this TITANS reads up to {FORMAT_VERSION}; "
-            "upgrade titans-core",
-            provider=provider.name,
-            key=key,
-        )
-
+    check_format_version(data.get("format_version"), key)
     if data.get("provider") != provider.name:
         raise CorruptFileError(
             f"{key} belongs to provider {data.get('provider')!r}, not {provider.name!r}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,12 @@ def encode(
 ) -> bytes:
     """The file's bytes; the same for the same rows, info and polars version."""
     buffer = io.BytesIO()
-    rows.write_parquet(buffer, **encoding.options, metadata=_metadata(info, provider))
+    rows.write_parquet(
+        buffer,
+        **encoding.options,
+        metadata=_metadata(info, provider),
+        arrow_schema=_arrow_schema(provider),
+    )
     return buffer.getvalue()
 
 
@@ -103,8 +109,32 @@ def sink(
         target,
         **encoding.options,
         metadata=lambda _context: _metadata(info(), provider),
+        arrow_schema=_arrow_schema(provider),
         engine="streaming",
     )
+
+
+def _arrow_schema(provider: Provider) -> Any:
+    """The columns as Arrow describes them, each with the id it has in Parquet files."""
+    ids = provider.schema.field_ids(provider.key)
+    dtypes = provider.schema_dtypes
+    return _with_field_ids(tuple((name, dtypes[name], ids[name]) for name in dtypes))
+
+
+@lru_cache(maxsize=64)
+def _with_field_ids(columns: tuple[tuple[str, pl.DataType, int], ...]) -> Any:
+    """Of columns given as name, dtype and field id.
+
+    At most 64 are kept, and none goes stale: it depends on the argument alone. Threads and forks
+    may share them.
+    """
+    import nanoarrow
+
+    plain = nanoarrow.c_schema(pl.Schema({name: dtype for name, dtype, _ in columns}))
+    fields = []
+    for field, (_, _, id) in zip(plain.children, columns, strict=True):
+        fields.append(field.modify(metadata={"PARQUET:field_id": str(id)}))
+    return plain.modify(children=fields)
 
 
 def _metadata(info: FileInfo, provider: Provider) -> dict[str, str]:

@@ -16,14 +16,15 @@ from attrs import evolve, field, frozen
 
 from titans.dataset import Dataset
 from titans.errors import CorruptFileError, ManifestError
-from titans.layout import WarmName
+from titans.layout import KeyframeName, WarmName
+from titans.schema import Schema
 from titans.slots import NO_SLOTS, Month, SlotSet
 from titans.store import Blob
 from titans.tiers.files.fetch import read_info
 from titans.tiers.files.metadata import FileInfo
 from titans.tiers.maintain.inventory import Inventory, list_inventory
 from titans.tiers.manifest.commit import Head, read_head
-from titans.tiers.manifest.entries import FileEntry
+from titans.tiers.manifest.entries import FileEntry, Keyframe
 from titans.tiers.manifest.model import Manifest
 
 __all__ = ["Repair", "execute", "plan_repairs"]
@@ -80,16 +81,27 @@ def _plan_month(dataset: Dataset, inventory: Inventory, month: Month) -> Repair 
 
     manifest = head.manifest
     if head.blob is None:
-        if all(name.startswith("C_") for name in warm):
+        if not _holds_slots(inventory, month):
             return None
         reason = f"{month} has merged files and no manifest"
         return _remade(dataset, inventory, month, reason, None)
 
+    stored = inventory.keyframes.get(month, {})
     missing = [f.file for f in manifest.files if not f.is_hot and f.file not in warm]
+    missing += [k.file for k in manifest.keyframes if k.is_full and k.file not in stored]
     if missing:
         reason = f"the manifest of {month} names {', '.join(missing[:3])}, which are not there"
         return _remade(dataset, inventory, month, reason, head.blob)
     return _without_lost_keyframes(inventory, head)
+
+
+def _holds_slots(inventory: Inventory, month: Month) -> bool:
+    """Whether the month has files that hold slots which no hot file may hold any more."""
+    names = [WarmName.parse(file) for file in inventory.warm.get(month, {})]
+    full = [KeyframeName.parse(file) for file in inventory.keyframes.get(month, {})]
+    return any(name and name.id is not None for name in names) or any(
+        name and name.is_full for name in full
+    )
 
 
 def _without_lost_keyframes(inventory: Inventory, head: Head) -> Repair | None:
@@ -113,10 +125,17 @@ def _remade(
     """The manifest of a month, from its merged files."""
     warm = inventory.warm.get(month, {})
     merged = _read_merged(dataset, inventory, month)
-    manifest = Manifest.empty(dataset.provider, month)
-    files: list[FileEntry] = []
+    keyframes: list[Keyframe] = []
     full: dict[int, datetime] = {}
-    taken = observed = NO_SLOTS
+    schemas: list[Schema | None] = []
+    for keyframe, info in _read_fulls(dataset, inventory, month):
+        keyframes.append(keyframe)
+        full.update(info.full)
+        schemas.append(info.schema)
+
+    manifest = Manifest.empty(dataset.provider, month).knowing(dataset.provider, *schemas)
+    files: list[FileEntry] = []
+    taken = observed = SlotSet.of(full)
     # Those that hold most first; of the same size, the higher level, then the older.
     order = sorted(merged, key=lambda m: (-len(m.info.slots), -m.name.level, m.name.id or 0))
     for each in order:
@@ -150,12 +169,29 @@ def _remade(
         adopted=taken,
         observed=observed,
         full=full,
+        keyframes=tuple(keyframes),
         data_version=len(taken),
     )
     used = {entry.file for entry in files}
+    used |= {keyframe.file for keyframe in keyframes}
     unused = tuple(dataset.key(month, name) for name in warm if name not in used)
     readopt = SlotSet.of(inventory.hot.get(month, {})) - taken
     return Repair(month, reason, manifest, readopt, unused, damaged)
+
+
+def _read_fulls(
+    dataset: Dataset, inventory: Inventory, month: Month
+) -> list[tuple[Keyframe, FileInfo]]:
+    """The files of full snapshots, one for each slot, and what they say of themselves."""
+    fulls: dict[int, tuple[Keyframe, FileInfo]] = {}
+    for file, entry in sorted(inventory.keyframes.get(month, {}).items()):
+        name = KeyframeName.parse(file)
+        if name is None or not name.is_full or name.slot in fulls:
+            continue
+        slot = dataset.slot(month, name.slot)
+        info = read_info(dataset, dataset.key(month, file), slot, entry.size)
+        fulls[name.slot] = (Keyframe.of(file, name.slot, info), info)
+    return [fulls[slot] for slot in sorted(fulls)]
 
 
 @frozen
@@ -190,11 +226,11 @@ def execute(dataset: Dataset, repair: Repair) -> Manifest:
     key = dataset.paths.manifest_key(repair.month)
     manifest = repair.manifest.committed(secrets.token_hex(8))
     if repair.damaged is None:
-        dataset.store.create(key, manifest.dump())
+        dataset.store.create(key, manifest.dump(dataset.paths))
     else:
         copy = key.replace("manifest.json", f"manifest.damaged-{secrets.token_hex(4)}.json")
         dataset.store.create(copy, repair.damaged.data)
-        dataset.store.replace(key, manifest.dump(), repair.damaged.etag)
+        dataset.store.replace(key, manifest.dump(dataset.paths), repair.damaged.etag)
 
     name, month = dataset.provider.name, str(repair.month)
     log.warning(

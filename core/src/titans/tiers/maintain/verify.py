@@ -11,12 +11,13 @@ import polars as pl
 from attrs import define, evolve, field, frozen
 
 from titans.changes.digest import digest
+from titans.changes.state import delta
 from titans.dataset import Dataset
 from titans.errors import FormatError, NotFound
 from titans.provider import Provider
 from titans.schema import CEASED, TIME
 from titans.slots import Month, SlotSet
-from titans.tiers.compact.keyframes import read_state_before
+from titans.tiers.compact.basis import read_state_before
 from titans.tiers.files.fetch import exists, read_file, read_info
 from titans.tiers.files.metadata import FileInfo
 from titans.tiers.maintain.inventory import Inventory, list_inventory
@@ -40,10 +41,11 @@ CHECKS = {
     "order": "sorted by key and Time, within the bounds that the manifest names",
     "uniqueness": "and no key has two rows for the same Time, across all files of a month",
     "keyframes": "every keyframe that may be used is the state that the change points lead to",
+    "borders": "every border that may be used is what its full snapshot changed",
 }
-"""What is checked; the last five only with `deep`."""
+"""What is checked; the last six only with `deep`."""
 
-_DEEP = ("content", "schema", "order", "uniqueness", "keyframes")
+_DEEP = ("content", "schema", "order", "uniqueness", "keyframes", "borders")
 
 _LOOKS = 4
 """How often a month is looked at that others commit to meanwhile."""
@@ -193,7 +195,8 @@ class _Verifier:
         keys: list[pl.DataFrame] = []
         for entry in self.manifest.files:
             rows = self._check_file(entry)
-            if rows is not None:
+            # The rows of a full snapshot are no change points.
+            if rows is not None and not self.manifest.is_full(entry):
                 keys.append(rows.select(*self.dataset.provider.key, TIME))
 
         if not keys:
@@ -288,6 +291,7 @@ class _Verifier:
         holders: Counter[int] = Counter()
         for entry in manifest.files:
             holders.update(entry.slots)
+        holders.update(keyframe.slot for keyframe in manifest.keyframes if keyframe.is_full)
         wrong = sorted(set(manifest.adopted) ^ set(holders))
         wrong += sorted(index for index, count in holders.items() if count > 1)
         named = ", ".join(str(self.dataset.slot(month, index)) for index in wrong[:3])
@@ -318,17 +322,53 @@ class _Verifier:
         manifest = self.manifest
         for keyframe in manifest.keyframes:
             self._check_keyframe_file(keyframe)
-        if not self.deep or not manifest.keyframes or manifest.dirty:
+        if not self.deep or manifest.dirty:
             return
 
-        replayed = evolve(MonthView.of(manifest, self.dataset), keyframes=())
+        view = MonthView.of(manifest, self.dataset)
+        replayed = evolve(view, keyframes=())
         earlier: pl.DataFrame | None = None
-        if any(keyframe.dependent for keyframe in manifest.keyframes):
+        if view.is_dependent:
             earlier = read_state_before(self.dataset, self.month)
         for keyframe in manifest.keyframes:
-            base = earlier if keyframe.dependent else None
             start = self.dataset.slot(self.month, keyframe.slot).start
-            self._check_keyframe_rows(keyframe, replayed.state(start, base))
+            if keyframe.is_full:
+                self._check_full(keyframe)
+            else:
+                base = earlier if keyframe.dependent else None
+                self._check_keyframe_rows(keyframe, replayed.state(start, base))
+        for slot in sorted(view.borders):
+            before = replayed.state(view.full[slot].time, earlier)
+            self._check_border(view, slot, before)
+
+    def _check_full(self, keyframe: Keyframe) -> None:
+        """The file of a full snapshot holds the rows it was written with."""
+        key = self.dataset.key(self.month, keyframe.file)
+        written = self.dataset.as_of(self.manifest.schema(keyframe.schema_version))
+        slot = self.dataset.slot(self.month, keyframe.slot)
+        read = self.notes.read("content", key, partial(read_file, written, key, slot, hot=False))
+        if read is None:
+            return
+        rows, info = read
+        same = rows.height == keyframe.rows and digest(rows) == keyframe.hash == info.hash
+        self.notes.say(
+            "content", same, f"{key} does not hold the {keyframe.rows} rows it was written with"
+        )
+        same = info.full == {keyframe.slot: self.manifest.full[keyframe.slot]}
+        self.notes.say("metadata", same, f"{key} says it is another snapshot than the manifest")
+
+    def _check_border(self, view: MonthView, slot: int, before: pl.DataFrame) -> None:
+        """The border of a full snapshot is what leads from the state before to it."""
+        full = view.full[slot]
+        name = f"the border of slot {slot} of {self.month}"
+        living = self.notes.read("borders", name, partial(view.read_full, full))
+        rows = self.notes.read("borders", name, partial(view.read_border, full))
+        if living is None or rows is None:
+            return
+        expected = delta(before, living, full.time, self.dataset.provider).rows
+        self.notes.say(
+            "borders", rows.equals(expected), f"{name} is not what its full snapshot changed"
+        )
 
     def _check_keyframe_file(self, keyframe: Keyframe) -> None:
         key = self.dataset.key(self.month, keyframe.file)

@@ -18,7 +18,6 @@ from titans.errors import (
     NotFound,
     OutcomeUnknown,
     PreconditionFailed,
-    ProviderMismatchError,
     Unavailable,
 )
 from titans.slots import Month
@@ -65,8 +64,7 @@ def read_head(dataset: Dataset, month: Month) -> Head:
 
     Raises:
         ManifestError, FormatVersionError
-        NotFound: a file that has to be looked at, because the manifest does not say enough of it,
-            is not there (any more).
+        NotFound: a file that a manifest of the original layout names is not there (any more).
         ProviderMismatchError: the month was written with a key, a slot length or a schema that are
             not the provider's.
     """
@@ -82,7 +80,7 @@ def read_head(dataset: Dataset, month: Month) -> Head:
     data = parse_object(blob.data, key)
     if is_legacy(data):
         return Head(read_legacy(data, dataset, month), blob)
-    manifest = _read_schemas(Manifest.from_json(data, dataset, month), dataset)
+    manifest = Manifest.from_json(data, dataset, month)
     _remember(blob.data, dataset, manifest)
     return Head(manifest, blob)
 
@@ -100,43 +98,6 @@ def _remember(data: bytes, dataset: Dataset, manifest: Manifest) -> None:
     while len(_parsed) >= _KNOWN:
         _parsed.pop(next(iter(_parsed), b""), None)
     _parsed[data] = (dataset, manifest)
-
-
-def _read_schemas(manifest: Manifest, dataset: Dataset) -> Manifest:
-    """With the schemas that a manifest of before they were recorded does not name: one file of each
-    says them.
-    """
-    named = [(f.schema_version, f.file, f.first) for f in manifest.files]
-    named += [(k.schema_version, k.file, k.slot) for k in manifest.keyframes]
-    if all(version in manifest.schemas for version, _, _ in named):
-        return manifest
-
-    missing_file: NotFound | None = None
-    for version, file, index in named:
-        if version not in manifest.schemas:
-            key, slot = dataset.key(manifest.month, file), dataset.slot(manifest.month, index)
-            try:
-                schema = read_info(dataset, key, slot).schema
-            except NotFound as error:
-                missing_file = error
-            else:
-                manifest = manifest.knowing(dataset.provider, schema)
-
-    unknown = sorted({version for version, _, _ in named} - set(manifest.schemas))
-    if not unknown:
-        return manifest
-    if missing_file is not None:
-        # Merged and removed since the manifest was read: who asked reads it again.
-        raise missing_file
-    key = dataset.paths.manifest_key(manifest.month)
-    raise ProviderMismatchError(
-        f"{key} has files of schema version {unknown[0]} that do not say their columns, and "
-        f"{dataset.provider} declares version {dataset.provider.schema.version}; compact once with "
-        f"the release of the provider that has version {unknown[0]}, then this one reads them",
-        provider=dataset.provider.name,
-        month=str(manifest.month),
-        key=key,
-    )
 
 
 # --- before a month is begun ----------------------------------------------------------------------
@@ -279,7 +240,7 @@ def commit(
 
 def _write(dataset: Dataset, head: Head, manifest: Manifest) -> Manifest:
     """Put `manifest` in the place of `head`, if that is still there."""
-    key, data = dataset.paths.manifest_key(manifest.month), manifest.dump()
+    key, data = dataset.paths.manifest_key(manifest.month), manifest.dump(dataset.paths)
     if head.blob is None:
         dataset.store.create(key, data)
     else:

@@ -31,6 +31,7 @@ __all__ = [
     "pending_keys",
     "remove",
     "stamped",
+    "with_keyframe",
     "with_pending",
     "without_files",
     "without_keyframes",
@@ -65,6 +66,12 @@ def without_keyframes(manifest: Manifest, retired: Iterable[Keyframe]) -> Manife
         return manifest
     kept = tuple(keyframe for keyframe in manifest.keyframes if keyframe.file not in names)
     return with_pending(evolve(manifest, keyframes=kept), Pending(None, names))
+
+
+def with_keyframe(manifest: Manifest, keyframe: Keyframe) -> Manifest:
+    """`manifest` with one keyframe more."""
+    keyframes = sorted((*manifest.keyframes, keyframe), key=lambda each: (each.slot, each.file))
+    return evolve(manifest, keyframes=tuple(keyframes))
 
 
 def with_pending(manifest: Manifest, pending: Pending) -> Manifest:
@@ -171,7 +178,7 @@ def remove(dataset: Dataset, manifest: Manifest, lists: Iterable[Pending]) -> Re
     for pending in chosen:
         slots |= pending.slots
     proven = _read_proven(dataset, manifest, slots) & manifest.adopted
-    live = manifest.file_names
+    live = manifest.live
 
     removed: list[str] = []
     done: list[Pending] = []
@@ -200,18 +207,28 @@ def _try_delete(store: ObjectStore, key: str) -> bool:
 
 
 def _read_proven(dataset: Dataset, manifest: Manifest, slots: SlotSet) -> SlotSet:
-    """Those of `slots` that a merged file holds, by its own metadata."""
+    """Those of `slots` that a merged file holds, or the file of a full snapshot, by its own
+    metadata.
+    """
     proven = NO_SLOTS
+    for keyframe in manifest.keyframes:
+        if keyframe.is_full and keyframe.slot in slots:
+            proven |= _read_slots(dataset, manifest, keyframe)
     for entry in manifest.files:
         if entry.is_hot or not entry.slots & slots:
             continue
-        key = dataset.key(manifest.month, entry.file)
-        try:
-            info = read_info(dataset, key, dataset.slot(manifest.month, entry.first), entry.bytes)
-        except (NotFound, CorruptFileError) as error:
-            log.error("%s proves nothing: %s", key, error)
-            continue
-        # An earlier writer's file says nothing of itself.
-        proven |= info.slots if info.kind == "merged" else entry.slots
-
+        proven |= _read_slots(dataset, manifest, entry)
     return proven & slots
+
+
+def _read_slots(dataset: Dataset, manifest: Manifest, entry: FileEntry | Keyframe) -> SlotSet:
+    """The slots that a file says it holds."""
+    key = dataset.key(manifest.month, entry.file)
+    try:
+        info = read_info(dataset, key, dataset.slot(manifest.month, 0), entry.bytes)
+    except (NotFound, CorruptFileError) as error:
+        log.error("%s proves nothing: %s", key, error)
+        return NO_SLOTS
+    if info.kind == "legacy" and isinstance(entry, FileEntry):
+        return entry.slots  # an earlier writer's file says nothing of itself
+    return info.slots

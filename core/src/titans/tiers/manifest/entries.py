@@ -38,6 +38,11 @@ class FileEntry(Contents):
         return self.file.startswith("C_")
 
     @property
+    def is_border(self) -> bool:
+        """It holds what the full snapshot of its slot changes against the state before it."""
+        return self.file.startswith("B_")
+
+    @property
     def is_hot(self) -> bool:
         return "/" in self.file
 
@@ -63,9 +68,8 @@ class FileEntry(Contents):
 
     @cached_property
     def text(self) -> str:
-        """As it stands in the manifest."""
+        """As it stands in the manifest, after its name."""
         data = {
-            "file": self.file,
             "hot_range": [self.first, self.last],
             "slots": self.slots.to_json(),
             "bytes": self.bytes,
@@ -88,9 +92,8 @@ class FileEntry(Contents):
 
 @frozen
 class Keyframe:
-    """A file with the whole state at the start of a slot.
-
-    It holds every key alive just before the slot, with its last change point.
+    """A file with a whole state: at the start of a slot, every key alive just before it, with its
+    last change point; or the full snapshot of a slot.
     """
 
     file: str
@@ -102,6 +105,15 @@ class Keyframe:
     dependent: bool
     """No full snapshot of the month comes before it: it holds what earlier months left."""
     schema_version: int = 1
+
+    @classmethod
+    def of(cls, file: str, slot: int, info: FileInfo, *, dependent: bool = False) -> Keyframe:
+        return cls(file, slot, info.rows, info.size, info.hash, dependent, info.schema_version)
+
+    @property
+    def is_full(self) -> bool:
+        """It is a full snapshot: the state at the end of its slot, and no file but this says it."""
+        return self.file.startswith("F_")
 
     @cached_property
     def text(self) -> str:
@@ -125,13 +137,12 @@ class Pending:
     slots: SlotSet = NO_SLOTS
     """Hot files by slot."""
 
-    @cached_property
-    def text(self) -> str:
-        """As it stands in the manifest."""
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in the manifest; the keys of its files are in a list of their own."""
         since = iso(self.since) if self.since else None
-        return dump_json({"since": since, "files": self.files, "slots": self.slots.to_json()})
+        return {"since": since, "files": len(self.files), "slots": self.slots.to_json()}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Pending:
+    def from_json(cls, data: Mapping[str, Any], files: tuple[str, ...]) -> Pending:
         since = parse_iso(data["since"]) if data["since"] else None
-        return cls(since, tuple(data["files"]), SlotSet.from_intervals(data["slots"]))
+        return cls(since, files, SlotSet.from_intervals(data["slots"]))

@@ -18,12 +18,12 @@ from attrs import evolve
 
 from titans.dataset import Dataset
 from titans.errors import InvalidKeyError, ManifestError
-from titans.layout import WarmName
+from titans.layout import KeyframeName, WarmName
 from titans.schema import CEASED, TIME
 from titans.slots import Month, Slot, SlotSet
-from titans.tiers.files.fetch import read_file
+from titans.tiers.files.fetch import read_file, read_info
 from titans.tiers.files.metadata import FileInfo
-from titans.tiers.manifest.entries import FileEntry, Pending
+from titans.tiers.manifest.entries import FileEntry, Keyframe, Pending
 from titans.tiers.manifest.model import Manifest, check_provider
 
 __all__ = ["is_legacy", "read_legacy"]
@@ -67,7 +67,27 @@ def read_legacy(data: Mapping[str, Any], dataset: Dataset, month: Month) -> Mani
     for level in sorted(levels, reverse=True):
         for file in levels[level]:
             manifest = _read_entry(manifest, file, level, dataset)
-    return _with_removals(manifest, data, dataset)
+    return _with_removals(_read_fulls(manifest, dataset), data, dataset)
+
+
+def _read_fulls(manifest: Manifest, dataset: Dataset) -> Manifest:
+    """With the full snapshots that stand in files of their own, which no original tool knows."""
+    month = manifest.month
+    for entry in dataset.store.list(dataset.paths.state_month(month)):
+        parsed = dataset.paths.parse_keyframe_key(entry.key)
+        name = None if parsed is None else KeyframeName.parse(parsed[1])
+        if parsed is None or name is None or not name.is_full or name.slot in manifest.adopted:
+            continue
+        info = read_info(dataset, entry.key, dataset.slot(month, name.slot), entry.size)
+        keyframe = Keyframe.of(parsed[1], name.slot, info)
+        manifest = evolve(
+            manifest.knowing(dataset.provider, info.schema),
+            keyframes=(*manifest.keyframes, keyframe),
+            adopted=manifest.adopted.add(name.slot),
+            observed=manifest.observed.add(name.slot),
+            full={**manifest.full, **info.full},
+        )
+    return manifest
 
 
 def _read_entry(manifest: Manifest, file: str, level: int, dataset: Dataset) -> Manifest:

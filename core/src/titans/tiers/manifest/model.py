@@ -9,28 +9,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from attrs import evolve, field, frozen
 
 from titans.dataset import Dataset
-from titans.errors import (
-    FormatVersionError,
-    InvalidKeyError,
-    ManifestError,
-    ProviderMismatchError,
-)
-from titans.layout import FANOUT, KeyframeName, WarmName
+from titans.errors import InvalidKeyError, ManifestError, ProviderMismatchError
+from titans.layout import FANOUT, KeyframeName, Paths, WarmName
 from titans.provider import Provider
 from titans.schema import Schema
-from titans.slots import NO_SLOTS, Month, SlotSet, iso, parse_iso
+from titans.slots import NO_SLOTS, Month, Slot, SlotSet, iso, parse_iso
 from titans.tiers.files.metadata import (
     FORMAT_VERSION,
     UNSAID_MINUTES,
+    check_format_version,
     check_slot_length,
-    format_version,
 )
 from titans.tiers.manifest.entries import FileEntry, Keyframe, Pending, dump_json
 
@@ -67,9 +62,9 @@ class Manifest:
     observed: SlotSet = NO_SLOTS
     """Adopted slots of full snapshots."""
     full: Mapping[int, datetime] = field(factory=dict)
-    """Slots whose file holds every living key → the time from which nothing earlier counts."""
+    """Slots of full snapshots, stored whole → the time from which nothing earlier counts."""
     keyframes: tuple[Keyframe, ...] = ()
-    """Ascending by slot."""
+    """Ascending by slot; full snapshots among them, once they are no hot files any more."""
     sealed: bool = False
     """The month is over, and everything in it has its final form."""
     built_on: bool = False
@@ -77,6 +72,8 @@ class Manifest:
 
     Who adopts here marks them first (`titans.tiers.write.late`).
     """
+    built_from: Mapping[Month, int] = field(factory=dict)
+    """Earlier month → its `data_version` when the border of the first full snapshot was made."""
     dirty: tuple[str, ...] = ()
     """Marks of late adoptions into earlier months that may be under way.
 
@@ -122,6 +119,24 @@ class Manifest:
         if version == max(self.schemas, default=version):
             return None
         return self.schemas[version]
+
+    def holder(self, slot: int) -> FileEntry | Keyframe | None:
+        """The file that holds what was adopted for a slot."""
+        for entry in self.files:
+            if slot in entry.slots:
+                return entry
+        for keyframe in self.keyframes:
+            if keyframe.is_full and keyframe.slot == slot:
+                return keyframe
+        return None
+
+    def is_full(self, entry: FileEntry) -> bool:
+        """Whether it is the hot file of a full snapshot, whose rows are no change points."""
+        return entry.is_hot and entry.first in self.full
+
+    def is_dependent(self, entry: FileEntry) -> bool:
+        """Whether it is a border that holds only as long as earlier months are as they were."""
+        return entry.is_border and entry.first == min(self.full, default=None)
 
     def level(self, level: int) -> tuple[FileEntry, ...]:
         return tuple(f for f in self.files if f.level == level)
@@ -171,9 +186,9 @@ class Manifest:
 
     # --- JSON -------------------------------------------------------------------------------------
 
-    def dump(self) -> bytes:
+    def dump(self, paths: Paths) -> bytes:
         data = {
-            "format_version": format_version(max(self.schemas, default=1)),
+            "format_version": FORMAT_VERSION,
             "m": FANOUT,
             "provider": self.provider,
             "year": self.month.year,
@@ -185,6 +200,7 @@ class Manifest:
             "next_file_id": self.next_file_id,
             "least_file_id": self.least_file_id,
             "last_hot_idx": -1 if self.adopted.last is None else self.adopted.last,
+            "last_processed_time": self._last_start(),
             "version": self.version,
             "data_version": self.data_version,
             "commit_ids": self.commit_ids,
@@ -193,14 +209,31 @@ class Manifest:
             "full": {str(slot): iso(self.full[slot]) for slot in sorted(self.full)},
             "sealed": self.sealed,
             "built_on": self.built_on,
+            "built_from": {str(month): self.built_from[month] for month in self.built_from},
             "dirty": self.dirty,
             "marks": self.marks,
             "fence": self.fence,
         }
-        levels = ",".join(f'"{level}":{_texts(self.level(level))}' for level in self.levels)
-        keyframes, pending = _texts(self.keyframes), _texts(self.pending)
-        lists = f'"levels":{{{levels}}},"keyframes":{keyframes},"pending_deletions":{pending}'
+        removed: list[str] = []
+        for pending in self.pending:
+            removed += [paths.file_key(self.month, file) for file in pending.files]
+        data["pending_deletions"] = removed
+        data["pending"] = [pending.to_json() for pending in self.pending]
+
+        # Most entries are the same in the next manifest: their texts are kept.
+        levels = []
+        for level in self.levels:
+            entries = [_entry_text(entry, self.month, paths) for entry in self.level(level)]
+            levels.append(f'"{level}":[{",".join(entries)}]')
+        keyframes = ",".join(keyframe.text for keyframe in self.keyframes)
+        lists = f'"levels":{{{",".join(levels)}}},"keyframes":[{keyframes}]'
         return f"{dump_json(data)[:-1]},{lists}}}".encode()
+
+    def _last_start(self) -> str | None:
+        """When the last adopted slot began, as tools of the original layout read it."""
+        if self.adopted.last is None:
+            return None
+        return Slot(self.month, self.adopted.last, self.slot_minutes).start.isoformat()
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], dataset: Dataset, month: Month) -> Manifest:
@@ -214,16 +247,9 @@ class Manifest:
         """
         key = dataset.paths.manifest_key(month)
         about = {"provider": dataset.provider.name, "month": str(month), "key": key}
-        version = data.get("format_version")
-        if isinstance(version, int) and version > FORMAT_VERSION:
-            raise FormatVersionError(
-                f"{key} has format version {version}, this TITANS reads up to {FORMAT_VERSION}; "
-                "upgrade titans-core",
-                **about,
-            )
-
+        check_format_version(data.get("format_version"), key)
         try:
-            manifest = _parsed(data)
+            manifest = _parsed(data, dataset.paths, month)
             if (manifest.provider, manifest.month) != (dataset.provider.name, month):
                 raise ManifestError(
                     f"{key} is that of provider {manifest.provider!r}, month {manifest.month}; it "
@@ -285,19 +311,25 @@ def check_provider(data: Mapping[str, Any], provider: Provider, key: str) -> dic
     return schemas
 
 
-def _texts(parts: Iterable[FileEntry | Keyframe | Pending]) -> str:
-    """A JSON list. Most parts are the same in the next manifest: their texts are kept."""
-    return f"[{','.join(part.text for part in parts)}]"
+def _entry_text(entry: FileEntry, month: Month, paths: Paths) -> str:
+    """In level 0 everything has its full key, as in the original layout."""
+    file = paths.file_key(month, entry.file) if entry.is_correction else entry.file
+    return f'{{"file":{dump_json(file)},{entry.text[1:]}'
 
 
-def _parsed(data: Mapping[str, Any]) -> Manifest:
+def _parsed(data: Mapping[str, Any], paths: Paths, month: Month) -> Manifest:
+    warm, state = paths.warm_month(month), paths.state_month(month)
     files = []
     for level in sorted(data["levels"], key=int):
         for entry in data["levels"][level]:
-            files.append(FileEntry.from_json(entry, int(level)))
+            named = {**entry, "file": entry["file"].removeprefix(warm)}
+            files.append(FileEntry.from_json(named, int(level)))
     full = {}
     for slot, time in data["full"].items():
         full[int(slot)] = parse_iso(time)
+    built_from = {}
+    for earlier, version in data["built_from"].items():
+        built_from[Month.parse(earlier)] = int(version)
 
     return Manifest(
         provider=data["provider"],
@@ -314,14 +346,31 @@ def _parsed(data: Mapping[str, Any]) -> Manifest:
         keyframes=tuple(Keyframe.from_json(k) for k in data.get("keyframes", ())),
         sealed=bool(data.get("sealed", False)),
         built_on=bool(data.get("built_on", False)),
+        built_from=built_from,
         dirty=tuple(data.get("dirty", ())),
         marks=data.get("marks", 0),
         fence=data.get("fence", 0),
-        pending=tuple(Pending.from_json(p) for p in data["pending_deletions"]),
+        pending=_pending(data, (warm, state)),
         version=data["version"],
         data_version=data["data_version"],
         commit_ids=tuple(data["commit_ids"]),
     )
+
+
+def _pending(data: Mapping[str, Any], prefixes: tuple[str, str]) -> tuple[Pending, ...]:
+    """The lists of files that wait for removal; their keys stand in one list."""
+    names = [
+        key.removeprefix(prefixes[0]).removeprefix(prefixes[1]) for key in data["pending_deletions"]
+    ]
+    lists = []
+    start = 0
+    for each in data["pending"]:
+        end = start + each["files"]
+        lists.append(Pending.from_json(each, tuple(names[start:end])))
+        start = end
+    if start != len(names):
+        raise ValueError(f"pending_deletions has {len(names)} keys, its lists have {start}")
+    return tuple(lists)
 
 
 # --- what a manifest may name ---------------------------------------------------------------------
@@ -358,6 +407,16 @@ def _check(manifest: Manifest, dataset: Dataset) -> None:
             f"{key} names a file that cannot be its own: {error}; nothing was read", **about
         ) from error
 
+    versions = {f.schema_version for f in manifest.files}
+    versions |= {k.schema_version for k in manifest.keyframes}
+    unknown = sorted(versions - set(manifest.schemas))
+    if unknown:
+        raise ManifestError(
+            f"{key} has files of schema version {unknown[0]}, of which it does not say the "
+            "columns; it is left as it is",
+            **about,
+        )
+
     names = [f.file for f in manifest.files] + [k.file for k in manifest.keyframes]
     if len(set(names)) != len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -379,6 +438,8 @@ def _check_names(manifest: Manifest, dataset: Dataset) -> None:
             raise InvalidKeyError(
                 f"{keyframe.file!r} is no keyframe of slot {keyframe.slot} of {month}"
             )
+        if name.is_full and keyframe.slot not in manifest.full:
+            raise InvalidKeyError(f"{keyframe.file!r} is no full snapshot of {month}")
 
     for file in manifest.pending_files:
         if WarmName.parse(file) is None and KeyframeName.parse(file) is None:

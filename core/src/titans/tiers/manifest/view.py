@@ -10,21 +10,22 @@ from functools import cached_property, partial
 from pathlib import Path
 
 import polars as pl
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from titans.changes.adoption import corrected, restored
 from titans.changes.frames import instant
 from titans.changes.state import last_rows, overlay, resolve, resolve_last
 from titans.dataset import Dataset
 from titans.schema import CEASED, TIME
-from titans.slots import Month, Slot, SlotSet
-from titans.tiers.files.metadata import FileInfo
+from titans.slots import TICK, Month, Slot, SlotSet
+from titans.tiers.files.fetch import read_info
+from titans.tiers.files.metadata import FileInfo, SlotRecord
 from titans.tiers.files.parquet import scan_files
 from titans.tiers.files.read import Selection, StoredFile, read_selections
 from titans.tiers.manifest.entries import FileEntry, Keyframe
 from titans.tiers.manifest.model import Manifest
 
-__all__ = ["EVERYTHING", "Criteria", "MonthView", "Part"]
+__all__ = ["EVERYTHING", "Criteria", "Full", "MonthView", "Part"]
 
 
 @frozen(eq=False)
@@ -104,6 +105,17 @@ class Part:
 
 
 @frozen(eq=False)
+class Full:
+    """A full snapshot that is stored whole."""
+
+    slot: int
+    time: datetime
+    """When it was collected. Nothing earlier counts from then on."""
+    data: StoredFile | pl.DataFrame
+    """Every living key, with `time` as its `Time`."""
+
+
+@frozen(eq=False)
 class MonthView:
     """Immutable. `adopt` gives the view that has one file more."""
 
@@ -111,18 +123,29 @@ class MonthView:
     dataset: Dataset
     adopted: SlotSet
     observed: SlotSet
-    full: Mapping[int, datetime]
+    full: Mapping[int, Full]
+    """By slot."""
+    borders: frozenset[int]
+    """Slots of full snapshots of which a file that may be used says what they changed."""
     keyframes: tuple[Keyframe, ...]
-    """Those that may be used, ascending."""
+    """Those that may be used, ascending; full snapshots are not among them."""
     added: tuple[Part, ...] = ()
     """What `adopt` added to the files of the manifest."""
+    records: Mapping[int, SlotRecord] = field(factory=dict)
+    """Of the slots that `adopt` added."""
 
     @classmethod
     def of(cls, manifest: Manifest, dataset: Dataset) -> MonthView:
-        keyframes = manifest.keyframes
-        if manifest.dirty:
-            keyframes = tuple(keyframe for keyframe in keyframes if not keyframe.dependent)
-        return cls(manifest, dataset, manifest.adopted, manifest.observed, manifest.full, keyframes)
+        view = cls(
+            manifest,
+            dataset,
+            manifest.adopted,
+            manifest.observed,
+            _full_snapshots(manifest, dataset),
+            frozenset(entry.first for entry in manifest.files if entry.is_border),
+            tuple(keyframe for keyframe in manifest.keyframes if not keyframe.is_full),
+        )
+        return view.standing_alone() if manifest.dirty else view
 
     @property
     def month(self) -> Month:
@@ -131,20 +154,17 @@ class MonthView:
     @cached_property
     def parts(self) -> tuple[Part, ...]:
         """In order of adoption."""
+        parts = []
         # Higher levels were adopted earlier; within a level the manifest keeps the order.
-        files = sorted(self.manifest.files, key=lambda entry: -entry.level)
-        return (*(self._part(entry) for entry in files), *self.added)
+        for entry in sorted(self.manifest.files, key=lambda entry: -entry.level):
+            unused = entry.is_border and entry.first not in self.borders
+            if not unused and not self.manifest.is_full(entry):
+                parts.append(self._part(entry))
+        return (*parts, *self.added)
 
     def _part(self, entry: FileEntry) -> Part:
-        file = StoredFile(
-            self.dataset.key(self.month, entry.file),
-            entry.bytes,
-            self.slot(entry.first) if entry.is_hot else None,
-            entry.hash,
-            self.manifest.schema(entry.schema_version),
-        )
         return Part(
-            file,
+            _stored(entry, self.manifest, self.dataset),
             entry.min_time,
             entry.max_time,
             entry.min_key,
@@ -153,8 +173,20 @@ class MonthView:
         )
 
     def standing_alone(self) -> MonthView:
-        """Without keyframes that hold what earlier months left."""
-        return evolve(self, keyframes=tuple(k for k in self.keyframes if not k.dependent))
+        """Without keyframes and borders that depend on what earlier months left."""
+        first = min(self.full, default=None)
+        return evolve(
+            self,
+            keyframes=tuple(k for k in self.keyframes if not k.dependent),
+            borders=self.borders - {first},
+        )
+
+    @property
+    def is_dependent(self) -> bool:
+        """Whether some of its keyframes and borders depend on what earlier months left."""
+        return min(self.full, default=None) in self.borders or any(
+            keyframe.dependent for keyframe in self.keyframes
+        )
 
     def slot(self, index: int) -> Slot:
         return self.dataset.slot(self.month, index)
@@ -219,13 +251,20 @@ class MonthView:
 
     # --- states -----------------------------------------------------------------------------------
 
-    def full_times(self, start: datetime, end: datetime) -> list[datetime]:
-        """The times of the range from which nothing earlier counts, ascending."""
-        return sorted(time for time in self.full.values() if start <= time < end)
+    def without_border(self, start: datetime, end: datetime) -> list[Full]:
+        """The full snapshots of the range of which no file says what they changed, ascending."""
+        missing = []
+        for slot in sorted(self.full):
+            if slot not in self.borders and start <= self.full[slot].time < end:
+                missing.append(self.full[slot])
+        return missing
 
-    def last_full(self, end: datetime) -> datetime | None:
-        """The latest time before `end` from which nothing earlier counts."""
-        return max((time for time in self.full.values() if time < end), default=None)
+    def last_full(self, end: datetime) -> Full | None:
+        """The latest full snapshot before `end`."""
+        for slot in sorted(self.full, reverse=True):
+            if self.full[slot].time < end:
+                return self.full[slot]
+        return None
 
     def keyframe(self, end: datetime) -> Keyframe | None:
         """The newest keyframe that may serve for the state after all change points before `end`, if
@@ -235,7 +274,7 @@ class MonthView:
         for keyframe in reversed(self.keyframes):
             start = self.slot(keyframe.slot).start
             if start <= end:
-                return keyframe if full is None or start > full else None
+                return keyframe if full is None or start > full.time else None
         return None
 
     def stands_alone(self, end: datetime) -> bool:
@@ -254,28 +293,41 @@ class MonthView:
         first. `where` is over key columns.
         """
         provider = self.dataset.provider
-        start, base = self.last_full(end), earlier
+        start: datetime | None = None
         selections = []
-        keyframe = self.keyframe(end)
+        keyframe, full = self.keyframe(end), self.last_full(end)
         if keyframe is not None:
             start = self.slot(keyframe.slot).start
-            selections.append(Selection(self._keyframe_file(keyframe), where))
+            selections.append(Selection(_stored(keyframe, self.manifest, self.dataset), where))
+        elif full is not None:
+            start = full.time + TICK
+            selections.append(Selection(full.data, where))
         parts = self.parts_in(start, end)
         selections += [part.selection(start, end, where) for part in parts]
 
         shorten = partial(last_rows, provider=provider)
         frames = read_selections(self.dataset, selections, shorten=shorten)
-        if keyframe is not None:
+        base = earlier
+        if start is not None:
             base = frames.pop(0).drop(CEASED)
-        elif start is not None:
-            base = None
         tail, corrections = _divided(parts, frames)
         return overlay(base, resolve_last(tail, corrections, provider), provider)
 
-    def _keyframe_file(self, keyframe: Keyframe) -> StoredFile:
-        key = self.dataset.key(self.month, keyframe.file)
-        schema = self.manifest.schema(keyframe.schema_version)
-        return StoredFile(key, keyframe.bytes, None, schema=schema)
+    def read_full(self, full: Full, where: pl.Expr | None = None) -> pl.DataFrame:
+        """The state that a full snapshot is: key, `Time`, values; sorted by key.
+
+        `where` is over key columns.
+        """
+        (rows,) = read_selections(self.dataset, [Selection(full.data, where)])
+        return rows.drop(CEASED)
+
+    def read_border(self, full: Full) -> pl.DataFrame:
+        """What the file of a border says: change points in canonical columns, sorted by key."""
+        borders = [entry for entry in self.manifest.files if entry.is_border]
+        (border,) = [entry for entry in borders if entry.first == full.slot]
+        selection = Selection(_stored(border, self.manifest, self.dataset))
+        (rows,) = read_selections(self.dataset, [selection])
+        return rows
 
     # --- adoption ---------------------------------------------------------------------------------
 
@@ -287,10 +339,12 @@ class MonthView:
 
         In the ordinary case, the newest slot with nothing unexpected before it, no row is read.
         Keyframes after a slot that comes late are dropped, save where a full snapshot lies in
-        between: nothing reaches past that.
+        between: nothing reaches past that. The border of that snapshot is dropped.
         """
         record = info.record
-        parts = [Part.of(info, data)]
+        parts = []
+        if record.kind != "full":
+            parts.append(Part.of(info, data))
         rows = self._read_corrections(info, data)
         if rows is not None:
             low, high = rows.select(pl.min(TIME).alias("min"), pl.max(TIME).alias("max")).row(0)
@@ -300,7 +354,7 @@ class MonthView:
         if record.is_snapshot:
             observed = observed.add(record.slot)
         if record.kind == "full":
-            full = {**full, record.slot: record.time}
+            full = {**full, record.slot: Full(record.slot, record.time, data)}
 
         barrier = min((slot for slot in self.full if slot > record.slot), default=None)
         keyframes = []
@@ -314,7 +368,9 @@ class MonthView:
             adopted=self.adopted.add(record.slot),
             observed=observed,
             full=full,
+            borders=self.borders - {barrier},
             keyframes=tuple(keyframes),
+            records={**self.records, record.slot: record},
         )
         return view, rows
 
@@ -348,9 +404,48 @@ class MonthView:
             later = self.slot(following)
             between = self.rows(Criteria(slot.end, later.end))
             held = alone.state(later.end)
-            corrections.append(corrected(after, between, held, later.start, provider))
+            time = self._read_collected(following)
+            corrections.append(corrected(after, between, held, time, provider))
         all_rows = pl.concat(corrections).sort([*provider.key, TIME])
         return all_rows if all_rows.height else None
+
+    def _read_collected(self, index: int) -> datetime:
+        """When the rows of an adopted slot were collected."""
+        record = self.records.get(index)
+        if record is not None:
+            return record.time
+        entry = self.manifest.holder(index)
+        if entry is not None:
+            key = self.dataset.key(self.month, entry.file)
+            info = read_info(self.dataset, key, self.slot(index), entry.bytes)
+            for known in info.records:
+                if known.slot == index:
+                    return known.time
+        # Merged by an earlier writer, which did not keep it.
+        return self.slot(index).start
+
+
+def _stored(entry: FileEntry | Keyframe, manifest: Manifest, dataset: Dataset) -> StoredFile:
+    slot = None
+    if isinstance(entry, FileEntry) and entry.is_hot:
+        slot = dataset.slot(manifest.month, entry.first)
+    key = dataset.key(manifest.month, entry.file)
+    schema = manifest.schema(entry.schema_version)
+    return StoredFile(key, entry.bytes, slot, entry.hash, schema)
+
+
+def _full_snapshots(manifest: Manifest, dataset: Dataset) -> dict[int, Full]:
+    """By slot; each lies in a file of its own, the hot one or what was made of that."""
+    full = {}
+    for entry in manifest.files:
+        if manifest.is_full(entry):
+            data = _stored(entry, manifest, dataset)
+            full[entry.first] = Full(entry.first, manifest.full[entry.first], data)
+    for keyframe in manifest.keyframes:
+        if keyframe.is_full:
+            data = _stored(keyframe, manifest, dataset)
+            full[keyframe.slot] = Full(keyframe.slot, manifest.full[keyframe.slot], data)
+    return full
 
 
 def _entangled(plain: Sequence[Part], parts: Sequence[Part]) -> bool:

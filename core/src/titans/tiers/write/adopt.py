@@ -22,7 +22,7 @@ from titans.tiers.files.metadata import FileInfo
 from titans.tiers.files.parquet import encode
 from titans.tiers.files.read import StoredFile
 from titans.tiers.manifest.commit import ATTEMPTS, Head, commit
-from titans.tiers.manifest.deletion import stamped, without_keyframes
+from titans.tiers.manifest.deletion import stamped, without_files, without_keyframes
 from titans.tiers.manifest.entries import FileEntry, Pending
 from titans.tiers.manifest.model import Manifest
 from titans.tiers.manifest.view import MonthView
@@ -48,6 +48,8 @@ class Adoption:
     """Adopted by this call."""
     corrections: int = 0
     """Restoring and correcting rows written."""
+    reopened: tuple[Month, ...] = ()
+    """Later months whose keyframes and borders had to be dropped."""
 
 
 def read_waiting(dataset: Dataset, manifest: Manifest, keys: Mapping[int, str]) -> list[Waiting]:
@@ -114,7 +116,8 @@ class Adopter:
                 with suppress(RetryableError):
                     self._marks.release(self.dataset)
             done = self._last or Adoption(manifest)
-            return evolve(done, manifest=manifest)
+            reopened = () if self._marks is None else self._marks.later
+            return evolve(done, manifest=manifest, reopened=reopened)
 
         name = self.dataset.provider.name
         raise ConcurrencyConflictError(
@@ -145,10 +148,9 @@ class Adopter:
             if waiting is None:
                 continue
             if view is None:
-                # All keyframes, trusted or not: those that stay must be right once they are
-                # trusted again.
-                view = MonthView.of(manifest, self.dataset)
-                view = evolve(view, keyframes=manifest.keyframes)
+                # All keyframes and borders, trusted or not: those that stay must be right once
+                # they are trusted again.
+                view = MonthView.of(evolve(manifest, dirty=()), self.dataset)
 
             info, data = waiting
             view, rows = view.adopt(info, data)
@@ -167,12 +169,12 @@ class Adopter:
             manifest,
             adopted=view.adopted,
             observed=view.observed,
-            full=view.full,
+            full={slot: full.time for slot, full in view.full.items()},
             sealed=False,
             data_version=manifest.data_version + len(slots),
         )
-        dropped = [k for k in manifest.keyframes if k not in view.keyframes]
-        return Adoption(without_keyframes(manifest, dropped), tuple(slots), corrections)
+        manifest = _without_stale(manifest, view)
+        return Adoption(manifest, tuple(slots), corrections)
 
     def _waiting(self, index: int) -> Waiting | None:
         """The hot file of a slot, `None` where it cannot be adopted now."""
@@ -202,6 +204,21 @@ class Adopter:
         if info.max_time is not None:
             last = Slot.of(info.max_time, self.dataset.paths.minutes).index
         return FileEntry.of(name, 0, index, last, evolve(info, size=len(data)))
+
+
+def _without_stale(manifest: Manifest, view: MonthView) -> Manifest:
+    """`manifest` without the keyframes and borders that adopting has made wrong."""
+    keyframes = []
+    for keyframe in manifest.keyframes:
+        if not keyframe.is_full and keyframe not in view.keyframes:
+            keyframes.append(keyframe)
+    borders = []
+    for entry in manifest.files:
+        if entry.is_border and entry.first not in view.borders:
+            borders.append(entry)
+    if borders:
+        manifest = without_files(manifest, borders)
+    return without_keyframes(manifest, keyframes)
 
 
 def _reaches_on(head: Head) -> bool:

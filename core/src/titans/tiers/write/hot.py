@@ -235,16 +235,15 @@ def read_adopted_record(dataset: Dataset, manifest: Manifest, slot: Slot) -> Slo
 
 def _read_record(dataset: Dataset, manifest: Manifest, slot: Slot) -> SlotRecord | None:
     """`None` where the file was merged into another one and removed since the manifest was read."""
-    for entry in manifest.files:
-        if slot.index not in entry.slots:
-            continue
-        key = dataset.key(manifest.month, entry.file)
-        try:
-            info = read_info(dataset, key, slot, entry.bytes)
-        except NotFound:
-            return None
-        return next(record for record in info.records if record.slot == slot.index)
-    return None
+    entry = manifest.holder(slot.index)
+    if entry is None:
+        return None
+    key = dataset.key(manifest.month, entry.file)
+    try:
+        info = read_info(dataset, key, slot, entry.bytes)
+    except NotFound:
+        return None
+    return next(record for record in info.records if record.slot == slot.index)
 
 
 def withdraw_if_adopted(dataset: Dataset, file: HotFile, manifest: Manifest) -> SlotRecord | None:

@@ -1,9 +1,10 @@
 """Late adoption into a month that later months build on.
 
-Where no full snapshot comes first, a month's keyframes hold what earlier months left. Months have
+Where no full snapshot comes first, a month's keyframes hold what earlier months left; the border of
+its first full snapshot says what that changed against it. Months have
 manifests of their own, and no commit spans two of them. So a late adoption first marks the later
-months dirty (their dependent keyframes are not trusted from then on), then adopts, then drops those
-keyframes and takes its marks away. Marks of a process that died are cleared by whoever wants to
+months dirty (what depends on earlier months is not trusted from then on), then adopts, then drops
+that and takes its marks away. Marks of a process that died are cleared by whoever wants to
 write a keyframe, after it has raised the *fence* of the month they came from: should the process be
 alive, its adoption fails at the fence, and it begins again with new marks.
 """
@@ -17,7 +18,7 @@ from attrs import evolve, frozen
 from titans.dataset import Dataset
 from titans.slots import Month
 from titans.tiers.manifest.commit import Head, commit
-from titans.tiers.manifest.deletion import stamped, without_keyframes
+from titans.tiers.manifest.deletion import stamped, without_files, without_keyframes
 from titans.tiers.manifest.model import Manifest
 
 __all__ = ["Marks", "clear_marks", "list_later_months"]
@@ -67,7 +68,7 @@ class Marks:
         return cls(month, token, fence, tuple(marked))
 
     def release(self, dataset: Dataset) -> None:
-        """Drop the keyframes that the adoption has made wrong, and take the marks away."""
+        """Drop the keyframes and borders that the adoption has made wrong, and the marks."""
         for later in self.later:
             commit(dataset, later, lambda head: _released(head, (self.token,)))
 
@@ -90,4 +91,8 @@ def _released(head: Head, tokens: tuple[str, ...]) -> Manifest | None:
     if kept == head.manifest.dirty:
         return None
     manifest = evolve(stamped(head), dirty=kept)
-    return without_keyframes(manifest, [k for k in manifest.keyframes if k.dependent])
+    keyframes = [keyframe for keyframe in manifest.keyframes if keyframe.dependent]
+    borders = [entry for entry in manifest.files if manifest.is_dependent(entry)]
+    if borders:
+        manifest = evolve(without_files(manifest, borders), sealed=False)
+    return without_keyframes(manifest, keyframes)

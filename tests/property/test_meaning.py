@@ -1,0 +1,175 @@
+"""What an archive is: a function of what was acknowledged, slot → content.
+
+A full snapshot asserts every key, an upload the keys in it. The state of a key at t is what the last
+slot at or before t that asserts it said. The order of arrival, merges, seals and vacuums do not
+enter.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from oracle import PROVIDER, as_dict, changes, replayed, snapshot
+
+from titans import Archive
+from titans.errors import InputError
+from titans.store.local import LocalStore
+
+MONTHS = ["2026-01", "2026-02", "2026-03"]
+STARTS = [datetime(2026, 1, 31, 23, 30, tzinfo=UTC), datetime(2026, 2, 28, 23, 30, tzinfo=UTC)]
+SLOTS = [start + timedelta(minutes=10 * n) for start in STARTS for n in range(7)]
+"""Around two month ends."""
+
+VALUES = st.tuples(st.integers(0, 2), st.sampled_from([0.5, 1.5]))
+KEYS = st.sampled_from("abc")
+CONTENT = st.one_of(
+    st.tuples(st.just("snapshot"), st.dictionaries(KEYS, VALUES)),
+    st.tuples(st.just("changes"), st.dictionaries(KEYS, st.none() | VALUES, min_size=1)),
+)
+UPKEEP = st.sampled_from(["compact", "vacuum", *MONTHS])
+
+FEW = settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+)
+
+pytestmark = [pytest.mark.usefixtures("small_files"), pytest.mark.slow]
+
+
+def state_at(content: dict, moment: datetime) -> dict:
+    """The sentence above, as a program."""
+    state = {}
+    for time in sorted(content):
+        kind, rows = content[time]
+        if time <= moment:
+            if kind == "snapshot":
+                state = {}
+            state |= rows
+    return {key: values for key, values in state.items() if values is not None}
+
+
+@st.composite
+def histories(draw):
+    """Time → content, the order in which it arrives, and what is done in between."""
+    slots = draw(st.lists(st.sampled_from(SLOTS), min_size=2, max_size=9, unique=True))
+    content = {}
+    for slot in slots:
+        content[slot + timedelta(minutes=draw(st.integers(0, 9)))] = draw(CONTENT)
+    arrivals = draw(st.permutations(sorted(content)))
+    upkeep = draw(st.lists(st.lists(UPKEEP, max_size=2), min_size=9, max_size=9))
+    return content, list(zip(arrivals, upkeep, strict=False))
+
+
+def store_content(archive: Archive, time: datetime, kind: str, rows: dict) -> None:
+    if kind == "snapshot":
+        assert archive.ingest(snapshot(rows), time, max_ceased=1.0).status != "skipped"
+        return
+    frame = changes(rows).with_columns(pl.lit(time).cast(pl.Datetime("us", "UTC")).alias("Time"))
+    archive.upload(frame, time)
+
+
+def tidy(archive: Archive, what: str) -> None:
+    if what == "compact":
+        archive.compact()
+    elif what == "vacuum":
+        archive.vacuum("0s")
+    else:
+        try:
+            archive.seal(what)
+        except InputError:
+            assert not any(f"{m.month}" == what for m in archive.status())
+
+
+def check(archive: Archive, content: dict) -> None:
+    """Every question that has a time says the same as the sentence."""
+    points = archive.changes()
+    assert not points.select("k", "Time").is_duplicated().any()
+    moments = [t + timedelta(minutes=d) for t in (*SLOTS, *content) for d in (-1, 0, 1)]
+    for moment in sorted(moments):
+        expected = state_at(content, moment)
+        assert as_dict(archive.state(moment)) == expected, moment
+        assert replayed(points, moment) == expected, moment
+    assert as_dict(archive.latest()) == state_at(content, SLOTS[-1] + timedelta(days=1))
+    scanned = archive.scan().collect().sort("k", "Time")
+    assert scanned.equals(points)
+    for key in "abc":
+        assert archive.history(k=key).equals(points.filter(k=key))
+
+
+def check_files(archive: Archive) -> None:
+    """In a sealed month the union of the files is the change points, not one row more."""
+    for status in archive.status():
+        assert status.sealed
+        start, end = status.month.start, status.month.end
+        files = archive.files(start, end)
+        assert set(files["filter"]) <= {""}
+        assert files["full_snapshots"].list.len().sum() == 0
+        frames = [pl.read_parquet(url) for url in files["url"]]
+        union = pl.concat([pl.DataFrame(schema=dict(PROVIDER.schema_dtypes)), *frames])
+        assert union.sort("k", "Time").equals(archive.changes(start, end))
+        assert files["rows"].sum() == union.height
+
+
+@given(histories())
+@FEW
+def test_the_archive_is_a_function_of_what_was_acknowledged(tmp_path_factory, history):
+    content, arrivals = history
+    archive = Archive(LocalStore(tmp_path_factory.mktemp("archive")), PROVIDER)
+    for time, upkeep in arrivals:
+        store_content(archive, time, *content[time])
+        for what in upkeep:
+            tidy(archive, what)
+    check(archive, content)
+    archive.compact()
+    check(archive, content)
+
+    # Sealing a month may write to later ones: what it left there is sealed again.
+    for month in (*MONTHS, *MONTHS):
+        tidy(archive, month)
+    check(archive, content)
+    check_files(archive)
+    archive.vacuum("0s")
+    check(archive, content)
+    check_files(archive)
+    found = archive.verify(deep=True)
+    assert found.passed, [check for check in found.checks if not check.passed]
+
+
+@given(histories())
+@FEW
+def test_the_order_of_arrival_does_not_enter(tmp_path_factory, history):
+    content, arrivals = history
+    ordered = Archive(LocalStore(tmp_path_factory.mktemp("ordered")), PROVIDER)
+    for time in sorted(content):
+        store_content(ordered, time, *content[time])
+    shuffled = Archive(LocalStore(tmp_path_factory.mktemp("shuffled")), PROVIDER)
+    for time, _ in arrivals:
+        store_content(shuffled, time, *content[time])
+    for archive in (ordered, shuffled):
+        archive.compact()
+    for moment in [t + timedelta(minutes=d) for t in content for d in (-1, 0, 1)]:
+        assert as_dict(ordered.state(moment)) == as_dict(shuffled.state(moment)), moment
+
+
+def test_a_late_slot_holds_until_the_next_snapshot_was_collected(tmp_path):
+    first, late, last = (SLOTS[n] + timedelta(minutes=7) for n in range(3))
+    content = {
+        first: ("snapshot", {"a": (1, 0.5)}),
+        last: ("snapshot", {"a": (1, 0.5)}),
+        late: ("snapshot", {"a": (2, 0.5), "b": (0, 1.5)}),
+    }
+    archive = Archive(LocalStore(tmp_path), PROVIDER)
+    for time, (kind, rows) in content.items():
+        store_content(archive, time, kind, rows)
+    check(archive, content)
+    assert as_dict(archive.state(last - timedelta(minutes=1))) == {"a": (2, 0.5), "b": (0, 1.5)}
+    for month in (*MONTHS, *MONTHS):
+        tidy(archive, month)
+    check(archive, content)
+    check_files(archive)
