@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -214,11 +215,8 @@ class Manifest:
             "marks": self.marks,
             "fence": self.fence,
         }
-        removed: list[str] = []
-        for pending in self.pending:
-            removed += [paths.file_key(self.month, file) for file in pending.files]
-        data["pending_deletions"] = removed
         data["pending"] = [pending.to_json() for pending in self.pending]
+        removed = [_keys_text(p.files, self.month, paths) for p in self.pending if p.files]
 
         # Most entries are the same in the next manifest: their texts are kept.
         levels = []
@@ -227,6 +225,7 @@ class Manifest:
             levels.append(f'"{level}":[{",".join(entries)}]')
         keyframes = ",".join(keyframe.text for keyframe in self.keyframes)
         lists = f'"levels":{{{",".join(levels)}}},"keyframes":[{keyframes}]'
+        lists += f',"pending_deletions":[{",".join(removed)}]'
         return f"{dump_json(data)[:-1]},{lists}}}".encode()
 
     def _last_start(self) -> str | None:
@@ -309,6 +308,16 @@ def check_provider(data: Mapping[str, Any], provider: Provider, key: str) -> dic
     for schema in schemas.values():
         provider.evolution(schema, key)
     return schemas
+
+
+@lru_cache(maxsize=512)
+def _keys_text(files: tuple[str, ...], month: Month, paths: Paths) -> str:
+    """The keys of files that wait for removal, as they stand in a JSON list.
+
+    At most 512 are kept, and none goes stale: it depends on the arguments alone. Threads and forks
+    may share them.
+    """
+    return ",".join(dump_json(paths.file_key(month, file)) for file in files)
 
 
 def _entry_text(entry: FileEntry, month: Month, paths: Paths) -> str:
