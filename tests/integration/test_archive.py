@@ -1,5 +1,6 @@
 """An archive in a store: what is written, and what is answered."""
 
+import json
 from datetime import UTC, datetime
 
 import polars as pl
