@@ -4,7 +4,7 @@ functions of a manifest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 
 from attrs import frozen
@@ -156,7 +156,28 @@ def missing_keyframes(manifest: Manifest) -> list[int]:
         elif is_worth_a_keyframe(rows, keys):
             missing.append(slot)
             rows = 0
-    return missing
+    missing += [slot for slot in _inside(manifest, trusted) if slot not in trusted]
+    return sorted(set(missing))
+
+
+def _inside(manifest: Manifest, trusted: Mapping[int, int]) -> list[int]:
+    """Slots inside final files of very many rows: a state needs but a part of them.
+
+    They are as far apart as the rows of a file say on the average.
+    """
+    slots: list[int] = []
+    for entry in _change_files(manifest):
+        before = [start for start in trusted if start <= entry.first]
+        if entry.level < TOP or not before:
+            continue
+        keys = trusted[max(before)]
+        apart = 2 * max(KEYFRAME_LEAST, KEYFRAME_ROWS * keys)
+        held = list(entry.slots)
+        step = max(1, round(len(held) * apart / max(1, entry.rows)))
+        # A file that is not much longer than that has one at its end.
+        if entry.rows >= 2 * apart:
+            slots += held[step::step]
+    return slots
 
 
 def is_worth_a_keyframe(rows: int, keys: int) -> bool:
