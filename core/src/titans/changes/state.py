@@ -20,7 +20,17 @@ from titans.changes.frames import instant
 from titans.provider import Provider
 from titans.schema import CEASED, TIME
 
-__all__ = ["Delta", "carried", "delta", "diff", "last_rows", "overlay", "resolve", "resolve_last"]
+__all__ = [
+    "Delta",
+    "as_rows",
+    "carried",
+    "delta",
+    "diff",
+    "last_rows",
+    "overlay",
+    "resolve",
+    "resolve_last",
+]
 
 _OLD = "\x00old"
 """Suffix of columns of the older state in a join; no user's column ends with it."""
@@ -178,10 +188,14 @@ def overlay(state: pl.DataFrame | None, rows: pl.DataFrame, provider: Provider) 
     if not rows.height:
         return state
 
-    living = state.with_columns(pl.lit(value=False).alias(CEASED))
-    both = pl.concat([living, rows.select(*state.columns, CEASED)])
+    both = pl.concat([as_rows(state), rows.select(*state.columns, CEASED)])
     both = both.sort(provider.key, maintain_order=True)
     return both.filter(_is_last(both, provider) & ~both[CEASED]).drop(CEASED)
+
+
+def as_rows(state: pl.DataFrame) -> pl.DataFrame:
+    """The keys of a state as change points: none of them a tombstone."""
+    return state.with_columns(pl.lit(value=False).alias(CEASED))
 
 
 def last_rows(rows: pl.DataFrame, provider: Provider) -> pl.DataFrame:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import polars as pl
 from attrs import frozen
 
+from titans.changes.state import as_rows
 from titans.errors import InputError
 from titans.provider import Provider
 from titans.schema import CEASED, TIME
@@ -35,17 +36,12 @@ def to_intervals(state: pl.DataFrame, points: pl.DataFrame, provider: Provider) 
     `valid_to` is null where the values still hold at the end of the range.
     """
     key = list(provider.key)
-    rows = pl.concat([_living(state).select(points.columns), points]).sort([*key, TIME])
+    rows = pl.concat([as_rows(state).select(points.columns), points]).sort([*key, TIME])
 
     same = pl.all_horizontal(pl.col(c) == pl.col(c).shift(-1) for c in key)
     until = pl.when(same).then(pl.col(TIME).shift(-1)).otherwise(None)
     live = rows.with_columns(until.alias(VALID_TO)).filter(~pl.col(CEASED))
     return live.select(*key, *provider.value_columns, pl.col(TIME).alias(VALID_FROM), VALID_TO)
-
-
-def _living(state: pl.DataFrame) -> pl.DataFrame:
-    """The rows of a state as change points."""
-    return state.with_columns(pl.lit(value=False).alias(CEASED))
 
 
 def compared(old: pl.DataFrame, new: pl.DataFrame, provider: Provider) -> pl.DataFrame:
@@ -96,7 +92,7 @@ def gridded(
     """
     key = list(provider.key)
     wanted = [*key, TIME, *columns, CEASED]
-    rows = pl.concat([_living(held.state).select(wanted), held.points.select(wanted)])
+    rows = pl.concat([as_rows(held.state).select(wanted), held.points.select(wanted)])
     keys = rows.filter(~pl.col(CEASED)).select(key).unique().sort(key)
     for column in columns:
         rows = rows.with_columns(pl.when(pl.col(CEASED)).then(None).otherwise(column).alias(column))

@@ -1,10 +1,11 @@
 """What keyframes and borders are made from: the adopted state just before a time, from as many
-earlier months as it takes, and what makes sure that it still holds when they are committed.
+earlier months as it takes, and their commit, which makes sure that it still holds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 import polars as pl
@@ -12,14 +13,18 @@ from attrs import evolve, frozen
 
 from titans.dataset import Dataset
 from titans.slots import NO_SLOTS, Month, SlotSet
+from titans.tiers.files.fetch import exists
 from titans.tiers.manifest.commit import Head, commit, read_head
-from titans.tiers.manifest.deletion import stamped
+from titans.tiers.manifest.deletion import stamped, with_pending
+from titans.tiers.manifest.entries import Pending
 from titans.tiers.manifest.model import Manifest
 from titans.tiers.manifest.view import MonthView
 from titans.tiers.write.hot import list_hot_since
 from titans.tiers.write.late import clear_marks
 
-__all__ = ["Basis", "read_basis", "read_state_before"]
+__all__ = ["Basis", "commit_built", "read_basis", "read_state_before"]
+
+log = logging.getLogger("titans.compact")
 
 
 @frozen(eq=False)
@@ -68,6 +73,46 @@ def read_basis(dataset: Dataset, month: Month, slot: int, time: datetime) -> Bas
 
         earlier = read_state_before(dataset, month, read)
     return Basis(slot, seen, view, view.state(time, earlier), dependent, built_from)
+
+
+def commit_built(
+    dataset: Dataset,
+    basis: Basis,
+    files: Sequence[str],
+    add: Callable[[Manifest], Manifest | None],
+) -> tuple[Manifest, bool]:
+    """Commit `files`, which were built on `basis`, as long as that holds; the manifest after that,
+    and whether they belong to it.
+
+    Else they are listed for removal. `add` puts them into a manifest; `None` where there is no
+    place for them by now.
+    """
+    month = basis.manifest.month
+    keys = [dataset.key(month, file) for file in files]
+    committed = False
+
+    def mutate(head: Head) -> Manifest | None:
+        nonlocal committed
+        now = stamped(head)
+        committed = False
+        if now.pending_files & set(files):
+            return None
+        added = add(now) if basis.holds(now) else None
+        if added is None or not all(exists(dataset.store, key) for key in keys):
+            return with_pending(now, Pending(None, tuple(files)))
+        committed = True
+        return added
+
+    after = commit(dataset, month, mutate)
+    if committed or files[0] in after.live:
+        return after, True
+    log.info(
+        "%s %s: what %s was built on has changed; it is not used",
+        dataset.provider.name,
+        month,
+        files[0],
+    )
+    return after, False
 
 
 def read_state_before(

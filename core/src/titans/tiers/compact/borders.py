@@ -7,33 +7,26 @@ is committed like a keyframe, dropped by a late adoption like one, and made agai
 
 from __future__ import annotations
 
-import logging
-import secrets
 from collections.abc import Callable
 
 import polars as pl
 from attrs import evolve
 
-from titans.changes.state import delta
+from titans.changes.state import as_rows, delta
 from titans.dataset import Dataset
 from titans.layout import Paths
-from titans.schema import CEASED
 from titans.slots import Month
-from titans.tiers.compact.basis import Basis, read_basis
-from titans.tiers.files.create import create_under_free_name
-from titans.tiers.files.fetch import exists, read_info
+from titans.tiers.compact.basis import Basis, commit_built, read_basis
+from titans.tiers.files.create import create_for_slot
+from titans.tiers.files.fetch import read_info
 from titans.tiers.files.metadata import FileInfo
 from titans.tiers.files.parquet import FINAL, WHOLE, Encoding, encode
-from titans.tiers.manifest.commit import Head, commit, read_head
-from titans.tiers.manifest.deletion import stamped, with_keyframe, with_pending, without_files
-from titans.tiers.manifest.entries import FileEntry, Keyframe, Pending
+from titans.tiers.manifest.commit import read_head
+from titans.tiers.manifest.deletion import with_keyframe, without_files
+from titans.tiers.manifest.entries import FileEntry, Keyframe
 from titans.tiers.manifest.model import Manifest
 
 __all__ = ["build_border"]
-
-log = logging.getLogger("titans.borders")
-
-_NAMES = 8
 
 _LEVEL = 3
 """Where the manifest lists borders: among the files that have their final form."""
@@ -62,41 +55,20 @@ def build_border(dataset: Dataset, month: Month, slot: int) -> tuple[Manifest, F
     if _hot_entry(basis.manifest, slot) is not None:
         keyframe = _write_full(dataset, month, basis, living)
         written.append(keyframe.file)
-    committed = False
 
-    def mutate(head: Head) -> Manifest | None:
-        nonlocal committed
-        now = stamped(head)
-        committed = False
-        if now.pending_files & set(written):
-            return None
+    def add(now: Manifest) -> Manifest | None:
         hot = _hot_entry(now, slot)
         taken = any(entry.is_border and entry.first == slot for entry in now.files)
         moved = (hot is None) != (keyframe is None)  # by somebody else meanwhile
-        committed = (
-            slot in now.full
-            and not taken
-            and not moved
-            and basis.holds(now)
-            and all(exists(dataset.store, dataset.key(month, file)) for file in written)
-        )
-        if not committed:
-            return with_pending(now, Pending(None, tuple(written)))
+        if slot not in now.full or taken or moved:
+            return None
         if hot is not None and keyframe is not None:
             now = with_keyframe(without_files(now, [hot]), keyframe)
         built_from = basis.built_from if basis.dependent else now.built_from
         return evolve(now, files=(*now.files, border), built_from=built_from)
 
-    after = commit(dataset, month, mutate)
-    if committed or border.file in after.file_names:
-        return after, border
-    log.info(
-        "%s %s: slots before %d changed while their border was written",
-        dataset.provider.name,
-        month,
-        slot,
-    )
-    return after, None
+    after, committed = commit_built(dataset, basis, written, add)
+    return after, border if committed else None
 
 
 def _hot_entry(manifest: Manifest, slot: int) -> FileEntry | None:
@@ -118,8 +90,7 @@ def _write_border(dataset: Dataset, month: Month, basis: Basis, living: pl.DataF
 def _write_full(dataset: Dataset, month: Month, basis: Basis, living: pl.DataFrame) -> Keyframe:
     slot = dataset.slot(month, basis.slot)
     record = read_info(dataset, dataset.paths.hot_key(slot), slot).record
-    rows = living.with_columns(pl.lit(value=False).alias(CEASED))
-    rows = rows.select(dataset.provider.canonical_columns)
+    rows = as_rows(living).select(dataset.provider.canonical_columns)
     info = FileInfo.describe(rows, dataset.provider, "full", (record,))
     name, size = _write(dataset, month, (rows, info, WHOLE), Paths.full_name, basis.slot)
     return Keyframe.of(name, basis.slot, evolve(info, size=size))
@@ -132,11 +103,7 @@ def _write(
     name_of: Callable[[int, str], str],
     slot: int,
 ) -> tuple[str, int]:
-    """Write a file that nobody knows yet; its name and size."""
+    """Write a file; its name and size."""
     rows, info, encoding = content
     data = encode(rows, info, dataset.provider, encoding)
-    names = (name_of(slot, secrets.token_hex(8)) for _ in range(_NAMES))
-    name = create_under_free_name(
-        names, lambda name: dataset.store.create(dataset.key(month, name), data)
-    )
-    return name, len(data)
+    return create_for_slot(dataset, month, slot, name_of, data), len(data)

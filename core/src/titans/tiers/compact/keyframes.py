@@ -7,31 +7,21 @@ was made from, and a slot that is adopted late takes the later ones away in its 
 
 from __future__ import annotations
 
-import logging
-import secrets
-
-import polars as pl
 from attrs import evolve
 
+from titans.changes.state import as_rows
 from titans.dataset import Dataset
 from titans.layout import Paths
-from titans.schema import CEASED
 from titans.slots import Month
-from titans.tiers.compact.basis import Basis, read_basis
-from titans.tiers.files.create import create_under_free_name
-from titans.tiers.files.fetch import exists
+from titans.tiers.compact.basis import Basis, commit_built, read_basis
+from titans.tiers.files.create import create_for_slot
 from titans.tiers.files.metadata import FileInfo
 from titans.tiers.files.parquet import WHOLE, encode
-from titans.tiers.manifest.commit import Head, commit
-from titans.tiers.manifest.deletion import stamped, with_keyframe, with_pending
-from titans.tiers.manifest.entries import Keyframe, Pending
+from titans.tiers.manifest.deletion import with_keyframe
+from titans.tiers.manifest.entries import Keyframe
 from titans.tiers.manifest.model import Manifest
 
 __all__ = ["build_keyframe"]
-
-log = logging.getLogger("titans.keyframes")
-
-_NAMES = 8
 
 
 def build_keyframe(dataset: Dataset, month: Month, slot: int) -> tuple[Manifest, Keyframe | None]:
@@ -42,43 +32,20 @@ def build_keyframe(dataset: Dataset, month: Month, slot: int) -> tuple[Manifest,
     """
     basis = read_basis(dataset, month, slot, dataset.slot(month, slot).start)
     entry = _write(dataset, month, basis)
-    key = dataset.key(month, entry.file)
-    committed = False
 
-    def mutate(head: Head) -> Manifest | None:
-        nonlocal committed
-        now = stamped(head)
-        committed = False
-        if entry.file in now.pending_files:
-            return None
+    def add(now: Manifest) -> Manifest | None:
         taken = any(k.slot == slot and not k.is_full for k in now.keyframes)
-        committed = not taken and basis.holds(now) and exists(dataset.store, key)
-        if committed:
-            return with_keyframe(now, entry)
-        return with_pending(now, Pending(None, (entry.file,)))
+        return None if taken else with_keyframe(now, entry)
 
-    after = commit(dataset, month, mutate)
-    if committed or any(keyframe.file == entry.file for keyframe in after.keyframes):
-        return after, entry
-    log.info(
-        "%s %s: slots before %d changed while their keyframe was written",
-        dataset.provider.name,
-        month,
-        slot,
-    )
-    return after, None
+    after, committed = commit_built(dataset, basis, [entry.file], add)
+    return after, entry if committed else None
 
 
 def _write(dataset: Dataset, month: Month, basis: Basis) -> Keyframe:
     """Write the file of a keyframe; nobody knows it yet."""
-    rows = basis.state.with_columns(pl.lit(value=False).alias(CEASED))
-    rows = rows.select(dataset.provider.canonical_columns)
+    rows = as_rows(basis.state).select(dataset.provider.canonical_columns)
     info = FileInfo.describe(rows, dataset.provider, "keyframe")
     data = encode(rows, info, dataset.provider, WHOLE)
-
-    names = (Paths.keyframe_name(basis.slot, secrets.token_hex(8)) for _ in range(_NAMES))
-    name = create_under_free_name(
-        names, lambda name: dataset.store.create(dataset.key(month, name), data)
-    )
+    name = create_for_slot(dataset, month, basis.slot, Paths.keyframe_name, data)
     written = evolve(info, size=len(data))
     return Keyframe.of(name, basis.slot, written, dependent=basis.dependent)

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable
 
+from titans.dataset import Dataset
 from titans.errors import AlreadyExists, OutcomeUnknown
+from titans.slots import Month
 
-__all__ = ["create_under_free_name"]
+__all__ = ["create_for_slot", "create_under_free_name"]
+
+_NAMES = 8
+
+
+def create_for_slot(
+    dataset: Dataset, month: Month, slot: int, name_of: Callable[[int, str], str], data: bytes
+) -> str:
+    """Write a file of a slot that nobody knows yet; its name, which `name_of` makes of the slot and
+    a random id.
+
+    Raises:
+        OutcomeUnknown: see `create_under_free_name`.
+    """
+    names = (name_of(slot, secrets.token_hex(8)) for _ in range(_NAMES))
+    return create_under_free_name(
+        names, lambda name: dataset.store.create(dataset.key(month, name), data)
+    )
 
 
 def create_under_free_name(names: Iterable[str], create: Callable[[str], object]) -> str:

@@ -5,7 +5,6 @@ oldest first.
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -16,7 +15,7 @@ from titans.dataset import Dataset
 from titans.errors import ConcurrencyConflictError, FormatError, NotFound, RetryableError
 from titans.layout import Paths
 from titans.slots import Month, Slot
-from titans.tiers.files.create import create_under_free_name
+from titans.tiers.files.create import create_for_slot
 from titans.tiers.files.fetch import read_info
 from titans.tiers.files.metadata import FileInfo
 from titans.tiers.files.parquet import encode
@@ -32,8 +31,6 @@ from titans.tiers.write.late import Marks
 __all__ = ["Adopter", "Adoption", "read_waiting"]
 
 log = logging.getLogger("titans.adopt")
-
-_NAMES = 8
 
 Waiting = tuple[FileInfo, StoredFile | pl.DataFrame]
 """A hot file that is not adopted yet: what it says of itself, and where its rows are."""
@@ -196,10 +193,7 @@ class Adopter:
         """An attempt that loses its race leaves the file to vacuum."""
         info = FileInfo.describe(rows, self.dataset.provider, "correction")
         data = encode(rows, info, self.dataset.provider)
-        names = (Paths.correction_name(index, secrets.token_hex(8)) for _ in range(_NAMES))
-        name = create_under_free_name(
-            names, lambda name: self.dataset.store.create(self.dataset.key(self.month, name), data)
-        )
+        name = create_for_slot(self.dataset, self.month, index, Paths.correction_name, data)
         last = index
         if info.max_time is not None:
             last = Slot.of(info.max_time, self.dataset.paths.minutes).index
