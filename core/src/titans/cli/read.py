@@ -7,7 +7,9 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from collections.abc import Callable
 from datetime import datetime
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,28 +21,37 @@ from titans.cli.output import as_output, write
 if TYPE_CHECKING:
     import polars as pl
 
+    from titans.archive import Archive
     from titans.results import MonthStatus
 
 __all__ = ["COMMANDS"]
 
 
+def asks(question: Callable[..., pl.DataFrame]) -> Callable[..., None]:
+    """A command that puts `question` to an archive, and writes the answer where its options say."""
+
+    @wraps(question)
+    def command(
+        provider: str, store: str | None, form: str | None, out: Path | None, **options: Any
+    ) -> None:
+        write(question(open_archive(provider, store), **options), form, out)
+
+    return on_archive(as_output(command))
+
+
 @click.command()
 @click.option("--at", type=MOMENT, required=True, help="The moment; UTC unless it says otherwise.")
-@on_archive
-@as_output
-def state(
-    at: datetime, provider: str, store: str | None, form: str | None, out: Path | None
-) -> None:
+@asks
+def state(archive: Archive, at: datetime) -> pl.DataFrame:
     """Every key alive at a moment, with its values."""
-    write(open_archive(provider, store).state(at), form, out)
+    return archive.state(at)
 
 
 @click.command()
-@on_archive
-@as_output
-def latest(provider: str, store: str | None, form: str | None, out: Path | None) -> None:
+@asks
+def latest(archive: Archive) -> pl.DataFrame:
     """Every key alive after the last change point."""
-    write(open_archive(provider, store).latest(), form, out)
+    return archive.latest()
 
 
 @click.command()
@@ -53,37 +64,24 @@ def latest(provider: str, store: str | None, form: str | None, out: Path | None)
     help="Repeat for more columns.",
 )
 @in_range
-@on_archive
-@as_output
+@asks
 def history(
+    archive: Archive,
     pairs: tuple[str, ...],
     start: datetime | None,
     end: datetime | None,
-    provider: str,
-    store: str | None,
-    form: str | None,
-    out: Path | None,
-) -> None:
+) -> pl.DataFrame:
     """The change points of one key, or of all keys that agree with it."""
-    archive = open_archive(provider, store)
     key: dict[str, Any] = {**parse_pairs(pairs)}
-    write(archive.history(start, end, **key), form, out)
+    return archive.history(start, end, **key)
 
 
 @click.command()
 @in_range
-@on_archive
-@as_output
-def changes(
-    start: datetime | None,
-    end: datetime | None,
-    provider: str,
-    store: str | None,
-    form: str | None,
-    out: Path | None,
-) -> None:
+@asks
+def changes(archive: Archive, start: datetime | None, end: datetime | None) -> pl.DataFrame:
     """The change points of all keys in a range of time."""
-    write(open_archive(provider, store).changes(start, end), form, out)
+    return archive.changes(start, end)
 
 
 @click.command()
@@ -129,84 +127,56 @@ def _without_equal_columns(differences: pl.DataFrame) -> pl.DataFrame:
     "--column", "columns", multiple=True, metavar="NAME", help="Only these value columns."
 )
 @in_range
-@on_archive
-@as_output
+@asks
 def grid(
+    archive: Archive,
     every: str,
     columns: tuple[str, ...],
     start: datetime | None,
     end: datetime | None,
-    provider: str,
-    store: str | None,
-    form: str | None,
-    out: Path | None,
-) -> None:
+) -> pl.DataFrame:
     """A regular series per key, each value as it holds at that time."""
-    write(open_archive(provider, store).grid(start, end, every, columns or None), form, out)
+    return archive.grid(start, end, every, columns or None)
 
 
 @click.command()
 @in_range
-@on_archive
-@as_output
-def intervals(
-    start: datetime | None,
-    end: datetime | None,
-    provider: str,
-    store: str | None,
-    form: str | None,
-    out: Path | None,
-) -> None:
+@asks
+def intervals(archive: Archive, start: datetime | None, end: datetime | None) -> pl.DataFrame:
     """The periods in which values held, with valid_from and valid_to."""
-    write(open_archive(provider, store).intervals(start, end), form, out)
+    return archive.intervals(start, end)
 
 
 @click.command()
 @in_range
-@on_archive
-@as_output
-def coverage(
-    start: datetime | None,
-    end: datetime | None,
-    provider: str,
-    store: str | None,
-    form: str | None,
-    out: Path | None,
-) -> None:
+@asks
+def coverage(archive: Archive, start: datetime | None, end: datetime | None) -> pl.DataFrame:
     """Slot by slot, whether somebody looked."""
-    write(open_archive(provider, store).coverage(start, end), form, out)
+    return archive.coverage(start, end)
 
 
 @click.command()
 @in_range
-@on_archive
-@as_output
-def files(
-    start: datetime | None,
-    end: datetime | None,
-    provider: str,
-    store: str | None,
-    form: str | None,
-    out: Path | None,
-) -> None:
+@asks
+def files(archive: Archive, start: datetime | None, end: datetime | None) -> pl.DataFrame:
     """The objects that hold the change points of a range, for other engines."""
     import polars as pl
 
-    objects = open_archive(provider, store).files(start, end)
+    objects = archive.files(start, end)
     times = (
         pl.col("full_snapshots").list.eval(pl.element().dt.to_string("iso:strict")).list.join(" ")
     )
-    write(objects.with_columns(times), form, out)
+    return objects.with_columns(times)
 
 
 @click.command()
 @click.argument("query")
-@on_archive
-@as_output
-def sql(query: str, provider: str, store: str | None, form: str | None, out: Path | None) -> None:
+@asks
+def sql(archive: Archive, query: str) -> pl.DataFrame:
     """Ask in SQL: tables changes, latest, intervals, and state(at := '2026-01-15T12:00Z')."""
-    write(open_archive(provider, store).sql(query), form, out)
+    frame = archive.sql(query)
     atexit.register(_quiet)
+    return frame
 
 
 def _quiet() -> None:
@@ -217,18 +187,17 @@ def _quiet() -> None:
 
 
 @click.command()
-@on_archive
-@as_output
-def status(provider: str, store: str | None, form: str | None, out: Path | None) -> None:
+@asks
+def status(archive: Archive) -> pl.DataFrame:
     """What the archive consists of, month by month."""
     import polars as pl
 
-    rows = [_status_row(month) for month in open_archive(provider, store).status()]
+    rows = [_status_row(month) for month in archive.status()]
 
     # Named, because a frame without rows has no other way to know its columns.
     texts = ("Month", "State", "Files")
     schema: dict[str, Any] = dict.fromkeys(_STATUS, pl.Int64) | dict.fromkeys(texts, pl.String)
-    write(pl.DataFrame(rows, schema=schema), form, out)
+    return pl.DataFrame(rows, schema=schema)
 
 
 _STATUS = (
