@@ -15,6 +15,7 @@ from attrs import define, evolve, field
 from titans.changes.conform import conform_changes
 from titans.changes.frames import is_pandas, to_polars
 from titans.errors import InputError, SlotConflictError, TitansError
+from titans.event import ms_since
 from titans.events import Event, emit
 from titans.ingest import Ingestor
 from titans.provider import Provider
@@ -178,7 +179,7 @@ class Archive(ReadableArchive):
                 key=file.key,
                 rows=rows.height,
                 bytes=file.info.size,
-                ms=_ms_since(started),
+                ms=ms_since(started),
             )
         return file.key
 
@@ -338,7 +339,3 @@ class Archive(ReadableArchive):
         provider = self.provider.name
         log.info("%s %s: %s", provider, name, text, extra={"provider": provider, **fields})
         emit(Event(name, provider, fields), self.provider)
-
-
-def _ms_since(started: float) -> int:
-    return round((time.monotonic() - started) * 1000)

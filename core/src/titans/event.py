@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
 from attrs import field, frozen
 
-__all__ = ["Event"]
+__all__ = ["Event", "ms_since"]
+
+
+def ms_since(started: float) -> int:
+    """Milliseconds since `started`, a time by `time.monotonic`: the field `ms` of events."""
+    return round((time.monotonic() - started) * 1000)
 
 
 def _read_only(fields: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ from titans.changes.digest import digest
 from titans.changes.state import carried, delta, diff, overlay
 from titans.dataset import Dataset
 from titans.errors import FormatError, InputError, SuspiciousSnapshotError, TitansError
+from titans.event import ms_since
 from titans.read.reader import Reader, retrying
 from titans.results import IngestResult
 from titans.slots import Slot, iso, to_utc
@@ -216,7 +217,7 @@ class Ingestor:
             changed=result.changed,
             filled=result.filled,
             ceased=result.ceased,
-            ms=round((time.monotonic() - started) * 1000),
+            ms=ms_since(started),
         )
 
 

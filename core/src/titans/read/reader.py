@@ -17,7 +17,7 @@ from titans.errors import InputError, NotFound, SnapshotExpiredError
 from titans.provider import Provider
 from titans.schema import CEASED, TIME
 from titans.slots import TICK, Month, to_utc
-from titans.tiers.manifest.commit import read_head
+from titans.tiers.manifest.commit import list_months, read_head
 from titans.tiers.manifest.model import Manifest
 from titans.tiers.manifest.view import EVERYTHING, Criteria, MonthView
 from titans.tiers.write.adopt import read_waiting
@@ -105,7 +105,7 @@ class Reader:
     def months(self) -> tuple[Month, ...]:
         """The months that hold anything, ascending."""
         if self._months is None:
-            self._months = tuple(sorted({*self.list_hot(), *self._list_warm_months()}))
+            self._months = tuple(sorted({*self.list_hot(), *list_months(self.dataset)}))
         return self._months
 
     def newest(self) -> Month | None:
@@ -116,7 +116,7 @@ class Reader:
         if self._months is None:
             last_hot = max(self.list_hot(), default=None)
             since = last_hot or Month.of(datetime.now(UTC)).previous().previous()
-            later = set(self._list_warm_months(self.dataset.paths.after_warm_month(since)))
+            later = set(list_months(self.dataset, self.dataset.paths.after_warm_month(since)))
             if last_hot is not None:
                 later.add(last_hot)
             if later:
@@ -124,13 +124,6 @@ class Reader:
 
         months = self.months()
         return months[-1] if months else None
-
-    def _list_warm_months(self, start_after: str = "") -> Iterable[Month]:
-        paths = self.dataset.paths
-        for entry in self.dataset.store.list(paths.warm_prefix + "/", start_after):
-            month = paths.parse_manifest_key(entry.key)
-            if month is not None:
-                yield month
 
     def manifest(self, month: Month) -> Manifest:
         self.list_hot()

@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 from titans.dataset import Dataset
 from titans.slots import NO_SLOTS, Month, SlotSet
 from titans.tiers.files.fetch import exists
-from titans.tiers.manifest.commit import Head, commit, read_head
+from titans.tiers.manifest.commit import Head, commit, list_months, read_head
 from titans.tiers.manifest.deletion import stamped, with_pending
 from titans.tiers.manifest.entries import Pending
 from titans.tiers.manifest.model import Manifest
@@ -137,12 +137,7 @@ def read_state_before(
 
 def _list_begun(dataset: Dataset, month: Month) -> set[Month]:
     """The months before `month` that have a manifest."""
-    months = set()
-    for entry in dataset.store.list(dataset.paths.warm_prefix + "/"):
-        earlier = dataset.paths.parse_manifest_key(entry.key)
-        if earlier is not None and earlier < month:
-            months.add(earlier)
-    return months
+    return {earlier for earlier in list_months(dataset) if earlier < month}
 
 
 def _built_on(head: Head) -> Manifest | None:

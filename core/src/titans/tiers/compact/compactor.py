@@ -13,6 +13,7 @@ from attrs import evolve, frozen
 
 from titans.dataset import Dataset
 from titans.errors import CorruptFileError, InputError, NotFound, TitansError
+from titans.event import ms_since
 from titans.results import Compaction
 from titans.slots import Month, Slot
 from titans.tiers.compact.borders import build_border
@@ -245,7 +246,7 @@ class Compactor:
             file=entry.file,
             rows=entry.rows,
             bytes=entry.bytes,
-            ms=_ms_since(started),
+            ms=ms_since(started),
         )
         return manifest, 1
 
@@ -262,7 +263,7 @@ class Compactor:
             file=entry.file,
             rows=entry.rows,
             bytes=entry.bytes,
-            ms=_ms_since(started),
+            ms=ms_since(started),
         )
         return manifest, 1
 
@@ -344,7 +345,3 @@ def _sealed(head: Head) -> Manifest | None:
     if now.sealed or final_merge(now) or missing_borders(now) or missing_keyframes(now):
         return None
     return evolve(stamped(head), sealed=True)
-
-
-def _ms_since(started: float) -> int:
-    return round((time.monotonic() - started) * 1000)

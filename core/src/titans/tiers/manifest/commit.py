@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from attrs import frozen
 
@@ -26,7 +26,15 @@ from titans.tiers.files.fetch import read_info
 from titans.tiers.manifest.legacy import is_legacy, read_legacy
 from titans.tiers.manifest.model import Manifest, check_provider, parse_object
 
-__all__ = ["ATTEMPTS", "Head", "check_agreement", "commit", "read_head", "read_head_to_write"]
+__all__ = [
+    "ATTEMPTS",
+    "Head",
+    "check_agreement",
+    "commit",
+    "list_months",
+    "read_head",
+    "read_head_to_write",
+]
 
 log = logging.getLogger("titans.commit")
 
@@ -85,6 +93,15 @@ def read_head(dataset: Dataset, month: Month) -> Head:
     return Head(manifest, blob)
 
 
+def list_months(dataset: Dataset, start_after: str = "") -> Iterator[Month]:
+    """The months that have a manifest, of those whose keys are greater than `start_after`."""
+    paths = dataset.paths
+    for entry in dataset.store.list(paths.warm_prefix + "/", start_after):
+        month = paths.parse_manifest_key(entry.key)
+        if month is not None:
+            yield month
+
+
 def _remembered(data: bytes, dataset: Dataset, month: Month) -> Manifest | None:
     known = _parsed.get(data)
     if known is None:
@@ -126,8 +143,7 @@ def check_agreement(dataset: Dataset, month: Month) -> None:
     if _check_manifest(dataset, paths.manifest_key(month.previous())):
         return
 
-    parsed = (paths.parse_manifest_key(entry.key) for entry in store.list(paths.warm_prefix + "/"))
-    months = sorted(m for m in parsed if m is not None and m != month)
+    months = sorted(other for other in list_months(dataset) if other != month)
     if months:
         before = [m for m in months if m < month]
         nearest = before[-1] if before else months[0]

@@ -1,12 +1,12 @@
 """Late adoption into a month that later months build on.
 
 Where no full snapshot comes first, a month's keyframes hold what earlier months left; the border of
-its first full snapshot says what that changed against it. Months have
-manifests of their own, and no commit spans two of them. So a late adoption first marks the later
-months dirty (what depends on earlier months is not trusted from then on), then adopts, then drops
-that and takes its marks away. Marks of a process that died are cleared by whoever wants to
-write a keyframe, after it has raised the *fence* of the month they came from: should the process be
-alive, its adoption fails at the fence, and it begins again with new marks.
+its first full snapshot says what that changed against it. Months have manifests of their own, and
+no commit spans two of them. So a late adoption first marks the later months dirty (what depends on
+earlier months is not trusted from then on), then adopts, then drops that and takes its marks away.
+Marks of a process that died are cleared by whoever wants to write a keyframe, after it has raised
+the *fence* of the month they came from: should the process be alive, its adoption fails at the
+fence, and it begins again with new marks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from attrs import evolve, frozen
 
 from titans.dataset import Dataset
 from titans.slots import Month
-from titans.tiers.manifest.commit import Head, commit
+from titans.tiers.manifest.commit import Head, commit, list_months
 from titans.tiers.manifest.deletion import stamped, without_files, without_keyframes
 from titans.tiers.manifest.model import Manifest
 
@@ -28,13 +28,8 @@ def list_later_months(dataset: Dataset, month: Month) -> list[Month]:
     """Months after `month` that may have a manifest, ascending; the next one even if the store's
     list lags.
     """
-    paths = dataset.paths
-    months = {month.next()}
-    for entry in dataset.store.list(paths.warm_prefix + "/", paths.after_warm_month(month)):
-        later = paths.parse_manifest_key(entry.key)
-        if later is not None:
-            months.add(later)
-    return sorted(months)
+    stored = list_months(dataset, dataset.paths.after_warm_month(month))
+    return sorted({month.next(), *stored})
 
 
 @frozen
