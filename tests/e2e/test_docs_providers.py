@@ -3,12 +3,12 @@ of the code."""
 
 import inspect
 import re
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from processes import build
 from readme_blocks import blocks, follow
 
 from titans import plugins
@@ -30,18 +30,7 @@ def install(reader, monkeypatch):
             (source / block.name).write_text(block.text)
 
     def installed(package):
-        command = [
-            sys.executable,
-            "-m",
-            "build",
-            "--no-isolation",
-            "--wheel",
-            "--outdir",
-            dist,
-            source / package,
-        ]
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
+        build(source / package, dist, "--wheel")
         (wheel,) = dist.glob(f"{package.replace('-', '_')}-*.whl")
         with zipfile.ZipFile(wheel) as files:
             files.extractall(reader / "site" / package)

@@ -7,21 +7,21 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from processes import call
+from processes import build, call
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*/pyproject.toml"))
 NAMES = [project.parent.name for project in EXAMPLES]
 
 
 @pytest.fixture(scope="module")
-def build(tmp_path_factory):
+def install(tmp_path_factory):
     """Builds the wheel of an example and unpacks it: the folder that holds it, as an installer
     would leave it."""
 
     def built(name):
         out = tmp_path_factory.mktemp(name)
         project = EXAMPLES[NAMES.index(name)].parent
-        call(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", out, project)
+        build(project, out, "--wheel")
         (wheel,) = out.glob("*.whl")
         with zipfile.ZipFile(wheel) as files:
             files.extractall(out / "site")
@@ -35,8 +35,8 @@ def test_there_are_examples():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_example_is_complete_and_its_tests_pass(name, build, tmp_path):
-    project, site = EXAMPLES[NAMES.index(name)].parent, build(name)
+def test_an_example_is_complete_and_its_tests_pass(name, install, tmp_path):
+    project, site = EXAMPLES[NAMES.index(name)].parent, install(name)
     package = name.replace("-", "_")
     assert (site / package / "py.typed").is_file()
     assert list(site.glob("*.dist-info/licenses/LICENSE"))

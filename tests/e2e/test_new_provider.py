@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from processes import call
+from processes import build, call
 
 from titans.errors import InputError
 from titans.scaffold import Answers, render, write
@@ -115,16 +115,7 @@ def test_a_new_package_installs_passes_its_tests_and_builds(tmp_path, arguments)
 
     call(BIN / "ruff", "check", "--no-cache", cwd=folder)
     call(BIN / "ruff", "format", "--check", "--no-cache", cwd=folder)
-    call(
-        sys.executable,
-        "-m",
-        "build",
-        "--no-isolation",
-        "--outdir",
-        tmp_path / "dist",
-        folder,
-        cwd=tmp_path,
-    )
+    build(folder, tmp_path / "dist")
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert any(name.endswith("licenses/LICENSE") for name in names)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from cold_start import LIMIT, installed_bytes
-from processes import call
+from processes import build, call, pip_install
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECTS = {
@@ -27,7 +27,7 @@ def dist(tmp_path_factory):
     """A folder with the wheel and the sdist of every distribution."""
     out = tmp_path_factory.mktemp("dist")
     for folder in PROJECTS.values():
-        call(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, ROOT / folder)
+        build(ROOT / folder, out)
     return out
 
 
@@ -43,17 +43,7 @@ def python(dist, tmp_path_factory):
     environment = tmp_path_factory.mktemp("clean") / "venv"
     call(sys.executable, "-m", "venv", environment)
     python = environment / "bin" / "python"
-    call(
-        python,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--find-links",
-        dist,
-        "titans-aws",
-    )
+    pip_install(python, dist, "titans-aws")
     return python
 
 
@@ -139,28 +129,9 @@ def test_the_provider_in_twenty_lines_is_a_package(python, dist, tmp_path):
     for name, text in source.items():
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text(text)
-    call(
-        sys.executable,
-        "-m",
-        "build",
-        "--no-isolation",
-        "--wheel",
-        "--outdir",
-        tmp_path / "dist",
-        project,
-    )
+    build(project, tmp_path / "dist", "--wheel")
     (built,) = (tmp_path / "dist").glob("*.whl")
-    call(
-        python,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--find-links",
-        dist,
-        built,
-    )
+    pip_install(python, dist, built)
     asks = "import titans; print(titans.get_config('newcloud').pk_columns)"
     assert "[" in call(python, "-c", asks, cwd=tmp_path)
     call(python, "-m", "pip", "uninstall", "--quiet", "--yes", "titans-newcloud")
