@@ -186,7 +186,9 @@ def remove(dataset: Dataset, manifest: Manifest, lists: Iterable[Pending]) -> Re
         keys = [dataset.key(manifest.month, file) for file in pending.files if file not in live]
         for index in pending.slots:
             key = dataset.paths.hot_key(dataset.slot(manifest.month, index))
-            if key not in live and index in proven:
+            if key in live:
+                continue
+            if index in proven:
                 keys.append(key)
             else:
                 log.error("%s was to be removed, but no merged file holds its rows; it stays", key)
