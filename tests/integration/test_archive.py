@@ -225,25 +225,42 @@ def test_the_same_rows_again_are_a_success_and_others_a_conflict(archive, caplog
     assert as_dict(archive.latest()) == {"a": A}
 
 
-def test_eight_files_of_a_level_become_one_of_the_next(archive):
+def test_four_small_files_become_one_and_the_next_four_join_it(archive):
     for n in range(8):
         archive.upload(changes({"a": (n, 0.5)}), at(n))
+        assert archive.compact().merged == (n % 4 == 3)
+    (month,) = archive.status()
+    assert month.levels == {1: 1}
+    assert "parquet_warm/small/m8/2026/01/L1_0002_04452-04459.parquet" in keys(archive)
+    assert archive.history(k="a")["v"].to_list() == list(range(8))
+
+
+def large(number, rows=300):
+    """Changes of a slot of which four are not small any more."""
+    return changes({f"{key:03}": (number, 0.5) for key in range(rows)})
+
+
+def test_eight_files_of_a_level_become_one_of_the_next(archive):
+    for n in range(8):
+        archive.upload(large(n), at(n))
         assert archive.compact().merged == (n == 7)
     (month,) = archive.status()
     assert month.levels == {1: 1}
     assert "parquet_warm/small/m8/2026/01/L1_0001_04452-04459.parquet" in keys(archive)
-    assert archive.history(k="a")["v"].to_list() == list(range(8))
+    assert archive.history(k="007")["v"].to_list() == list(range(8))
 
 
 @pytest.mark.slow
 def test_levels_cascade(archive):
     for n in range(66):
-        archive.upload(changes({"a": (n, 0.5)}), at(n))
+        archive.upload(large(n), at(n))
         archive.compact()
     assert [m.levels for m in archive.status()] == [{0: 4, 1: 1}, {0: 6, 1: 6}]
-    assert archive.history(k="a")["v"].to_list() == list(range(66))
+    assert archive.history(k="007")["v"].to_list() == list(range(66))
     for n in (0, 11, 12, 40, 65):
-        assert as_dict(archive.state(at(n))) == {"a": (n, 0.5)}
+        state = archive.state(at(n))
+        assert state.height == 300
+        assert set(state["v"]) == {n}
 
 
 def test_whatever_was_left_behind_is_adopted_once_in_whatever_order(archive):
@@ -496,12 +513,12 @@ def test_ingest_alone_keeps_the_number_of_files_small(in_memory, clock):
     for n in range(18):
         clock.later(minutes=10)
         in_memory.ingest(snapshot({"a": (n, 0.5), "b": A}), at(n))
-    assert [m.levels for m in in_memory.status()] == [{0: 4, 1: 1, 3: 1}, {0: 5, 3: 1}]
-    assert len(keys(in_memory, "parquet_cp_hot/small/2026/01")) == 11
+    assert [m.levels for m in in_memory.status()] == [{0: 3, 1: 1, 3: 1}, {0: 1, 1: 1, 3: 1}]
+    assert len(keys(in_memory, "parquet_cp_hot/small/2026/01")) == 7
     for n in range(18, 26):
         clock.later(minutes=10)
         in_memory.ingest(snapshot({"a": (n, 0.5), "b": A}), at(n))
-    assert [m.levels for m in in_memory.status()] == [{0: 4, 1: 1, 3: 1}, {0: 6, 1: 1, 3: 1}]
+    assert [m.levels for m in in_memory.status()] == [{0: 3, 1: 1, 3: 1}, {0: 1, 1: 1, 3: 1}]
 
 
 def test_a_merge_that_fails_does_not_fail_the_snapshot(in_memory, monkeypatch, caplog):

@@ -39,6 +39,17 @@ TOP = len(FANOUTS)
 FINAL_ROWS = 400_000
 """Final files grow past that many slots while they are small: up to so many rows."""
 
+SMALL_FANOUT = 4
+"""So many files of level 0 become one already, while they are small."""
+
+SMALL_ROWS = 1_000
+"""Files are small that have no more rows and slots than that, together."""
+
+SMALL_RATIO = 16
+"""A merge of small files takes in those before them up to so many times their size: each row is
+written some ten times more, and a month of few rows is never more than two merged files.
+"""
+
 KEYFRAME_ROWS = 4
 """A keyframe is written where there are so many rows to read for each key of the last state,
 """
@@ -52,7 +63,7 @@ KEYFRAME_LEAST = 100_000
 
 @frozen
 class Merge:
-    """Inputs of one level, and the level of their output."""
+    """Inputs, and the level of their output."""
 
     level: int
     inputs: tuple[FileEntry, ...]
@@ -67,6 +78,9 @@ def next_merge(manifest: Manifest) -> Merge | None:
     """The merge that is due, lowest level first; always the files adopted first, so that order is
     kept across levels.
     """
+    small = _small_merge(manifest)
+    if small is not None:
+        return small
     for level in range(TOP):
         files = [entry for entry in _change_files(manifest) if entry.level == level]
         if not files:
@@ -85,14 +99,58 @@ def next_merge(manifest: Manifest) -> Merge | None:
     return None
 
 
+def _small_merge(manifest: Manifest) -> Merge | None:
+    """What becomes one file because it is small: hot files, and the last merged files before them.
+
+    None of the merged files that stay is less than `SMALL_RATIO` times all that come after it.
+    """
+    ordered = _by_adoption(manifest)
+    hot = [entry for entry in ordered if entry.level == 0]
+    taken = _first_small(hot)
+    if len(taken) < SMALL_FANOUT:
+        return None
+
+    size = sum(map(_size, taken))
+    passing = [entry for entry in ordered if 0 < entry.level < TOP]
+    after = size
+    first = len(passing)
+    for at in reversed(range(len(passing))):
+        if _size(passing[at]) <= max(SMALL_ROWS, SMALL_RATIO * after):
+            first = at
+        after += _size(passing[at])
+    inputs = (*passing[first:], *taken)
+    return Merge(max(1, inputs[0].level), inputs)
+
+
+def _first_small(hot: Sequence[FileEntry]) -> list[FileEntry]:
+    """As many of the first files of level 0 as are small together.
+
+    The corrections that an adoption needed stay with the file that was adopted.
+    """
+    taken: list[FileEntry] = []
+    size = 0
+    for entry in hot:
+        size += _size(entry)
+        if size > SMALL_ROWS:
+            break
+        taken.append(entry)
+    while len(taken) < len(hot) and hot[len(taken)].is_correction:
+        taken.pop()
+    return taken
+
+
+def _size(entry: FileEntry) -> int:
+    """Rows, and records of slots, which take about as much."""
+    return entry.rows + len(entry.slots)
+
+
 def final_merge(manifest: Manifest) -> Merge | None:
     """The merge that brings what is left of all levels to its final form; `None` where there is
     nothing left.
 
     Final files that are smaller than they could be are taken in too, and become one.
     """
-    # In order of adoption: higher levels first, within a level as the manifest has them.
-    ordered = sorted(_change_files(manifest), key=lambda entry: -entry.level)
+    ordered = _by_adoption(manifest)
     inputs = [entry for entry in ordered if entry.level < TOP]
     for entry in reversed(ordered):
         if entry.level < TOP:
@@ -112,6 +170,11 @@ def _fits(entry: FileEntry, others: Sequence[FileEntry]) -> bool:
         slots += len(other.slots)
         rows += other.rows
     return slots <= prod(FANOUTS) or rows <= FINAL_ROWS
+
+
+def _by_adoption(manifest: Manifest) -> list[FileEntry]:
+    """Higher levels first, within a level as the manifest has them."""
+    return sorted(_change_files(manifest), key=lambda entry: -entry.level)
 
 
 def _change_files(manifest: Manifest) -> list[FileEntry]:
