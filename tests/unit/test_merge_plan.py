@@ -2,13 +2,21 @@
 
 from datetime import UTC, datetime
 
+import pytest
 from attrs import evolve
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from oracle import PROVIDER
 
 from titans.slots import Month, SlotSet
-from titans.tiers.compact.plan import SMALL_FANOUT, SMALL_RATIO, SMALL_ROWS, TOP, next_merge
+from titans.tiers.compact.plan import (
+    LARGE_ROWS,
+    SMALL_FANOUT,
+    SMALL_RATIO,
+    SMALL_ROWS,
+    TOP,
+    next_merge,
+)
 from titans.tiers.manifest.entries import FileEntry
 from titans.tiers.manifest.model import Manifest
 
@@ -73,7 +81,8 @@ class Archive:
         return [each for each in self.manifest.files if each.level in levels]
 
 
-SLOTS = st.lists(st.tuples(st.sampled_from([0, 1, 5, 240, 260, 3000]), st.booleans()), max_size=150)
+ROWS = st.sampled_from([0, 1, 5, 240, 260, 3_000, 40_000, 2_000_000])
+SLOTS = st.lists(st.tuples(ROWS, st.booleans()), max_size=150)
 
 
 @given(SLOTS)
@@ -125,6 +134,19 @@ def test_files_that_are_not_small_are_merged_eight_by_eight():
         archive.merge()
     assert [each.level for each in archive.manifest.files] == [TOP]
     assert archive.written == 3 * 192 * 1_000
+
+
+@pytest.mark.parametrize("rows", [2_000, 8_000, 40_000, 400_000, 2_000_000])
+def test_a_merge_has_hardly_more_rows_than_it_takes_to_be_final(rows):
+    archive = Archive()
+    for _ in range(400):
+        archive.adopt(rows)
+        archive.merge()
+    finals = archive.of_level(TOP)
+    assert finals
+    for each in finals:
+        assert each.rows < LARGE_ROWS + max(8 * rows, 64 * 8_000)
+        assert each.rows >= min(LARGE_ROWS, 192 * rows)
 
 
 def test_large_files_before_small_ones_are_left_alone():

@@ -18,6 +18,10 @@ __all__ = [
     "FINAL_ROWS",
     "KEYFRAME_LEAST",
     "KEYFRAME_ROWS",
+    "LARGE_ROWS",
+    "SMALL_FANOUT",
+    "SMALL_RATIO",
+    "SMALL_ROWS",
     "TOP",
     "Merge",
     "final_merge",
@@ -35,6 +39,11 @@ the measurements).
 
 TOP = len(FANOUTS)
 """The highest level; its files are final."""
+
+LARGE_ROWS = 1_000_000
+"""Files that have so many rows together become a final file at once, so that no merge takes longer
+than a few seconds.
+"""
 
 FINAL_ROWS = 400_000
 """Final files grow past that many slots while they are small: up to so many rows."""
@@ -81,22 +90,45 @@ def next_merge(manifest: Manifest) -> Merge | None:
     small = _small_merge(manifest)
     if small is not None:
         return small
+
+    ordered = _by_adoption(manifest)
     for level in range(TOP):
-        files = [entry for entry in _change_files(manifest) if entry.level == level]
-        if not files:
-            continue
-        count = FANOUTS[level]
-        # A full snapshot takes the place of the file that it would be, so that files end where
-        # keyframes begin.
-        if level == 0 and manifest.adopted.before(files[0].first) in manifest.full:
-            count -= 1
-        if len(files) < count:
-            continue
-        # The corrections that an adoption needed stay with the file that was adopted.
-        while count < len(files) and files[count].is_correction:
-            count += 1
-        return Merge(level + 1, tuple(files[:count]))
+        files = [entry for entry in ordered if entry.level == level]
+        large = _first_large(files)
+        if large:
+            # Files of higher levels were adopted before these.
+            before = [entry for entry in ordered if level < entry.level < TOP]
+            return Merge(TOP, tuple(before or large))
+        count = _fanout(manifest, level, files)
+        if len(files) >= count:
+            return Merge(level + 1, tuple(_with_corrections(files, count)))
     return None
+
+
+def _fanout(manifest: Manifest, level: int, files: Sequence[FileEntry]) -> int:
+    """How many files of a level become one."""
+    # A full snapshot takes the place of the file that it would be, so that files end where
+    # keyframes begin.
+    if level == 0 and files and manifest.adopted.before(files[0].first) in manifest.full:
+        return FANOUTS[level] - 1
+    return FANOUTS[level]
+
+
+def _first_large(files: Sequence[FileEntry]) -> Sequence[FileEntry]:
+    """As many of the first files as it takes to have very many rows; none if all have fewer."""
+    rows = 0
+    for count, entry in enumerate(files, 1):
+        rows += entry.rows
+        if rows >= LARGE_ROWS:
+            return _with_corrections(files, count)
+    return ()
+
+
+def _with_corrections(files: Sequence[FileEntry], count: int) -> Sequence[FileEntry]:
+    """So many files, and the corrections that the adoption of the last one needed."""
+    while count < len(files) and files[count].is_correction:
+        count += 1
+    return files[:count]
 
 
 def _small_merge(manifest: Manifest) -> Merge | None:
@@ -169,7 +201,9 @@ def _fits(entry: FileEntry, others: Sequence[FileEntry]) -> bool:
     for other in others:
         slots += len(other.slots)
         rows += other.rows
-    return slots <= prod(FANOUTS) or rows <= FINAL_ROWS
+    if slots <= prod(FANOUTS):
+        return rows <= LARGE_ROWS
+    return rows <= FINAL_ROWS
 
 
 def _by_adoption(manifest: Manifest) -> list[FileEntry]:
