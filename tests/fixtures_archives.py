@@ -10,11 +10,12 @@ import pytest
 
 @pytest.fixture
 def small_files() -> Iterator[None]:
-    """Two files to a merge, and keyframes every other slot."""
+    """Two files to a merge, keyframes every other slot, and states read range by range of keys."""
     with (
         patch("titans.tiers.compact.plan.FANOUTS", (2, 2)),
         patch("titans.tiers.compact.plan.TOP", 2),
         patch("titans.tiers.compact.plan.is_worth_a_keyframe", lambda rows, keys: True),
         patch("titans.tiers.compact.plan.FINAL_ROWS", 0),
+        patch("titans.tiers.files.read._RANGE", 4_000),
     ):
         yield

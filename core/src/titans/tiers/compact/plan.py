@@ -40,7 +40,7 @@ the measurements).
 TOP = len(FANOUTS)
 """The highest level; its files are final."""
 
-LARGE_ROWS = 1_000_000
+LARGE_ROWS = 700_000
 """Files that have so many rows together become a final file at once, so that no merge takes longer
 than a few seconds.
 """
@@ -115,11 +115,11 @@ def _fanout(manifest: Manifest, level: int, files: Sequence[FileEntry]) -> int:
 
 
 def _first_large(files: Sequence[FileEntry]) -> Sequence[FileEntry]:
-    """As many of the first files as it takes to have very many rows; none if all have fewer."""
+    """As many of the first files, two at least, as have very many rows; none if all have fewer."""
     rows = 0
     for count, entry in enumerate(files, 1):
         rows += entry.rows
-        if rows >= LARGE_ROWS:
+        if rows >= LARGE_ROWS and count > 1:
             return _with_corrections(files, count)
     return ()
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
 import polars as pl
-from attrs import frozen
+from attrs import evolve, frozen
 
 from titans.dataset import Dataset
 from titans.errors import NotFound
@@ -17,13 +18,16 @@ from titans.slots import Slot
 from titans.tiers.files.fetch import RemoteFile, fetch_objects, fetch_row_groups
 from titans.tiers.files.parquet import decode, metadata_of, scan_files
 
-__all__ = ["Selection", "StoredFile", "read_selections", "scan_stored"]
+__all__ = ["Selection", "StoredFile", "read_by_key", "read_selections", "scan_stored"]
 
 _LARGE = 8 << 20
 """Bytes of a file, of some million rows, that is read in parts where few of its rows are needed."""
 
 _PART = 200_000
 """Rows of such a part."""
+
+_RANGE = 4 << 20
+"""Bytes of files that are read at once, where a question goes through them key by key."""
 
 _Frame = TypeVar("_Frame", pl.DataFrame, pl.LazyFrame)
 
@@ -63,6 +67,12 @@ class Selection:
         source = self.source
         return isinstance(source, StoredFile) and source.slot is None and source.size > _LARGE
 
+    def narrowed(self, where: pl.Expr) -> Selection:
+        """Those rows that satisfy another condition as well."""
+        if self.where is not None:
+            where = self.where & where
+        return evolve(self, where=where)
+
     def of(self, rows: _Frame) -> _Frame:
         """Those of `rows` that satisfy the condition."""
         return rows if self.where is None else rows.filter(self.where)
@@ -72,19 +82,69 @@ def read_selections(
     dataset: Dataset,
     selections: Sequence[Selection],
     key: Mapping[str, str] | None = None,
-    shorten: Shorten | None = None,
 ) -> list[pl.DataFrame]:
     """The rows of each selection, in the order of its source and in canonical columns.
 
     Files on this machine are mapped and read in parallel; others are fetched at once. With `key`,
     only rows whose key columns have these values are needed: of large files elsewhere, no more is
-    fetched than what may hold them. With `shorten`, large merged files are never in memory as a
-    whole.
+    fetched than what may hold them.
 
     Raises:
         NotFound, CorruptFileError
     """
     contents = _fetch(dataset, [s.source for s in selections], key)
+    return _read(dataset, selections, contents)
+
+
+def read_by_key(
+    dataset: Dataset, selections: Sequence[Selection], shorten: Shorten
+) -> Iterator[list[pl.DataFrame]]:
+    """As `read_selections`, one range of keys after the other if the files are large, so that
+    large files are never in memory as a whole. Ranges ascend.
+
+    Where all keys have the same value in their first column, files are read in parts instead, each
+    of which is made shorter at once.
+    """
+    contents = _fetch(dataset, [s.source for s in selections], None)
+    ranges = _ranges(dataset, selections, contents)
+    if not ranges:
+        yield _read(dataset, selections, contents, shorten)
+    for within in ranges:
+        narrowed = [selection.narrowed(within) for selection in selections]
+        yield _read(dataset, narrowed, contents)
+
+
+def _ranges(
+    dataset: Dataset, selections: Sequence[Selection], contents: Mapping[str, bytes | Path]
+) -> list[pl.Expr]:
+    """Conditions on the first key column that divide all keys, about equally many to each; none
+    where that is not worth it or cannot be.
+    """
+    files = [s.source for s in selections if isinstance(s.source, StoredFile)]
+    count = sum(file.size for file in files) // _RANGE
+    if count < 2:
+        return []
+
+    largest = max(files, key=lambda file: file.size)
+    column = pl.col(dataset.provider.key[0])
+    try:
+        values = scan_stored(largest, contents[largest.key], dataset.provider).select(column)
+        ordered = values.collect().to_series().drop_nulls().sort()
+    except (pl.exceptions.PolarsError, OSError):
+        return []  # reading it as a whole will say what is wrong
+    starts = ordered.gather_every(max(1, ordered.len() // count))[1:].unique().sort().to_list()
+    if not starts:
+        return []
+    between = [(column >= low) & (column < high) for low, high in pairwise(starts)]
+    return [column < starts[0], *between, column >= starts[-1]]
+
+
+def _read(
+    dataset: Dataset,
+    selections: Sequence[Selection],
+    contents: Mapping[str, bytes | Path],
+    shorten: Shorten | None = None,
+) -> list[pl.DataFrame]:
     lazies = [selection.of(_lazy(dataset, selection, contents)) for selection in selections]
     try:
         return _collect(selections, lazies, shorten)

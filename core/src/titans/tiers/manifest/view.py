@@ -21,7 +21,7 @@ from titans.slots import TICK, Month, Slot, SlotSet
 from titans.tiers.files.fetch import read_info
 from titans.tiers.files.metadata import FileInfo, SlotRecord
 from titans.tiers.files.parquet import scan_files
-from titans.tiers.files.read import Selection, StoredFile, read_selections
+from titans.tiers.files.read import Selection, StoredFile, read_by_key, read_selections
 from titans.tiers.manifest.entries import FileEntry, Keyframe
 from titans.tiers.manifest.model import Manifest
 
@@ -292,7 +292,6 @@ class MonthView:
         `earlier` is the state at the start of the month, for months in which no full snapshot comes
         first. `where` is over key columns.
         """
-        provider = self.dataset.provider
         start: datetime | None = None
         selections = []
         keyframe, full = self.keyframe(end), self.last_full(end)
@@ -302,15 +301,25 @@ class MonthView:
         elif full is not None:
             start = full.time + TICK
             selections.append(Selection(full.data, where))
+        elif earlier is not None:
+            selections.append(Selection(earlier))
+        has_base = bool(selections)
         parts = self.parts_in(start, end)
         selections += [part.selection(start, end, where) for part in parts]
 
-        shorten = partial(last_rows, provider=provider)
-        frames = read_selections(self.dataset, selections, shorten=shorten)
-        base = earlier
-        if start is not None:
-            base = frames.pop(0).drop(CEASED)
+        shorten = partial(last_rows, provider=self.dataset.provider)
+        states = []
+        for frames in read_by_key(self.dataset, selections, shorten):
+            base = frames.pop(0).drop(CEASED, strict=False) if has_base else None
+            states.append(self._after(base, parts, frames))
+        return states[0] if len(states) == 1 else pl.concat(states)
+
+    def _after(
+        self, base: pl.DataFrame | None, parts: Sequence[Part], frames: Sequence[pl.DataFrame]
+    ) -> pl.DataFrame:
+        """The state that the rows of `parts` make of another."""
         tail, corrections = _divided(parts, frames)
+        provider = self.dataset.provider
         return overlay(base, resolve_last(tail, corrections, provider), provider)
 
     def read_full(self, full: Full, where: pl.Expr | None = None) -> pl.DataFrame:
