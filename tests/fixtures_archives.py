@@ -19,3 +19,10 @@ def small_files() -> Iterator[None]:
         patch("titans.tiers.files.read._RANGE", 4_000),
     ):
         yield
+
+
+@pytest.fixture
+def eight_by_eight() -> Iterator[None]:
+    """Files are merged as if none were small."""
+    with patch("titans.tiers.compact.plan.SMALL_ROWS", -1):
+        yield

@@ -18,6 +18,8 @@ from titans.store.memory import MemoryStore
 FOLDER = "parquet_warm/small/m8/2026/01/"
 MANIFEST = FOLDER + "manifest.json"
 
+pytestmark = pytest.mark.usefixtures("eight_by_eight")
+
 
 def at(slot):
     return datetime(2026, 1, 5, tzinfo=UTC) + timedelta(minutes=10 * slot)

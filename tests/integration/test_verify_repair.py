@@ -17,6 +17,8 @@ from titans.tiers.manifest.commit import read_head
 JANUARY = "parquet_warm/small/m8/2026/01/"
 MANIFEST = JANUARY + "manifest.json"
 
+pytestmark = pytest.mark.usefixtures("eight_by_eight")
+
 
 @pytest.fixture
 def archive():
