@@ -14,7 +14,7 @@ from pathlib import Path
 from attrs import define, field
 
 from titans.errors import OutcomeUnknown
-from titans.store._files import PIECE, sync
+from titans.store._files import PIECE, shown, sync
 from titans.store._local_errors import unclear_outcomes
 from titans.store._locks import exclusive
 
@@ -119,7 +119,7 @@ class Writer:
             self.links = False
             log.info(
                 "%s: no hard links here (%s), locking instead",
-                self.root,
+                shown(self.root),
                 errno.errorcode.get(error.errno),
             )
 
@@ -155,7 +155,8 @@ class Writer:
         except OSError as error:
             # It is done, but a power cut may still undo it.
             raise OutcomeUnknown(
-                f"{key} in {self.root} has changed, but the folder could not be synced: {error}",
+                f"{key} in {shown(self.root)} has changed, but the folder could not be "
+                f"synced: {error}",
                 key=key,
             ) from error
 
