@@ -59,7 +59,9 @@ def blur(root: Path, tick: int) -> None:
 
 KEYS = st.sampled_from(["a", "d/a", "d/b", "d/c", "d/sub/x", "d/sub/y", "e/a"])
 STEPS = st.lists(
-    st.tuples(st.sampled_from(["create", "replace", "delete", "look"]), KEYS, st.binary(max_size=2)),
+    st.tuples(
+        st.sampled_from(["create", "replace", "delete", "look"]), KEYS, st.binary(max_size=2)
+    ),
     max_size=12,
 )
 

@@ -109,7 +109,7 @@ def walked(
 def _read_folder(
     path: str, folder: str, before: dict[str, _Known]
 ) -> tuple[list[tuple[str, Entry | None]], dict[str, _Known]]:
-    """What is in the folder, in order, and its files by name; `before` is what was last seen in it."""
+    """What is in the folder, in order, and its files by name; `before` is what was last seen."""
     base = f"{folder}/" if folder else ""
     items: list[tuple[str, Entry | None]] = []
     files = dict[str, _Known]()

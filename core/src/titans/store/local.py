@@ -1,14 +1,14 @@
 """A store in a folder: the embedded default. Safe for many processes on one machine, and across
 crashes.
 
-A write goes to a temporary file beside its target, is synced, and gets its name in one step: `link`
-for a new object (the kernel refuses if there is one), `rename` under an exclusive `flock` for
-compare-and-swap. The folder is synced after that. A crash leaves at most a temporary file, whose
-name starts with a dot: it is never listed, and swept up a day later.
+A write goes to a temporary file beside its target, is synced, and gets its name in one step under
+an exclusive `flock`: `link` for a new object (the kernel refuses if there is one), `rename` for
+compare-and-swap. The folder is synced after that. A crash leaves at most a temporary file and a
+lock file, whose names start with a dot: they are never listed, and swept up a day later.
 
 Where the file system refuses hard links (some network and FUSE mounts), new objects are renamed
-into place under the same lock that compare-and-swap takes; that is as safe between processes that
-use this class.
+into place. That is as safe between processes that use this class, whether others have links or not:
+all of them hold the same lock.
 
 A folder cannot be an object as well: with `a/b` there, `a` cannot be created. Symbolic links below
 the root are not followed: what they lead to is no part of the store.
