@@ -81,15 +81,6 @@ class FakeS3:
         found = self._found(arguments["Key"])
         return {**found, "Body": io.BytesIO(found["Body"])}
 
-    def head_object(self, **arguments):
-        self._call("head_object", arguments)
-        found = self._found(arguments["Key"])
-        return {**found, "ContentLength": len(found["Body"])}
-
-    def head_bucket(self, **arguments):
-        self._call("head_bucket", arguments)
-        return {}
-
     def put_object(self, **arguments):
         self._call("put_object", arguments)
         key, there = arguments["Key"], self.objects.get(arguments["Key"])
@@ -179,7 +170,7 @@ CLEAR = {
 @pytest.mark.parametrize(("failure", "message"), CLEAR.values(), ids=CLEAR)
 def test_what_the_user_must_mend_is_one_clear_error_at_once(store, fake, waits, failure, message):
     for method, call in (
-        ("head_object", lambda: store.head("there")),
+        ("get_object", lambda: store.head("there")),
         ("put_object", lambda: store.create("new", b"2")),
     ):
         fake.plan(method, failure)
@@ -205,7 +196,7 @@ def test_an_answer_that_broke_off_among_its_headers_is_no_answer(store, fake, mo
         )
 
     etag = store.head("there").etag
-    for method in ("get_object", "head_object", "put_object"):
+    for method in ("get_object", "put_object"):
         cut_short(method)
     for read in (store.get, store.head):
         with pytest.raises(Unavailable, match=f"without {field}"):
