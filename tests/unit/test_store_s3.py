@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import itertools
+import tomllib
 from datetime import UTC, datetime
+from pathlib import Path
 
+import boto3
 import pytest
 from botocore import exceptions as boto
 from botocore.exceptions import ClientError
@@ -26,6 +30,7 @@ from titans.errors import (
 from titans.store import open_store
 from titans.store.s3 import MARKER, S3Store
 
+ROOT = Path(__file__).parents[2]
 ENDPOINT = "https://s3.example.com"
 
 
@@ -404,3 +409,23 @@ def test_a_client_that_cannot_be_made_is_an_input_error(
 ):
     with pytest.raises(InputError, match="s3://bucket"):
         open_store("s3://bucket", **options)
+
+
+# --- the client's library -------------------------------------------------------------------------
+
+
+def test_the_lowest_boto3_that_is_allowed_is_the_first_that_knows_every_argument(aws_environment):
+    """That one was tried with these tests. Its model of S3 has what the store sends."""
+    project = tomllib.loads((ROOT / "core" / "pyproject.toml").read_text())["project"]
+    assert "boto3>=1.35.69" in project["dependencies"]
+
+    with contextlib.closing(boto3.client("s3")) as client:
+        sent = {
+            "PutObject": ("IfMatch", "IfNoneMatch", "ExpectedBucketOwner"),
+            "CompleteMultipartUpload": ("IfNoneMatch", "ExpectedBucketOwner"),
+            "ListObjectsV2": ("StartAfter", "ContinuationToken", "ExpectedBucketOwner"),
+            "GetObject": ("Range", "ExpectedBucketOwner"),
+        }
+        for operation, arguments in sent.items():
+            known = client.meta.service_model.operation_model(operation).input_shape.members
+            assert set(arguments) <= set(known), operation
