@@ -18,6 +18,7 @@ from titans.store.memory import MemoryStore
 from titans.store.s3 import S3Store
 
 WORKERS = 8
+TURNS = 150
 
 # What each of the processes does, in a folder of its own per phase. All begin a phase at the same
 # time.
@@ -27,14 +28,19 @@ from pathlib import Path
 from titans.errors import AlreadyExists, NotFound, PreconditionFailed
 from titans.store.local import LocalStore
 
-base, number, links = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-if links == "no links":
+base, number, links, TURNS = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+if links == "no links" or (links == "mixed" and number % 2):
     def refused(*_, **__): raise PermissionError(1, "Operation not permitted")
     os.link = refused
+    rename = os.replace
+    def after_a_while(*names, **named):  # the others come in between the look and the rename
+        for _ in range(20): os.sched_yield()
+        rename(*names, **named)
+    os.replace = after_a_while
 
 def create(store):
     won = []
-    for turn in range(20):
+    for turn in range(TURNS):
         try:
             store.create(f"race/{turn}", b"%d" % number * 1000)
             won.append(turn)
@@ -127,14 +133,22 @@ class Processes:
         return LocalStore(self.base / phase)
 
 
-@pytest.fixture(scope="module", params=["links", "no links"])
+@pytest.fixture(scope="module", params=["links", "no links", "mixed"])
 def processes(request, tmp_path_factory):
     base = tmp_path_factory.mktemp("processes")
     with contextlib.ExitStack() as stack:
         workers = []
         for number in range(WORKERS):
             worker = subprocess.Popen(
-                [sys.executable, "-c", PROCESS, str(base), str(number), request.param],
+                [
+                    sys.executable,
+                    "-c",
+                    PROCESS,
+                    str(base),
+                    str(number),
+                    request.param,
+                    str(TURNS),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -157,11 +171,11 @@ one_worker = pytest.mark.xdist_group("store-processes")
 @one_worker
 def test_of_many_processes_that_create_an_object_one_wins(processes):
     store, won = processes.run("create")
-    assert sorted(turn for turns in won for turn in turns) == list(range(20))
+    assert sorted(turn for turns in won for turn in turns) == list(range(TURNS))
     for number, turns in enumerate(won):
         for turn in turns:
             assert store.get(f"race/{turn}").data == b"%d" % number * 1000
-    assert names_below(store.root) == sorted(["race", *(f"race/{turn}" for turn in range(20))])
+    assert names_below(store.root) == sorted(["race", *(f"race/{turn}" for turn in range(TURNS))])
 
 
 @pytest.mark.slow

@@ -195,13 +195,19 @@ def test_what_crashes_leave_behind_is_hidden_and_swept_up_a_day_later(tmp_path):
             young = temporary[0].with_name(".tmp-of-another-writer")
             young.write_bytes(b"half")
             store.create("a/b/another", b"1")
-            assert [path for path in root.rglob(".*") if path.is_file()] == [young]
+            kept = [path for path in root.rglob(".*") if path.is_file()]
+            lock = root / "a/b/.object.lock"  # goes with its object
+            assert [path for path in kept if path != lock] == [young]
+            assert lock not in kept or content(store) is not None
 
 
 def test_sweeping_touches_neither_objects_nor_other_peoples_files(tmp_path):
     store = LocalStore(tmp_path)
     store.create("a/object", b"1")
     (tmp_path / "a" / ".tmp-stale").write_bytes(b"half")
+    (tmp_path / "a" / ".stale.lock").write_bytes(b"")
+    (tmp_path / "a" / ".object.lock").write_bytes(b"")
+    (tmp_path / "a" / ".other.lock").write_bytes(b"not ours")
     (tmp_path / "a" / ".hidden").write_bytes(b"not ours")
     (tmp_path / "a" / "tmp-like").write_bytes(b"an object")
     yesterday = time.time() - 2 * 86_400
@@ -210,6 +216,8 @@ def test_sweeping_touches_neither_objects_nor_other_peoples_files(tmp_path):
     LocalStore(tmp_path).create("a/next", b"2")
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
         ".hidden",
+        ".object.lock",
+        ".other.lock",
         "next",
         "object",
         "tmp-like",

@@ -7,6 +7,7 @@ from importlib import metadata
 import pytest
 from fixtures_plugins import GOOD, HEAD, KEY, SCHEMA
 
+import titans
 from titans import plugins
 from titans.errors import PluginError, ProviderError, UnknownProviderError
 from titans.provider import Provider
@@ -429,3 +430,87 @@ def test_newcloud_is_a_provider_like_any_other(newcloud):
 def test_newcloud_is_gone_when_it_is_uninstalled():
     with pytest.raises(UnknownProviderError, match="pip install titans-newcloud"):
         plugins.load("newcloud")
+
+
+# --- neighbours -----------------------------------------------------------------------------------
+
+BROKEN = {
+    "entry points that are no text": {"METADATA": b"Name: x\n", "entry_points.txt": b"[\xff]\n"},
+    "a line without a value": {"METADATA": b"Name: x\n", "entry_points.txt": b"[a]\nnothing\n"},
+    "lines without a group": {"METADATA": b"Name: x\n", "entry_points.txt": b"= = =\n[\n]"},
+    "metadata that is no text": {"METADATA": b"Name: \xff\xfe\n", "entry_points.txt": b"[a\xff]"},
+    "no metadata": {"entry_points.txt": b"[a]\nnothing\n"},
+    "nothing": {},
+    "entry points in a folder": {"METADATA": b"Name: x\n", "entry_points.txt/x": b""},
+}
+
+
+@pytest.mark.parametrize("group", ["titans.providers", "titans.observers", "titans.stores"])
+@pytest.mark.parametrize("files", BROKEN.values(), ids=BROKEN)
+def test_a_broken_distribution_keeps_no_other_from_being_found(site, files, group):
+    site.add(name="healthy", distribution="healthy-titans", group=group)
+    for name in ("aa_broken-1.0.dist-info", "zz_broken-1.0.dist-info", "-.dist-info"):
+        for file, content in files.items():
+            path = site.folder / name / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        (site.folder / name).mkdir(exist_ok=True)
+    plugins.clear()
+
+    assert [info.name for info in plugins.discover(group) if info.name == "healthy"] == ["healthy"]
+    if group == plugins.GROUP:
+        assert titans.open("memory://", provider="gcp").provider.name == "gcp"
+        assert plugins.load("healthy").name == "healthy"
+
+
+def test_a_broken_distribution_is_named_in_the_log(site, caplog):
+    site.add()
+    info = site.folder / "broken-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Name: broken\n")
+    (info / "entry_points.txt").write_text("[a]\nnothing\n")
+    plugins.clear()
+    assert plugins.load("acme").name == "acme"
+    assert any("broken-1.0.dist-info is left out" in line for line in caplog.messages)
+
+
+def test_beside_a_broken_distribution_the_first_on_the_path_still_wins(site, tmp_path):
+    site.add(module="old_plugin", version="0.9", folder=tmp_path / "later")
+    site.add(module="new_plugin", version="1.0")
+    (site.folder / "broken-1.0.dist-info").mkdir()
+    (site.folder / "broken-1.0.dist-info" / "entry_points.txt").write_text("[a]\nnothing\n")
+    plugins.clear()
+    (info,) = infos("acme")
+    assert info.version == "1.0"
+
+
+def unknown(name):
+    with pytest.raises(UnknownProviderError) as caught:
+        plugins.load(name)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["AWS", "titans-aws", "titans_aws", "awss", "Gcp", "azur"])
+def test_a_name_that_is_nearly_that_of_an_installed_provider_is_put_right(name):
+    message = unknown(name)
+    assert "Did you mean" in message
+    assert "pip install" not in message
+
+
+def test_a_package_that_is_installed_is_not_to_be_installed(site):
+    site.add(name="other", distribution="titans-nimbus")
+    message = unknown("nimbus")
+    assert "titans-nimbus 1.0 is installed, but has no entry point 'nimbus'" in message
+    assert "pip install titans-nimbus" not in message
+
+    (site.folder / "titans_nimbus-1.0.dist-info" / "METADATA").write_bytes(b"Name: \xff\n")
+    plugins.clear()
+    assert "titans-nimbus is installed, but its metadata cannot be read" in unknown("nimbus")
+
+
+def test_a_package_that_can_be_imported_but_is_not_installed_is_named(site):
+    site.add()
+    (site.folder / "titans_nimbus.py").write_text("TITANS_API = 1\n")
+    message = unknown("nimbus")
+    assert "titans_nimbus can be imported from" in message
+    assert "is not installed" in message

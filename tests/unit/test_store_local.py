@@ -456,43 +456,10 @@ def test_a_writer_whose_folder_is_removed_again_and_again_gives_up(local, root, 
     assert everything(root) == []
 
 
-def test_what_was_seen_in_a_folder_is_remembered_only_until_it_changes(tmp_path):
-    store, other = LocalStore(tmp_path), LocalStore(tmp_path)
-    etag = other.create("d/a", b"1")
-    other.create("d/sub/x", b"1")
-
-    def listed():
-        return [(entry.key, entry.size) for entry in store.list("d/")]
-
-    ages = iter(range(1_000_000_000, 1_000_000_100))
-
-    def settle():
-        for folder in (tmp_path / "d", tmp_path / "d/sub"):
-            age = next(ages)
-            os.utime(folder, (age, age))
-
-    settle()
-    assert listed() == listed() == [("d/a", 1), ("d/sub/x", 1)]
-    assert len(store._folders.known) == 2
-    other.create("d/b", b"22")
-    assert listed() == [("d/a", 1), ("d/b", 2), ("d/sub/x", 1)]
-    settle()
-    assert len(listed()) == 3
-    other.replace("d/a", b"333", etag)
-    assert listed()[0] == ("d/a", 3)
-    settle()
-    assert len(listed()) == 3
-    other.create("d/sub/y", b"")
-    other.delete("d/b")
-    assert listed() == [("d/a", 3), ("d/sub/x", 1), ("d/sub/y", 0)]
-
-
 def test_a_page_of_a_listing_comes_again_as_long_as_its_folder_is_the_same(tmp_path):
     store = LocalStore(tmp_path)
     for key in ("d/a", "d/b", "e/a", "e/sub/x"):
         store.create(key, b"1")
-    for at, folder in enumerate(("d", "e", "e/sub", ".")):
-        os.utime(tmp_path / folder, (1_000_000_000 + at,) * 2)
     first, second = list(list_pages(store)), list(list_pages(store))
     assert [entry for page in first for entry in page.entries] == list(store.list())
     assert [page.entries for page in second] == [page.entries for page in first]
@@ -503,13 +470,6 @@ def test_a_page_of_a_listing_comes_again_as_long_as_its_folder_is_the_same(tmp_p
     assert [entry.key for entry in third[0].entries] == ["d/a", "d/b", "d/c"]
     assert third[-1] is first[-1]
     assert [e.key for page in list_pages(store, "d/", "d/b") for e in page.entries] == ["d/c"]
-
-
-def test_a_folder_that_has_just_changed_is_not_remembered(tmp_path):
-    store = LocalStore(tmp_path)
-    store.create("d/a", b"1")
-    assert [entry.key for entry in store.list("d/")] == ["d/a"]
-    assert "d" not in store._folders.known
 
 
 def test_an_etag_is_that_of_the_bytes_whatever_was_read_before(local, root):

@@ -66,17 +66,18 @@ def test_without_fcntl_the_package_filelock_locks(tmp_path, monkeypatch):
     store = LocalStore(tmp_path)
     store.replace("a", b"2", store.create("a", b"1"))
     assert store.get("a").data == b"2"
-    assert locked == [".a.lock"]
+    assert locked == [".a.lock"] * 2
 
 
 def test_without_fcntl_and_filelock_it_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr(_locks, "fcntl", None)
-    monkeypatch.setitem(sys.modules, "filelock", None)
     store = LocalStore(tmp_path)
     etag = store.create("a", b"1")
-    with pytest.raises(UnsupportedStoreError, match="pip install filelock"):
-        store.replace("a", b"2", etag)
-    assert store.get("a").data == b"1"
+    monkeypatch.setattr(_locks, "fcntl", None)
+    monkeypatch.setitem(sys.modules, "filelock", None)
+    for write in (lambda: store.replace("a", b"2", etag), lambda: store.create("b", b"2")):
+        with pytest.raises(UnsupportedStoreError, match="pip install filelock"):
+            write()
+    assert [(entry.key, store.get(entry.key).data) for entry in store.list()] == [("a", b"1")]
 
 
 @pytest.mark.parametrize("what", ["create", "replace"])
@@ -89,3 +90,34 @@ def test_a_network_file_system_that_fails_at_the_last_step_leaves_the_outcome_un
     monkeypatch.setattr(os, "link", failing(errno.ESTALE))
     with pytest.raises(OutcomeUnknown):
         store.create("b", b"2") if what == "create" else store.replace("a", b"2", etag)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_who_lets_a_lock_go_without_leaving_its_block_does_not_keep_it(tmp_path):
+    """As an exception of a signal handler does that comes while the block is entered or left."""
+    lock = tmp_path / ".lock"
+    held = _locks.exclusive(lock)
+    with pytest.raises(BlockingIOError):
+        _locks.exclusive(lock, wait=False)
+    del held
+    with _locks.exclusive(lock, wait=False):
+        pass
+
+
+def test_a_creation_waits_for_whoever_holds_the_lock_whatever_the_file_system_can(
+    tmp_path, monkeypatch
+):
+    """Two processes of which one has hard links have only the lock in common."""
+    store, held = LocalStore(tmp_path), []
+    real = _locks.exclusive
+
+    def watched(path, **how):
+        lock = real(path, **how)
+        held.append(path.name)
+        return lock
+
+    monkeypatch.setattr("titans.store._writes.exclusive", watched)
+    store.create("a", b"1")
+    monkeypatch.setattr(os, "link", failing(errno.EPERM))
+    store.create("b", b"1")
+    assert held == [".a.lock", ".b.lock"]

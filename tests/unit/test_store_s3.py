@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import itertools
+import tomllib
 from datetime import UTC, datetime
+from pathlib import Path
 
+import boto3
 import pytest
 from botocore import exceptions as boto
 from botocore.exceptions import ClientError
@@ -26,6 +30,7 @@ from titans.errors import (
 from titans.store import open_store
 from titans.store.s3 import MARKER, S3Store
 
+ROOT = Path(__file__).parents[2]
 ENDPOINT = "https://s3.example.com"
 
 
@@ -80,15 +85,6 @@ class FakeS3:
         self._call("get_object", arguments)
         found = self._found(arguments["Key"])
         return {**found, "Body": io.BytesIO(found["Body"])}
-
-    def head_object(self, **arguments):
-        self._call("head_object", arguments)
-        found = self._found(arguments["Key"])
-        return {**found, "ContentLength": len(found["Body"])}
-
-    def head_bucket(self, **arguments):
-        self._call("head_bucket", arguments)
-        return {}
 
     def put_object(self, **arguments):
         self._call("put_object", arguments)
@@ -179,7 +175,7 @@ CLEAR = {
 @pytest.mark.parametrize(("failure", "message"), CLEAR.values(), ids=CLEAR)
 def test_what_the_user_must_mend_is_one_clear_error_at_once(store, fake, waits, failure, message):
     for method, call in (
-        ("head_object", lambda: store.head("there")),
+        ("get_object", lambda: store.head("there")),
         ("put_object", lambda: store.create("new", b"2")),
     ):
         fake.plan(method, failure)
@@ -205,7 +201,7 @@ def test_an_answer_that_broke_off_among_its_headers_is_no_answer(store, fake, mo
         )
 
     etag = store.head("there").etag
-    for method in ("get_object", "head_object", "put_object"):
+    for method in ("get_object", "put_object"):
         cut_short(method)
     for read in (store.get, store.head):
         with pytest.raises(Unavailable, match=f"without {field}"):
@@ -413,3 +409,23 @@ def test_a_client_that_cannot_be_made_is_an_input_error(
 ):
     with pytest.raises(InputError, match="s3://bucket"):
         open_store("s3://bucket", **options)
+
+
+# --- the client's library -------------------------------------------------------------------------
+
+
+def test_the_lowest_boto3_that_is_allowed_is_the_first_that_knows_every_argument(aws_environment):
+    """That one was tried with these tests. Its model of S3 has what the store sends."""
+    project = tomllib.loads((ROOT / "core" / "pyproject.toml").read_text())["project"]
+    assert "boto3>=1.35.69" in project["dependencies"]
+
+    with contextlib.closing(boto3.client("s3")) as client:
+        sent = {
+            "PutObject": ("IfMatch", "IfNoneMatch", "ExpectedBucketOwner"),
+            "CompleteMultipartUpload": ("IfNoneMatch", "ExpectedBucketOwner"),
+            "ListObjectsV2": ("StartAfter", "ContinuationToken", "ExpectedBucketOwner"),
+            "GetObject": ("Range", "ExpectedBucketOwner"),
+        }
+        for operation, arguments in sent.items():
+            known = client.meta.service_model.operation_model(operation).input_shape.members
+            assert set(arguments) <= set(known), operation

@@ -10,11 +10,13 @@ Nobody waits at the end of the process for longer than `PATIENCE`.
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from collections.abc import Callable
 from contextvars import Context, copy_context
+from queue import SimpleQueue
+
+from attrs import field, frozen
 
 from titans.event import Event
 
@@ -27,7 +29,15 @@ BACKLOG = 1000
 
 log = logging.getLogger("titans.events")
 
-_Job = tuple[Event, Context, threading.Event]
+
+@frozen(eq=False)
+class _Job:
+    """An event that is told."""
+
+    event: Event
+    context: Context = field(factory=copy_context)
+    open: threading.Lock = field(factory=threading.Lock)
+    """Held until the observer is done with it."""
 
 
 def call(who: str, hook: Callable[..., object], event: Event) -> None:
@@ -52,7 +62,10 @@ class Observer:
     def __init__(self, who: str, hook: Callable[..., object]) -> None:
         self.who = who
         self._hook = hook
-        self._jobs: queue.Queue[_Job | None] = queue.Queue(BACKLOG)
+        # A queue in C, and locks: those of the standard library in Python stay taken for ever if a
+        # signal's exception comes at the wrong moment.
+        self._jobs = SimpleQueue[_Job | None]()
+        self._unheard: set[_Job] = set()
         self._late = False
         self._dropped = 0
         self._thread = threading.Thread(target=self._work, name=who, daemon=True)
@@ -60,15 +73,18 @@ class Observer:
 
     def tell(self, event: Event) -> None:
         """Have it hear `event`, and wait for that, but not for long."""
-        done = threading.Event()
-        try:
-            self._jobs.put_nowait((event, copy_context(), done))
-        except queue.Full:
+        if self._jobs.qsize() >= BACKLOG:
             self._dropped += 1
             return
+        job = _Job(event)
+        job.open.acquire()
+        self._unheard.add(job)
+        self._jobs.put(job)
 
         # An observer whose own work causes events would wait for itself.
-        if self._late or threading.current_thread() is self._thread or done.wait(PATIENCE):
+        if self._late or threading.current_thread() is self._thread:
+            return
+        if job.open.acquire(timeout=PATIENCE):
             return
 
         self._late = True
@@ -81,10 +97,10 @@ class Observer:
 
     def settle(self, deadline: float) -> None:
         """Wait until it has heard everything, or `time.monotonic()` is `deadline`."""
-        while self._jobs.unfinished_tasks and time.monotonic() < deadline:
+        while self._unheard and time.monotonic() < deadline:
             time.sleep(0.01)
 
-        left = self._jobs.unfinished_tasks
+        left = len(self._unheard)
         if left:
             log.warning(
                 "%s has not heard the last %d event(s); the process ends without waiting for it",
@@ -94,21 +110,20 @@ class Observer:
 
     def stop(self) -> None:
         """Let the thread end after what it has to do. To be called once, after the last `tell`."""
-        try:
-            self._jobs.put_nowait(None)
-        except queue.Full:
+        if self._jobs.qsize() >= BACKLOG:
             log.warning("%s is so far behind that it is left alone", self.who)
+        else:
+            self._jobs.put(None)
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            event, context, done = job
             try:
-                context.run(call, self.who, self._hook, event)
+                job.context.run(call, self.who, self._hook, job.event)
             except BaseException:  # whatever it is, it must not end the thread
-                log.exception("%s failed on event %s; the work goes on", self.who, event.name)
+                log.exception("%s failed on event %s; the work goes on", self.who, job.event.name)
             finally:
-                done.set()
-                self._jobs.task_done()
+                self._unheard.discard(job)
+                job.open.release()
 
             if self._late and self._jobs.empty():
                 dropped = self._dropped

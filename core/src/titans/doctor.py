@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from attrs import evolve, field, frozen
 
 from titans import events, plugins
-from titans.entry_points import PluginInfo, Status
+from titans.entry_points import PluginInfo, Status, entries
 from titans.errors import UnknownProviderError
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def _check_conformance(kind: _Kind, info: PluginInfo, kit: str | None) -> Confor
 
 def _find_distribution(info: PluginInfo, group: str) -> tuple[str, list[str]]:
     """Where the distribution of an entry point is installed, and what it requires."""
-    for entry in metadata.entry_points(group=group):
+    for entry in entries(group):
         if entry.dist is not None and (entry.name, entry.value) == (info.name, info.value):
             declared = entry.dist.metadata
             if (declared["Name"], declared["Version"]) == (info.distribution, info.version):

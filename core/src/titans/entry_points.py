@@ -7,15 +7,19 @@ names, `TITANS_DISABLE_PLUGINS=aws` denies some; both apply to every group.
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import re
 import sys
+from collections.abc import Iterable
 from importlib import metadata
 from typing import Literal
 
 from attrs import evolve, frozen
 
-__all__ = ["ALLOW", "DENY", "PluginInfo", "Status", "clear", "discover", "environment"]
+__all__ = ["ALLOW", "DENY", "PluginInfo", "Status", "clear", "discover", "entries", "environment"]
+
+log = logging.getLogger("titans.plugins")
 
 ALLOW = "TITANS_PLUGINS"
 DENY = "TITANS_DISABLE_PLUGINS"
@@ -65,16 +69,52 @@ def discover(group: str) -> tuple[PluginInfo, ...]:
     is imported.
     """
     infos: dict[tuple[str, str, str, str], PluginInfo] = {}
-    for entry in metadata.entry_points(group=group):
+    for entry in entries(group):
         distribution, version = _origin(entry)
 
         # An editable install beside a wheel of the same version is one distribution that is listed
         # twice.
-        normalized = re.sub(r"[-_.]+", "-", distribution).lower()
-        identity = (entry.name, entry.value, normalized, version)
+        identity = (entry.name, entry.value, _normalized(distribution), version)
         infos.setdefault(identity, PluginInfo(entry.name, entry.value, distribution, version))
 
     return tuple(_marked_if_blocked(infos[identity]) for identity in sorted(infos))
+
+
+def entries(group: str) -> Iterable[metadata.EntryPoint]:
+    """The entry points of a group. A distribution whose metadata cannot be read is left out."""
+    try:
+        return metadata.entry_points(group=group)
+    # Of any distribution, whatever it offers.
+    except Exception as error:  # noqa: BLE001
+        log.debug("the entry points are read one distribution at a time: %s", error)
+
+    found: list[metadata.EntryPoint] = []
+    names = set[str]()
+    for distribution in metadata.distributions():
+        try:
+            offered = list(distribution.entry_points.select(group=group))
+            name = str(distribution.metadata["Name"])
+        except Exception as error:  # noqa: BLE001
+            where = getattr(distribution, "_path", distribution)
+            log.warning(
+                "%s is left out: the metadata of this distribution cannot be read (%s: %s); "
+                "reinstall or remove it",
+                where,
+                type(error).__name__,
+                error,
+            )
+            continue
+
+        # The first on the search path is the one that is imported.
+        name = _normalized(name)
+        if name not in names:
+            names.add(name)
+            found += offered
+    return found
+
+
+def _normalized(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def _origin(entry: metadata.EntryPoint) -> tuple[str, str]:
@@ -83,8 +123,11 @@ def _origin(entry: metadata.EntryPoint) -> tuple[str, str]:
     """
     name = version = None
     if entry.dist is not None:
-        described = entry.dist.metadata  # read from the disk each time it is asked for
-        name, version = described["Name"], described["Version"]
+        try:
+            described = entry.dist.metadata  # read from the disk each time it is asked for
+            name, version = described["Name"], described["Version"]
+        except Exception as error:  # noqa: BLE001
+            log.debug("%s has no readable metadata: %s", entry, error)
     return str(name or "(unnamed distribution)"), str(version or "(no version)")
 
 

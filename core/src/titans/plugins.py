@@ -8,9 +8,12 @@ observers (`titans.events`) too.
 
 from __future__ import annotations
 
+import difflib
+import importlib.util
 import logging
 import os
 from collections.abc import Iterator, Mapping
+from importlib import metadata
 from typing import Any, NoReturn
 
 from attrs import Factory, define, evolve
@@ -215,7 +218,40 @@ def _unknown(name: object, scan: _Scan) -> str:
         package = f"titans-{check_name(name)}"  # type: ignore[arg-type]
     except InputError:
         return message
-    return f"{message}. A provider is a package: pip install {package}"
+    return f"{message}. {_advice(str(name), package, usable)}"
+
+
+def _advice(name: str, package: str, usable: list[str]) -> str:
+    """What to do where no package offers `name`. What is installed is not to be installed."""
+    meant = name.lower().replace("_", "-").removeprefix("titans-")
+    similar = difflib.get_close_matches(meant, usable, n=1, cutoff=0.7)
+    if similar:
+        return f"Did you mean {similar[0]!r}?"
+
+    try:
+        version = metadata.version(package)
+    except metadata.PackageNotFoundError:
+        pass
+    except Exception as error:  # noqa: BLE001  whatever its metadata is like
+        return (
+            f"{package} is installed, but its metadata cannot be read ({error}): "
+            f"pip install --force-reinstall {package}"
+        )
+    else:
+        return (
+            f"{package} {version} is installed, but has no entry point {name!r} in the group "
+            f'"{GROUP}": pip install --force-reinstall {package}, or ask its authors what it '
+            "is called"
+        )
+
+    module = package.replace("-", "_")
+    spec = importlib.util.find_spec(module)
+    if spec is not None:
+        return (
+            f"{module} can be imported from {spec.origin}, but is not installed, so nothing says "
+            "that it is a provider: pip install the folder of its pyproject.toml"
+        )
+    return f"A provider is a package: pip install {package}"
 
 
 # --- the mapping ----------------------------------------------------------------------------------

@@ -8,7 +8,20 @@ import os
 import stat
 from pathlib import Path
 
-__all__ = ["NOTHING", "PIECE", "Etags", "content_etag", "is_file", "open_no_link", "sync"]
+from titans.errors import InputError
+
+__all__ = [
+    "NOTHING",
+    "PIECE",
+    "Etags",
+    "check_path",
+    "content_etag",
+    "is_file",
+    "is_text",
+    "open_no_link",
+    "shown",
+    "sync",
+]
 
 PIECE = 1 << 20
 """Bytes of a file that are in memory at once."""
@@ -73,6 +86,30 @@ def is_file(path: Path) -> bool:
         if error.errno in NOTHING:
             return False
         raise
+
+
+def check_path(path: str | os.PathLike[str]) -> None:
+    """Raises `InputError` for what can be the path of no folder."""
+    try:
+        name = os.fsencode(path)
+    except (UnicodeEncodeError, TypeError):
+        name = b"\0"
+    if b"\0" in name:
+        raise InputError(f"not a path of a folder: {path!r}")
+
+
+def is_text(path: Path) -> bool:
+    """Whether the path is Unicode text; on most systems, a name may be any bytes."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def shown(path: Path) -> str:
+    """The path for a message, which has to be text."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def sync(folder: Path) -> None:

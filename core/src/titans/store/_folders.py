@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -18,12 +17,7 @@ from titans.store._protocol import Entry, Page, check_key
 __all__ = ["NO_OBJECTS", "Folders", "Listing", "walked"]
 
 _MOST = 4096
-_FEW = 16
-"""Folders that are remembered: settled ones, and those that change."""
-_SETTLED = 250_000_000
-_SETTLED_COARSE = 2_000_000_000
-"""How old, in nanoseconds, a folder's last change must be before what was seen in it is remembered;
-longer where the file system counts whole milliseconds or seconds."""
+"""Folders that are remembered."""
 
 
 @frozen
@@ -53,46 +47,34 @@ _Known = tuple[_FileState, Entry]
 
 @define
 class Folders:
-    """Looks through folders, and not again through one that has not changed.
+    """Looks through folders, each time it is asked: a folder's own time says nothing. It may count
+    in seconds, so that two changes leave it the same, and no clock of ours tells how old it is.
 
-    A folder's own time changes with every file that is added, removed or replaced. As long as it
-    has not, and was not so young when it was looked at that something could have followed within a
-    tick of its clock, the answer is the same.
+    What a folder looked like is kept for one purpose: where nothing in it has changed, its listing
+    is the same object again.
 
-    What is remembered is bounded by `_MOST` and `_FEW` folders: one too many, and all are
-    forgotten. Threads may share it without a lock, for a listing never changes once it is made, and
-    each step on a dict is a single one; what threads overwrite or forget is read again. A fork has
-    a copy of its own, which is checked against the folders' times like any other.
+    It is bounded by `_MOST` folders: one too many, and all are forgotten. Threads may share it
+    without a lock, for a listing never changes once it is made, and each step on a dict is a single
+    one. A fork begins with a copy.
     """
 
     root: Path
-    known: dict[str, tuple[tuple[int, int], Listing]] = field(factory=dict)
-    young: dict[str, dict[str, _Known]] = field(factory=dict)
-    """Of folders that change again and again: what was last seen in them, by name."""
+    seen: dict[str, tuple[Listing, dict[str, _Known]]] = field(factory=dict)
+    """By folder: its listing, and its files by name."""
 
     def listing(self, folder: str) -> Listing:
         """The objects and folders in `folder`, a key prefix without its slash; `""` is the root.
         Raises `OSError`.
         """
-        path = f"{self.root}/{folder}"
-        info = os.stat(path)  # noqa: PTH116  a Path for each folder would cost more than the rest
-        changed = (info.st_mtime_ns, info.st_ctime_ns)
-        known = self.known.get(folder)
-        if known is not None and known[0] == changed:
-            return known[1]
+        last, before = self.seen.get(folder, (NO_OBJECTS, {}))
+        items, files = _read_folder(f"{self.root}/{folder}", folder, before)
+        if items == last.items:
+            return last
 
-        listing, files = _read_folder(path, folder, self.young.pop(folder, {}))
-
-        tick = _SETTLED if info.st_mtime_ns % 1_000_000 else _SETTLED_COARSE
-        if time.time_ns() - info.st_mtime_ns > tick:
-            if len(self.known) >= _MOST:
-                self.known.clear()
-            self.known[folder] = (changed, listing)
-        else:
-            if len(self.young) >= _FEW:
-                self.young.clear()
-            self.young[folder] = files
-
+        listing = Listing.of(items)
+        if len(self.seen) >= _MOST:
+            self.seen.clear()
+        self.seen[folder] = (listing, files)
         return listing
 
 
@@ -126,8 +108,8 @@ def walked(
 
 def _read_folder(
     path: str, folder: str, before: dict[str, _Known]
-) -> tuple[Listing, dict[str, _Known]]:
-    """What is in the folder, and its files by name; `before` is what was last seen in it."""
+) -> tuple[list[tuple[str, Entry | None]], dict[str, _Known]]:
+    """What is in the folder, in order, and its files by name; `before` is what was last seen."""
     base = f"{folder}/" if folder else ""
     items: list[tuple[str, Entry | None]] = []
     files = dict[str, _Known]()
@@ -147,7 +129,7 @@ def _read_folder(
                 items.append((file[1].key, file[1]))
 
     items.sort(key=itemgetter(0))
-    return Listing.of(items), files
+    return items, files
 
 
 def _read_file_state(base: str, item: os.DirEntry[str], before: _Known | None) -> _Known | None:

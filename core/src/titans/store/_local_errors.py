@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from titans.errors import OutcomeUnknown, StoreError, Unavailable
+from titans.store._files import shown
 
 __all__ = ["FULL", "failure", "unclear_outcomes"]
 
@@ -54,7 +55,8 @@ def failure(verb: str, key: str, root: Path, error: OSError) -> StoreError:
     name = errno.errorcode.get(number, "OSError")
 
     kind = Unavailable if number in _PASSING else StoreError
-    return kind(f"cannot {verb} {key or 'the root'} in {root}: {advice} ({name})", key=key or None)
+    what = f"{verb} {key or 'the root'} in {shown(root)}"
+    return kind(f"cannot {what}: {advice} ({name})", key=key or None)
 
 
 @contextlib.contextmanager
@@ -65,7 +67,7 @@ def unclear_outcomes(key: str, root: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in _UNCLEAR:
             raise OutcomeUnknown(
-                f"{key} may or may not have been written to {root}: {error}", key=key
+                f"{key} may or may not have been written to {shown(root)}: {error}", key=key
             ) from error
 
         raise

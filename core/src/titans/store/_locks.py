@@ -5,9 +5,10 @@ measured to starve some.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
-from collections.abc import Iterator
 from pathlib import Path
+from weakref import WeakSet
 
 from titans.errors import UnsupportedStoreError
 
@@ -19,39 +20,55 @@ except ImportError:  # not on this platform
 __all__ = ["exclusive"]
 
 
-@contextlib.contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock that the file `path` stands for. It is released when the process ends, however
-    it ends.
+def exclusive(path: Path, *, wait: bool = True) -> contextlib.AbstractContextManager[object]:
+    """Take the lock that the file `path` stands for, and hold it `with` what is returned. It is
+    released when the process ends, however it ends.
 
     Who holds it may remove the file: the next one in the queue notices, and makes a new one.
 
     Nothing is kept between two calls. Each opens the file anew, so the threads of a process exclude
-    each other as processes do. A process that is forked while the lock is held shares it, and does
-    not keep it longer than the one that took it.
+    each other as processes do. A process that is forked while the lock is held does not share it.
 
     Raises:
+        BlockingIOError: it is held, and `wait` is false.
         UnsupportedStoreError: the platform has no `fcntl`, and `filelock` is not installed.
     """
     if fcntl is None:
-        with _file_lock(path):
-            yield
-        return
+        return _file_lock(path)
 
+    how = fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        # Closing it releases the lock. A signal's exception may end any line of Python, but not the
+        # steps in C by which `with` closes a file, or by which one that nobody knows is closed.
+        lock = io.FileIO(os.fspath(path), "r+", opener=_open)
+        _held.add(lock)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            try:
-                if _still_named(descriptor, path):
-                    yield
-                    return
-            finally:
-                # A process forked meanwhile shares the lock: closing alone would leave it with the
-                # child.
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
-        finally:
-            os.close(descriptor)
+            fcntl.flock(lock, how)
+            if _still_named(lock, path):
+                return lock
+        except BaseException:
+            lock.close()
+            raise
+        lock.close()
+
+
+def _open(path: str, _flags: int) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+
+
+_held: WeakSet[io.FileIO] = WeakSet()
+"""Open lock files. As many as threads write at once: a file that is closed and let go of is in it
+no more. Threads share it; a fork closes its copies, or it would share the locks.
+"""
+
+
+def _let_go() -> None:
+    for lock in list(_held):
+        lock.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 def _file_lock(path: Path) -> contextlib.AbstractContextManager[object]:
@@ -65,11 +82,11 @@ def _file_lock(path: Path) -> contextlib.AbstractContextManager[object]:
     return lock
 
 
-def _still_named(descriptor: int, path: Path) -> bool:
+def _still_named(lock: io.FileIO, path: Path) -> bool:
     """Whether `path` is the file that was locked; another process may have removed it meanwhile."""
     try:
         named = path.stat()
     except FileNotFoundError:
         return False
-    locked = os.fstat(descriptor)
+    locked = os.fstat(lock.fileno())
     return (named.st_dev, named.st_ino) == (locked.st_dev, locked.st_ino)

@@ -6,7 +6,7 @@ import os
 import threading
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, unquote_to_bytes, urlsplit
 
 from titans.errors import InputError
 from titans.store._protocol import ObjectStore
@@ -113,7 +113,7 @@ def _foreign(where: str) -> str:
 
 def _path(path: str) -> str:
     if os.name != "nt":
-        return unquote(path)
+        return os.fsdecode(unquote_to_bytes(path))
     from urllib.request import url2pathname  # imports an HTTP client, for one function
 
     return url2pathname(path)

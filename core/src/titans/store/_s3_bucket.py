@@ -13,7 +13,15 @@ from urllib.parse import urlsplit
 from attrs import field, frozen
 
 from titans.errors import InputError, NotFound, OutcomeUnknown, StoreError
-from titans.store._s3_errors import Request, translated
+from titans.store._s3_answers import (
+    check_done,
+    check_etag,
+    check_facts,
+    check_fields,
+    check_page,
+    check_range,
+)
+from titans.store._s3_errors import LostRace, OutOfRange, Request, translated
 
 __all__ = ["Bucket", "lists_in_order", "made_client"]
 
@@ -21,9 +29,6 @@ log = logging.getLogger("titans.store")
 
 _BINARY = "application/octet-stream"
 _ATTEMPTS = 6
-_FACTS = ("ETag", "LastModified")
-_LENGTH = {"content-length", "transfer-encoding"}
-"""Headers of which an answer with a body has one."""
 
 T = TypeVar("T")
 
@@ -53,6 +58,16 @@ class Bucket:
     def _customer_key(self) -> Mapping[str, Any]:
         return {name: v for name, v in self.put_args.items() if name.startswith("SSECustomer")}
 
+    sends_checksums: bool = field(init=False)
+    """Whether the client adds checksums that servers other than AWS may not know."""
+
+    @sends_checksums.default
+    def _newer_client(self) -> bool:
+        meta = getattr(self.client, "meta", None)
+        config = getattr(meta, "config", None)
+        when = getattr(config, "request_checksum_calculation", None)
+        return when == "when_supported" and not is_aws(self.client)
+
     @property
     def place(self) -> dict[str, Any]:
         """The arguments of every request."""
@@ -62,26 +77,42 @@ class Bucket:
 
     # --- reading ----------------------------------------------------------------------------------
 
-    def read(self, key: str, **arguments: Any) -> tuple[Any, bytes]:
-        """The answer, and the object. Raises `NotFound` and `OutOfRange`."""
-        place = {**self._object(key), **self.read_args, **arguments}
+    def read(self, key: str) -> tuple[Any, bytes]:
+        """The answer, and the object. Raises `NotFound`."""
+        place = {**self._object(key), **self.read_args}
 
         def attempt() -> tuple[Any, bytes]:
-            answer = self.client.get_object(**place)
-            data = answer["Body"].read()
-            headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", _LENGTH)
-            if _LENGTH.isdisjoint(headers):
-                raise ConnectionError("an answer that does not say how long it is")
-            return _complete(answer, *_FACTS), data
+            answer, data = self._get(place)
+            check_facts(answer, len(data))
+            if check_range(answer, 0, len(data)) not in (None, len(data)):
+                raise ConnectionError("a part of the object, where all of it was asked for")
+            return answer, data
 
-        return self._send(self._request("read", key), attempt)
+        return self._send(self._request("read", key, expected=(NotFound,)), attempt)
 
-    def read_head(self, key: str) -> Any:
-        """The answer. Raises `NotFound`."""
-        head = partial(self.client.head_object, **self._object(key), **self.read_args)
-        return self._send(
-            self._request("read", key), lambda: _complete(head(), *_FACTS, "ContentLength")
-        )
+    def read_range(self, key: str, start: int, end: int) -> tuple[Any, bytes, int]:
+        """The answer, bytes `[start, end)` as far as they exist, and the size of the object.
+
+        Raises `NotFound`, and `OutOfRange` where the object ends before `start`.
+        """
+        place = {**self._object(key), **self.read_args, "Range": f"bytes={start}-{end - 1}"}
+
+        def attempt() -> tuple[Any, bytes, int]:
+            answer, data = self._get(place)
+            check_facts(answer, len(data))
+            size = check_range(answer, start, len(data))
+            if size is None:  # a server may ignore the range and send everything
+                return answer, data[start:end], len(data)
+            if len(data) != min(end, size) - start:
+                raise ConnectionError(f"{len(data)} bytes, where {end - start} were asked for")
+            return answer, data, size
+
+        return self._send(self._request("read", key, expected=(NotFound, OutOfRange)), attempt)
+
+    def _get(self, place: Mapping[str, Any]) -> tuple[Any, bytes]:
+        answer = self.client.get_object(**place)
+        with contextlib.closing(answer["Body"]) as body:
+            return answer, body.read()
 
     def list_objects(self, prefix: str, start_after: str) -> Iterator[dict[str, Any]]:
         """What the server says of each object, page by page, in its own order."""
@@ -89,33 +120,27 @@ class Bucket:
         if start_after:
             arguments["StartAfter"] = self.prefix + start_after
         request = Request(f"list {prefix or 'everything'}", self.url, self.name)
+        tokens = set[str]()
+
+        def attempt() -> Any:
+            page = self.client.list_objects_v2(**arguments)
+            check_page(page, self.prefix + prefix)
+            return page
 
         while True:
-            page = self._send(request, partial(self.client.list_objects_v2, **arguments))
+            page = self._send(request, attempt)
             yield from page.get("Contents", ())
 
-            if not page.get("IsTruncated"):
+            if not page["IsTruncated"]:
                 return
             token = page.get("NextContinuationToken")
-            if token in (None, arguments.get("ContinuationToken")):
+            if not token or token in tokens:
                 raise StoreError(
                     f"cannot {request.where}: the server does not say how its list goes on"
                 )
 
+            tokens.add(token)
             arguments["ContinuationToken"] = token
-
-    def check_exists(self) -> None:
-        """Raises `StoreError` if there is no such bucket."""
-        request = Request("look", self.url, self.name)
-        try:
-            self._send(request, partial(self.client.head_bucket, **self.place))
-        except NotFound:
-            raise StoreError(
-                f"cannot read {self.url}: there is no bucket {self.name!r}; create it, or "
-                "correct its name"
-            ) from None
-        except StoreError as error:  # not every policy allows this question
-            log.debug("cannot tell whether the bucket exists: %s", error)
 
     # --- writing ----------------------------------------------------------------------------------
 
@@ -124,8 +149,10 @@ class Bucket:
         kind = "application/json" if key.endswith(".json") else _BINARY
         place = {**self._object(key), "Body": data, "ContentType": kind}
         put = partial(self.client.put_object, **{**place, **self.put_args, **condition})
-        answer = self._send(self._request("write", key, write=True), partial(_with_etag, put))
-        return str(answer["ETag"])
+        expected: tuple[type[StoreError], ...] = (LostRace,)
+        if "IfMatch" in condition:
+            expected = (LostRace, NotFound)
+        return self._etag(self._request("write", key, write=True, expected=expected), put)
 
     def write_in_parts(self, key: str, parts: Iterator[bytes]) -> str:
         """The etag of the new object, which is there once all parts are. Raises `LostRace`."""
@@ -135,8 +162,7 @@ class Bucket:
             ContentType=_BINARY,
             **self.put_args,
         )
-        begun = self._send(self._request("write", key), lambda: _complete(begin(), "UploadId"))
-        upload = {**self._object(key), "UploadId": begun["UploadId"]}
+        upload = {**self._object(key), "UploadId": self._begun(key, begin)}
 
         try:
             sent = self._send_parts(key, upload, parts)
@@ -147,8 +173,8 @@ class Bucket:
                 IfNoneMatch="*",
                 MultipartUpload={"Parts": sent},
             )
-            request = self._request("write", key, write=True)
-            return str(self._send(request, partial(_with_etag, finish))["ETag"])
+            request = self._request("write", key, write=True, expected=(LostRace,))
+            return self._etag(request, finish)
         except OutcomeUnknown:
             raise  # it may yet be completed; if not, a lifecycle rule of the bucket removes it
         except BaseException:
@@ -157,6 +183,22 @@ class Bucket:
                 self._send(self._request("abort", key), abort)
 
             raise
+
+    def _begun(self, key: str, begin: Callable[[], Any]) -> str:
+        def attempt() -> str:
+            answer = begin()
+            check_fields(answer, "UploadId")
+            return str(answer["UploadId"])
+
+        return self._send(self._request("write", key), attempt)
+
+    def _etag(self, request: Request, send: Callable[[], Any]) -> str:
+        def attempt() -> str:
+            answer = send()
+            check_etag(answer)
+            return str(answer["ETag"])
+
+        return self._send(request, attempt)
 
     def _send_parts(
         self, key: str, upload: Mapping[str, str], parts: Iterator[bytes]
@@ -170,23 +212,34 @@ class Bucket:
             send = partial(
                 self.client.upload_part, **upload, **self.read_args, PartNumber=number, Body=data
             )
-            etag = self._send(request, partial(_with_etag, send))["ETag"]
-            sent.append({"PartNumber": number, "ETag": etag})
+            sent.append({"PartNumber": number, "ETag": self._etag(request, send)})
 
         return sent
 
     def delete(self, key: str) -> None:
         """Remove the object; some servers raise `NotFound` if there is none."""
-        delete = partial(self.client.delete_object, **self._object(key))
-        self._send(self._request("delete", key, write=True), delete)
+
+        def attempt() -> None:
+            check_done(self.client.delete_object(**self._object(key)))
+
+        self._send(self._request("delete", key, write=True, expected=(NotFound,)), attempt)
 
     # --- inside -----------------------------------------------------------------------------------
 
     def _object(self, key: str) -> dict[str, Any]:
         return {**self.place, "Key": self.prefix + key}
 
-    def _request(self, verb: str, key: str, *, write: bool = False) -> Request:
-        return Request(f"{verb} {key}", self.url, self.name, key, write)
+    def _request(
+        self,
+        verb: str,
+        key: str,
+        *,
+        write: bool = False,
+        expected: tuple[type[StoreError], ...] = (),
+    ) -> Request:
+        return Request(
+            f"{verb} {key}", self.url, self.name, key, write, expected, self.sends_checksums
+        )
 
     def _send(self, request: Request, attempt: Callable[[], T]) -> T:
         """`attempt`, a few times where that is safe, with random and growing pauses."""
@@ -246,22 +299,13 @@ def lists_in_order(client: Any, bucket: str) -> bool:
     """Whether listings are ordered by the whole key. AWS promises it, save for directory
     buckets.
     """
+    return is_aws(client) and not bucket.endswith("--x-s3")
+
+
+def is_aws(client: Any) -> bool:
+    """Whether the client's server is AWS; not where that cannot be told."""
     endpoint = getattr(getattr(client, "meta", None), "endpoint_url", None)
     if not isinstance(endpoint, str):
         return False
     host = urlsplit(endpoint).hostname or ""
-    return host.endswith((".amazonaws.com", ".amazonaws.com.cn")) and not bucket.endswith("--x-s3")
-
-
-def _complete(answer: Any, *fields: str) -> Any:
-    """`answer`, unless it broke off among its headers, which Python's HTTP client takes for their
-    end.
-    """
-    missing = [name for name in fields if name not in answer]
-    if missing:
-        raise ConnectionError(f"an answer without {', '.join(missing)}")
-    return answer
-
-
-def _with_etag(send: Callable[[], Any]) -> Any:
-    return _complete(send(), "ETag")
+    return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import logging
 import os
+import re
 import secrets
 import shutil
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 from attrs import define, field
 
 from titans.errors import OutcomeUnknown
-from titans.store._files import PIECE, sync
+from titans.store._files import PIECE, shown, sync
 from titans.store._local_errors import unclear_outcomes
 from titans.store._locks import exclusive
 
@@ -26,6 +27,7 @@ _NO_LINK = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXD
 """What file systems without hard links answer."""
 
 _TEMPORARY = ".tmp-"
+_LOCK = re.compile(r"\..+\.lock")
 _STALE = 86_400
 """Seconds after which a temporary file is what a crash left."""
 _RETRIES = 16
@@ -95,18 +97,23 @@ class Writer:
                 sync(new.parent)
 
     def link_new(self, temporary: Path, path: Path, key: str) -> None:
-        """Give the temporary file its name, unless that is taken (`FileExistsError`)."""
-        if self.links and self._linked(temporary, path, key):
-            return
+        """Give the temporary file its name, unless that is taken (`FileExistsError`).
 
-        with exclusive(lock_path(path)):
+        Under the lock also where a link alone would do: a process that has no links, in a container
+        or by another mount of the same folder, looks and then renames.
+        """
+        lock = lock_path(path)
+        with exclusive(lock):
             try:
+                if self.links and self._linked(temporary, path, key):
+                    return
                 if os.path.lexists(path):
                     raise FileExistsError(errno.EEXIST, "exists", str(path))
                 self.rename(temporary, path, key)
             finally:
                 # By who holds it, and at the end, or two could hold two locks of the same name.
-                lock_path(path).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    lock.unlink(missing_ok=True)
 
     def _linked(self, temporary: Path, path: Path, key: str) -> bool:
         """Links `path` to the temporary file; false where the file system has no hard links."""
@@ -119,7 +126,7 @@ class Writer:
             self.links = False
             log.info(
                 "%s: no hard links here (%s), locking instead",
-                self.root,
+                shown(self.root),
                 errno.errorcode.get(error.errno),
             )
 
@@ -155,14 +162,13 @@ class Writer:
         except OSError as error:
             # It is done, but a power cut may still undo it.
             raise OutcomeUnknown(
-                f"{key} in {self.root} has changed, but the folder could not be synced: {error}",
+                f"{key} in {shown(self.root)} has changed, but the folder could not be "
+                f"synced: {error}",
                 key=key,
             ) from error
 
     def _sweep(self, folder: Path) -> None:
-        """Remove temporary files that a crash left in `folder` over a day ago; looked at once per
-        folder.
-        """
+        """Remove what a crash left in `folder` over a day ago; looked at once per folder."""
         name = str(folder)
         if name in self.swept:
             return
@@ -171,10 +177,23 @@ class Writer:
         limit = time.time() - _STALE
         with contextlib.suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
-                if not entry.name.startswith(_TEMPORARY):
+                if not entry.name.startswith(_TEMPORARY) and not _LOCK.fullmatch(entry.name):
                     continue
-                if entry.stat(follow_symlinks=False).st_mtime < limit:
-                    os.unlink(entry.path)  # noqa: PTH108
+                info = entry.stat(follow_symlinks=False)
+                if info.st_mtime < limit:
+                    _remove_stale(Path(entry), info.st_size)
+
+
+def _remove_stale(path: Path, size: int) -> None:
+    """Remove a temporary file, or a lock file that belongs to no object and that nobody holds."""
+    if path.name.startswith(_TEMPORARY):
+        path.unlink()
+        return
+
+    owner = path.with_name(path.name.removeprefix(".").removesuffix(".lock"))
+    if size == 0 and not os.path.lexists(owner):
+        with contextlib.suppress(BlockingIOError), exclusive(path, wait=False):
+            path.unlink()
 
 
 def _make_folder(folder: Path) -> None:

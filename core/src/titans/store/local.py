@@ -1,14 +1,14 @@
 """A store in a folder: the embedded default. Safe for many processes on one machine, and across
 crashes.
 
-A write goes to a temporary file beside its target, is synced, and gets its name in one step: `link`
-for a new object (the kernel refuses if there is one), `rename` under an exclusive `flock` for
-compare-and-swap. The folder is synced after that. A crash leaves at most a temporary file, whose
-name starts with a dot: it is never listed, and swept up a day later.
+A write goes to a temporary file beside its target, is synced, and gets its name in one step under
+an exclusive `flock`: `link` for a new object (the kernel refuses if there is one), `rename` for
+compare-and-swap. The folder is synced after that. A crash leaves at most a temporary file and a
+lock file, whose names start with a dot: they are never listed, and swept up a day later.
 
 Where the file system refuses hard links (some network and FUSE mounts), new objects are renamed
-into place under the same lock that compare-and-swap takes; that is as safe between processes that
-use this class.
+into place. That is as safe between processes that use this class, whether others have links or not:
+all of them hold the same lock.
 
 A folder cannot be an object as well: with `a/b` there, `a` cannot be created. Symbolic links below
 the root are not followed: what they lead to is no part of the store.
@@ -32,7 +32,16 @@ from titans.errors import (
     PreconditionFailed,
     StoreError,
 )
-from titans.store._files import NOTHING, Etags, content_etag, is_file, open_no_link
+from titans.store._files import (
+    NOTHING,
+    Etags,
+    check_path,
+    content_etag,
+    is_file,
+    is_text,
+    open_no_link,
+    shown,
+)
 from titans.store._folders import NO_OBJECTS, Folders, Listing, walked
 from titans.store._local_errors import FULL, failure
 from titans.store._locks import exclusive
@@ -48,9 +57,11 @@ class LocalStore:
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
+        check_path(root)
         # resolve() would follow links
         self.root = Path(os.path.abspath(os.fspath(root)))  # noqa: PTH100
         self.url = self.root.as_uri()
+        self._is_text = is_text(self.root)
         self.parallel = False  # files are mapped, and read in parallel by who maps them
         self._inside: set[Path] = set()
         self._folders = Folders(self.root)
@@ -85,7 +96,9 @@ class LocalStore:
         return walked(self._listing, folder, prefix, start_after)
 
     def local_path(self, key: str) -> Path | None:
-        return self._path(key)
+        path = self._path(key)
+        # Readers of Parquet take paths of text alone; bytes that are none are read here.
+        return path if self._is_text else None
 
     # --- writing ----------------------------------------------------------------------------------
 
@@ -170,9 +183,8 @@ class LocalStore:
         real = Path(os.path.realpath(self.root), below_root)
         if Path(os.path.realpath(folder)) != real:
             raise InvalidKeyError(
-                f"{folder} leads out of {self.url} through a symbolic link, which a store does not "
-                "follow; use a bind mount, "
-                "or open the folder behind it as a store",
+                f"{shown(folder)} leads out of {self.url} through a symbolic link, which a store "
+                "does not follow; use a bind mount, or open the folder behind it as a store",
                 key=below_root.as_posix(),
             )
 
@@ -217,8 +229,8 @@ class LocalStore:
         """
         if os.path.lexists(path) and not is_file(path):
             raise StoreError(
-                f"cannot create {key} in {self.root}: something that is no object has this name; "
-                "choose another key or remove it",
+                f"cannot create {key} in {shown(self.root)}: something that is no object has this "
+                "name; choose another key or remove it",
                 key=key,
             )
 

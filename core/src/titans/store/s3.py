@@ -98,7 +98,6 @@ class S3Store:
         # come at once both look.
         self._checked = False
         self._parts_checked = False
-        self._bucket_seen = False
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -111,29 +110,20 @@ class S3Store:
             self.head(key)
             return b""
         try:
-            answer, data = self._requests.read(check_key(key), Range=f"bytes={start}-{end - 1}")
+            return self._requests.read_range(check_key(key), start, end)[1]
         except OutOfRange:
             return b""
 
-        if "ContentRange" in answer:
-            return data
-        # A server may ignore the range and send everything.
-        return data[start:end]
-
     def head(self, key: str) -> Entry:
+        """With a GET of one byte: an answer to HEAD has no body, so nothing shows that its headers
+        were cut, nor whether it is the bucket that is missing.
+        """
         try:
-            answer = self._requests.read_head(check_key(key))
-        except NotFound:
-            self._see_bucket()
-            raise
-        return Entry(key, answer["ContentLength"], answer["ETag"], answer["LastModified"])
-
-    def _see_bucket(self) -> None:
-        """HEAD has no body to tell a missing bucket from a missing object: ask once."""
-        if self._bucket_seen:
-            return
-        self._requests.check_exists()
-        self._bucket_seen = True
+            answer, _, size = self._requests.read_range(check_key(key), 0, 1)
+        except OutOfRange:
+            answer, data = self._requests.read(key)
+            size = len(data)
+        return Entry(key, size, answer["ETag"], answer["LastModified"])
 
     def list(self, prefix: str = "", start_after: str = "") -> Iterator[Entry]:
         check_prefix(prefix)
@@ -155,7 +145,8 @@ class S3Store:
         for listed in self._requests.list_objects(prefix, start_after):
             key = listed["Key"].removeprefix(self.prefix)
             if key > start_after and not key.startswith(_OWN) and _is_key(key):
-                yield Entry(key, listed["Size"], listed["ETag"], listed["LastModified"])
+                etag = listed.get("ETag", "")
+                yield Entry(key, listed["Size"], etag, listed["LastModified"])
 
     def local_path(self, key: str) -> Path | None:
         check_key(key)

@@ -51,6 +51,7 @@ class _Scratch:
         with self.watched():
             if not self.made:
                 folder = self.stack.enter_context(TemporaryDirectory(prefix="titans-"))
+                _check_scratch(folder)
                 self.made.append(Path(folder))
         return self.made[0] / name
 
@@ -64,6 +65,17 @@ class _Scratch:
                 f"cannot merge through a temporary file in {gettempdir()}: {error}; make room "
                 "there, or set TMPDIR to another folder; nothing was merged"
             ) from error
+
+
+def _check_scratch(folder: str) -> None:
+    """Parquet is written to paths of text alone."""
+    try:
+        folder.encode()
+    except UnicodeEncodeError:
+        raise StoreError(
+            f"cannot merge through a temporary file in {gettempdir()!r}, whose name is no UTF-8; "
+            "set TMPDIR to another folder; nothing was merged"
+        ) from None
 
 
 @define(eq=False)

@@ -159,6 +159,11 @@ def scan_files(sources: Sequence[bytes | Path], provider: Provider) -> pl.LazyFr
     )
 
 
+def _scan(source: bytes | Path) -> pl.LazyFrame:
+    """The rows of a file as it is. Its path is no pattern, and its folders are no columns."""
+    return pl.scan_parquet(readable(source), glob=False, hive_partitioning=False)
+
+
 def decode(
     source: bytes | Path,
     provider: Provider,
@@ -180,11 +185,11 @@ def decode(
     """
     try:
         if where is not None and slot is None:
-            lazy = pl.scan_parquet(readable(source))
+            lazy = _scan(source)
             if lazy.collect_schema() == provider.schema_dtypes:
                 return lazy.filter(where).collect()
 
-        frame = pl.read_parquet(readable(source))
+        frame = pl.read_parquet(readable(source), glob=False, hive_partitioning=False)
         if frame.schema != provider.schema_dtypes:
             _refuse_foreign(source, frame, provider, key)
             frame = _aligned(frame, provider)
@@ -327,7 +332,7 @@ def _parsed(
 
     others = (*provider.key, TIME, CEASED)
     try:
-        stored = pl.read_parquet_schema(readable(source))
+        stored = _scan(source).collect_schema()
         columns = {c: str(dtype) for c, dtype in stored.items() if c not in others}
         return evolve(info, schema=Schema(columns, version=info.schema_version))
     except FileNotFoundError as error:

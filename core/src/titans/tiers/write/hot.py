@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from contextlib import suppress
 from datetime import datetime
+from queue import SimpleQueue
 from threading import Thread
 from weakref import WeakKeyDictionary
 
@@ -50,7 +50,8 @@ class HotFile:
     slot: Slot
     info: FileInfo
     rows: pl.DataFrame
-    encoded: Future[bytes]
+    encoded: Callable[[], bytes]
+    """Waits for the file's bytes; to be called once."""
     created: bool = False
     """Whether this call wrote the object."""
 
@@ -66,36 +67,56 @@ class HotFile:
         """The file of `rows`; `record` is called with their content hash, which is computed while
         they are encoded.
         """
-        info = Future[FileInfo]()
-        encoded = _encoded(rows, info, dataset.provider)
+        info = SimpleQueue[FileInfo | None]()
+        # A signal's exception may come at any line. Whatever happens, the thread hears of it: one
+        # that waited for ever would hold up polars in all of the process.
         try:
+            encoded = _encoded(rows, info, dataset.provider)
             content = digest(rows)
             described = FileInfo.describe(
                 rows, dataset.provider, "hot", (record(content),), hash=content
             )
-            info.set_result(evolve(described, base=base))
-        except BaseException as error:
-            info.set_exception(error)
-            raise
+            described = evolve(described, base=base)
+            info.put(described)
+            return cls(dataset.paths.hot_key(slot), slot, described, rows, encoded)
+        finally:
+            info.put(None)
 
-        return cls(dataset.paths.hot_key(slot), slot, info.result(), rows, encoded)
 
+def _encoded(
+    rows: pl.DataFrame, info: SimpleQueue[FileInfo | None], provider: Provider
+) -> Callable[[], bytes]:
+    """The bytes of a file, made in a thread of its own: a pool's is missing after a fork.
 
-def _encoded(rows: pl.DataFrame, info: Future[FileInfo], provider: Provider) -> Future[bytes]:
-    """The bytes of a file, made in a thread of its own: a pool's is missing after a fork."""
-    done = Future[bytes]()
+    What comes out of `info` describes it; `None` says that it is no longer wanted.
+    """
+    # Queues in C: those in Python, and futures, keep a lock if a signal's exception comes while it
+    # is taken.
+    done = SimpleQueue[bytes | BaseException]()
+
+    def described() -> FileInfo:
+        found = info.get()
+        if found is None:
+            raise RuntimeError("what was to be encoded is no longer wanted")
+        return found
 
     def encode() -> None:
         buffer = io.BytesIO()
         try:
-            sink(rows.lazy(), buffer, info.result, provider)
-            done.set_result(buffer.getvalue())
+            sink(rows.lazy(), buffer, described, provider)
+            done.put(buffer.getvalue())
         # Raised where the bytes are asked for.
         except BaseException as error:  # noqa: BLE001
-            done.set_exception(error)
+            done.put(error)
+
+    def result() -> bytes:
+        data = done.get()
+        if isinstance(data, BaseException):
+            raise data
+        return data
 
     Thread(target=encode, name="titans-encode", daemon=True).start()
-    return done
+    return result
 
 
 # --- listing --------------------------------------------------------------------------------------
@@ -194,7 +215,7 @@ def create_hot(dataset: Dataset, file: HotFile) -> tuple[HotFile, SlotRecord]:
     A write whose answer got lost is tried again: what is then found there with the same content is
     as good as one's own.
     """
-    data = file.encoded.result()
+    data = file.encoded()
     for attempt in range(_ATTEMPTS):
         try:
             dataset.store.create(file.key, data)
