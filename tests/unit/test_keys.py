@@ -8,7 +8,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from titans import Provider, Schema
@@ -32,12 +32,14 @@ def test_a_whole_number_has_one_text(dtype):
     assert texts([0, 7, None, 100], getattr(pl, dtype)) == ["0", "7", None, "100"]
 
 
+@settings(deadline=None)
 @given(st.integers(-(2**63), 2**64 - 1))
 def test_floats_and_decimals_have_the_text_of_the_integer_they_are(number):
     for same in (float(number), Decimal(number), Decimal(number) * Decimal("1.000")):
         assert texts([same]) == [str(int(same))]
 
 
+@settings(deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_float_can_be_had_back_from_its_text(number):
     (text,) = texts([number], pl.Float64)
@@ -46,11 +48,13 @@ def test_a_float_can_be_had_back_from_its_text(number):
     assert text_of(Decimal(text)) == text
 
 
+@settings(deadline=None)
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
 def test_a_narrow_float_has_the_text_of_the_wide_one_that_equals_it(number):
     assert texts([number], pl.Float32) == texts([number], pl.Float64)
 
 
+@settings(deadline=None)
 @given(
     st.decimals(
         allow_nan=False, allow_infinity=False, min_value=-(10**15), max_value=10**15, places=6

@@ -13,6 +13,9 @@ import polars as pl
 from titans.changes.frames import instant, is_small, to_polars
 from titans.changes.keys import key_texts
 from titans.errors import SchemaError, TimestampError
+from titans.exact.convert import convert, equals, literal_of
+from titans.exact.texts import examples
+from titans.exact.times import UTC_TIME
 from titans.provider import Provider
 from titans.schema import CEASED, TIME
 from titans.slots import Slot, iso
@@ -21,10 +24,11 @@ __all__ = ["conform_changes", "conform_snapshot", "unique_rows"]
 
 log = logging.getLogger("titans.changes")
 
+_CALENDAR = (pl.Date(), UTC_TIME)
+"""Dtypes that have values which Python has not."""
+
 _SHOWN = 3
 """Rows or values that a message shows."""
-
-_UTC = pl.Datetime("us", "UTC")
 
 
 def conform_snapshot(snapshot: Any, provider: Provider) -> tuple[pl.DataFrame, int]:
@@ -162,11 +166,11 @@ def _cast(frame: pl.DataFrame, provider: Provider, columns: Sequence[str]) -> pl
 
     cast_columns = []
     for name in columns:
-        if name not in frame_dtypes or frame_dtypes[name] == dtypes[name]:
+        if name not in frame_dtypes:
             continue
-        if name == TIME:
-            cast_columns.append(_times(frame[name], provider))
-        elif name in provider.key:
+        if frame_dtypes[name] == dtypes[name] and dtypes[name] not in _CALENDAR:
+            continue
+        if name in provider.key:
             cast_columns.append(_key_texts(frame[name], provider))
         else:
             cast_columns.append(_cast_column(frame[name], dtypes[name], provider))
@@ -208,7 +212,7 @@ def _stored(frame: pl.DataFrame, provider: Provider, columns: Iterable[str]) -> 
     stored = []
     for name in columns:
         if name in frame_columns:
-            stored.append(_value(name, dtypes[name].is_float(), unobserved.get(name)))
+            stored.append(_value(name, dtypes[name], unobserved.get(name)))
         else:
             stored.append(pl.lit(None, dtype=dtypes[name]).alias(name))
 
@@ -216,8 +220,8 @@ def _stored(frame: pl.DataFrame, provider: Provider, columns: Iterable[str]) -> 
 
 
 @lru_cache(typed=True)
-def _value(name: str, is_float: bool, sentinel: Any) -> pl.Expr:
-    """The column `name` as it is stored.
+def _value(name: str, dtype: pl.DataType, sentinel: Any) -> pl.Expr:
+    """The column `name`, of this dtype, as it is stored.
 
     NaN is how pandas says null; and -0.0 equals 0.0, so only one of them may be stored: adding zero
     makes it positive.
@@ -228,11 +232,13 @@ def _value(name: str, is_float: bool, sentinel: Any) -> pl.Expr:
     value = pl.col(name)
     stored = value
     conditions = list[pl.Expr]()
-    if is_float:
+    if dtype.is_float():
         stored = value + 0.0
         conditions.append(value.is_not_nan())
     if sentinel is not None:
-        conditions.append(value != pl.lit(sentinel))
+        literal = literal_of(sentinel, dtype)
+        if literal is not None:
+            conditions.append(value != pl.lit(literal, dtype=dtype))
 
     if not conditions:
         return stored
@@ -240,75 +246,31 @@ def _value(name: str, is_float: bool, sentinel: Any) -> pl.Expr:
 
 
 def _cast_column(column: pl.Series, dtype: pl.DataType, provider: Provider) -> pl.Series:
-    if column.dtype.is_float():
-        column = column.fill_nan(None)
+    """`column` in the dtype of the schema; null where it has the sentinel, which need not be a
+    value of that dtype.
+    """
+    done = convert(column, dtype)
+    if done.bad is None:
+        return done.values
 
-    try:
-        cast = column.cast(dtype, strict=False)
-        bad = cast.is_null() & column.is_not_null()
-        if column.dtype.is_float() and dtype.is_integer():
-            bad |= (cast.cast(column.dtype) != column).fill_null(value=False)
-    except pl.exceptions.PolarsError as error:
-        raise SchemaError(
-            f"provider {provider.name!r}: column {column.name!r} has dtype {column.dtype}, "
-            f"which cannot become {dtype}: {error}",
-            provider=provider.name,
-        ) from error
+    bad = done.bad
+    sentinel = provider.schema.unobserved.get(column.name)
+    if sentinel is not None:
+        bad = bad & ~equals(column, sentinel)
+    if not bad.any():
+        return done.values
 
-    if bad.any():
-        raise SchemaError(
-            f"provider {provider.name!r}: {int(bad.sum())} value(s) of column {column.name!r} are "
-            f"no {dtype}; "
-            f"first: {_examples(column, bad)}; nothing was written",
-            provider=provider.name,
-        )
-
-    return cast
-
-
-def _times(column: pl.Series, provider: Provider) -> pl.Series:
-    """A `Time` column in UTC. Naive times are UTC."""
-    dtype = column.dtype
-    if isinstance(dtype, pl.Datetime):
-        aware = column
-        if not dtype.time_zone:
-            aware = column.dt.replace_time_zone("UTC")
-        return aware.dt.convert_time_zone("UTC").cast(_UTC)
-
-    if dtype == pl.Null:
-        return column.cast(_UTC)
-    if dtype != pl.String:
-        raise SchemaError(
-            f"provider {provider.name!r}: column {TIME!r} has dtype {dtype}; give datetimes or ISO "
-            "8601 text",
-            provider=provider.name,
-        )
-
-    parsed = _parsed_times(column)
-    bad = parsed.is_null() & column.is_not_null()
-    if bad.any():
-        raise SchemaError(
-            f"provider {provider.name!r}: {int(bad.sum())} value(s) of column {TIME!r} are no "
-            f"times; first: {_examples(column, bad)}; write them like "
-            "'2026-01-23 14:20:00' (UTC)",
-            provider=provider.name,
-        )
-
-    return parsed.alias(column.name)
-
-
-def _parsed_times(column: pl.Series) -> pl.Series:
-    """Text as UTC times; null where it is no time."""
-    text = column.str.strip_chars().str.replace("T", " ", literal=True).str.replace(r"Z$", "+00:00")
-
-    zoned = text.str.to_datetime(
-        "%Y-%m-%d %H:%M:%S%.f%:z", time_unit="us", time_zone="UTC", strict=False
+    what_next = (
+        "nothing is rounded or cut off, and nothing was written; let titans_normalize change the "
+        "values, or declare another dtype"
     )
-    with_seconds = text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
-    to_minutes = text.str.to_datetime("%Y-%m-%d %H:%M", time_unit="us", strict=False)
-
-    naive = with_seconds.zip_with(with_seconds.is_not_null(), to_minutes)
-    return zoned.cast(_UTC).zip_with(zoned.is_not_null(), naive.dt.replace_time_zone("UTC"))
+    if column.name == TIME:
+        what_next = "give datetimes, or text like '2026-01-23 14:20:00' (UTC)"
+    raise SchemaError(
+        f"provider {provider.name!r}: {int(bad.sum())} value(s) of column {column.name!r} "
+        f"({column.dtype}) are no {dtype}; first: {examples(column, bad)}; {what_next}",
+        provider=provider.name,
+    )
 
 
 def _check_times(frame: pl.DataFrame, provider: Provider, slot: Slot) -> None:
@@ -338,11 +300,6 @@ def _check_times(frame: pl.DataFrame, provider: Provider, slot: Slot) -> None:
         provider=provider.name,
         month=str(slot.month),
     )
-
-
-def _examples(column: pl.Series, bad: pl.Series) -> str:
-    """The first bad values, for a message."""
-    return ", ".join(map(repr, column.filter(bad).head(_SHOWN).to_list()))
 
 
 def _shown(frame: pl.DataFrame, columns: list[str]) -> str:

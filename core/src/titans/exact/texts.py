@@ -25,13 +25,13 @@ from typing import Any
 
 import polars as pl
 
-__all__ = ["each", "examples", "is_missing", "text_of", "texts"]
+__all__ = ["FIRST_DAY", "LAST_DAY", "each", "examples", "is_missing", "text_of", "texts"]
 
 _DAY = 86_400
-_FIRST = -719_162 * _DAY
-"""0001-01-01 in seconds since 1970."""
-_LAST = 2_932_897 * _DAY - 1
-"""The last second of 9999."""
+FIRST_DAY, LAST_DAY = -719_162, 2_932_896
+"""0001-01-01 and 9999-12-31, in days since 1970: the dates that Python has."""
+_FIRST, _LAST = FIRST_DAY * _DAY, LAST_DAY * _DAY + _DAY - 1
+"""In seconds."""
 _PER_SECOND = {"ms": 10**3, "us": 10**6, "ns": 10**9}
 
 _LONG = 1000
@@ -51,7 +51,7 @@ def texts(series: pl.Series) -> pl.Series:
         return series.cast(pl.String)
 
     if dtype == pl.Date:
-        outside = ~series.to_physical().is_between(_FIRST // _DAY, _LAST // _DAY)
+        outside = ~series.to_physical().is_between(FIRST_DAY, LAST_DAY)
         return series.set(outside, None).cast(pl.String)
     if isinstance(dtype, pl.Datetime):
         return each(series.set(~_has_micros(series), None), text_of)
