@@ -10,12 +10,11 @@ from typing import Any, NoReturn
 
 import polars as pl
 
-from titans.changes.frames import instant, is_small, to_polars
+from titans.changes.frames import instant, is_small, microseconds, to_polars
 from titans.changes.keys import key_texts
 from titans.errors import SchemaError, TimestampError
 from titans.exact.convert import convert, equals, literal_of
 from titans.exact.texts import examples
-from titans.exact.times import UTC_TIME
 from titans.provider import Provider
 from titans.schema import CEASED, TIME
 from titans.slots import Slot, iso
@@ -23,9 +22,6 @@ from titans.slots import Slot, iso
 __all__ = ["conform_changes", "conform_snapshot", "unique_rows"]
 
 log = logging.getLogger("titans.changes")
-
-_CALENDAR = (pl.Date(), UTC_TIME)
-"""Dtypes that have values which Python has not."""
 
 _SHOWN = 3
 """Rows or values that a message shows."""
@@ -168,7 +164,7 @@ def _cast(frame: pl.DataFrame, provider: Provider, columns: Sequence[str]) -> pl
     for name in columns:
         if name not in frame_dtypes:
             continue
-        if frame_dtypes[name] == dtypes[name] and dtypes[name] not in _CALENDAR:
+        if frame_dtypes[name] == dtypes[name] and dtypes[name] != pl.Date:
             continue
         if name in provider.key:
             cast_columns.append(_key_texts(frame[name], provider))
@@ -274,13 +270,15 @@ def _cast_column(column: pl.Series, dtype: pl.DataType, provider: Provider) -> p
 
 
 def _check_times(frame: pl.DataFrame, provider: Provider, slot: Slot) -> None:
-    times = frame[TIME]
+    times = frame[TIME].to_physical()
     if not times.null_count():
-        first: Any = times.min()
-        last: Any = times.max()
-        if first is None or (slot.start <= first and last < slot.end):
+        first, last = microseconds(slot.start), microseconds(slot.end)
+        low: Any = times.min()
+        high: Any = times.max()
+        if low is None or (first <= low and high < last):
             return
 
+    _cast_column(frame[TIME], provider.schema_dtypes[TIME], provider)  # before any is shown
     start, end = instant(slot.start), instant(slot.end)
     inside = pl.col(TIME).is_between(start, end, closed="left")
     outside = frame.filter(pl.col(TIME).is_null() | ~inside)

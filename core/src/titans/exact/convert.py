@@ -22,10 +22,8 @@ __all__ = ["Converted", "convert", "equals", "literal_of"]
 _WHOLE_DAY = {"ms": 86_400 * 10**3, "us": 86_400 * 10**6, "ns": 86_400 * 10**9}
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_PLAIN = r"^[+-]?[0-9]*\.?[0-9]*$"
-"""Of text that is known to be a number: without an exponent, and no `inf`."""
-_SURE = {"Float64": 15, "Float32": 6}
-"""Characters that any such number may have and be had back."""
+_SURE = {"Float64": (15, 1e-300), "Float32": (6, 1e-30)}
+"""Any number of so many digits, and greater than that, can be had back from its nearest float."""
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?", re.ASCII)
 _BOOLEANS = {"true": True, "false": False}
 _NO_NUMBERS = {"nan": math.nan, "inf": math.inf, "infinity": math.inf}
@@ -119,22 +117,22 @@ def _midnights(times: pl.Series) -> pl.Series:
 
 def _read(text: pl.Series, dtype: pl.DataType) -> pl.Series:
     """What text says, null where it says no such value."""
-    text = text.str.strip_chars()
     if dtype == pl.Boolean:
         return _each(text, dtype, _boolean)
     if dtype == pl.Date:
         return _each(text, dtype, _date)
+    quick = text.cast(dtype, strict=False)
     if dtype.is_integer():
         # What polars cannot read may still be whole: 7.0.
-        quick = text.cast(dtype, strict=False)
         return _filled(quick, text, _whole)
 
-    quick = text.cast(dtype, strict=False)
-    sure = text.str.contains(_PLAIN) & (text.str.len_bytes() <= _SURE[str(dtype)])
-    if sure.all(ignore_nulls=True):
-        return quick
+    digits, least = _SURE[str(dtype)]
+    size = quick.abs()
+    sure = (text.str.len_bytes() <= digits) & (size > least) & (size < math.inf)
     as_dtype = _single if dtype == pl.Float32 else float
-    return _filled(quick.set(~sure, None), text, lambda value: _nearest(value, as_dtype))
+    if not sure.all(ignore_nulls=True):
+        quick = quick.set(~sure, None)
+    return _filled(quick, text, lambda value: _nearest(value, as_dtype))
 
 
 def _filled(quick: pl.Series, text: pl.Series, read: Callable[[str], Any]) -> pl.Series:
@@ -149,7 +147,7 @@ def _filled(quick: pl.Series, text: pl.Series, read: Callable[[str], Any]) -> pl
 def _each(text: pl.Series, dtype: pl.DataType, read: Callable[[str], Any]) -> pl.Series:
     """What `read` makes of each text, null where that is no value of the dtype."""
     distinct = text.unique().drop_nulls()
-    values = [read(value) for value in distinct.to_list()]
+    values = [read(value.strip()) for value in distinct.to_list()]
     if dtype.is_integer():
         lowest, highest = bounds(str(dtype))
         values = [v if v is not None and lowest <= v <= highest else None for v in values]
@@ -229,7 +227,7 @@ def equals(series: pl.Series, number: float) -> pl.Series:
         return (series == pl.Series([same], dtype=dtype)).fill_null(value=False)
 
     wanted = Decimal(repr(number))
-    numbers = texts(series).str.strip_chars()
+    numbers = texts(series)
     return _each(numbers, pl.Boolean(), lambda text: number_of(text) == wanted).fill_null(
         value=False
     )
