@@ -37,8 +37,8 @@ DAY_MINUTES = 1440
 TICK = timedelta(microseconds=1)
 """The smallest difference between two times of an archive."""
 
-BEGIN = datetime(1, 1, 1, tzinfo=UTC)
-"""No archive holds anything before that."""
+BEGIN = datetime(2, 1, 1, tzinfo=UTC)
+"""No archive holds anything before that: every month has one before it."""
 END = datetime(9999, 1, 1, tzinfo=UTC)
 """No archive holds anything from then on."""
 
@@ -114,11 +114,13 @@ class Month:
         """The month that holds `timestamp` (timezone-aware; converted to UTC).
 
         Raises:
-            TimestampError: it lies in the year 9999, which no archive holds.
+            TimestampError: it lies in the year 1 or 9999, which no archive holds.
         """
         utc = to_utc(timestamp)
-        if utc >= END:
-            raise TimestampError(f"{iso(utc)} is too late: an archive ends with the year 9998")
+        if not BEGIN <= utc < END:
+            raise TimestampError(
+                f"{iso(utc)} is out of range: an archive holds the years 2 to 9998"
+            )
         return cls(utc.year, utc.month)
 
     @classmethod

@@ -29,17 +29,20 @@ _SHOWN = 3
 
 def conform_snapshot(snapshot: Any, provider: Provider) -> tuple[pl.DataFrame, int]:
     """A full snapshot as key and value columns, in canonical order and dtypes, sorted by key, one
-    row per key.
+    row per key. `Time` and `Ceased`, which frames read from an archive have, are left out and
+    logged.
 
     The second value is how many rows were dropped because their key came again with other values
     (the last one stays).
 
     Raises:
-        SchemaError: a key column is missing or null, or a value cannot be cast.
+        SchemaError: a key column is missing or null, a value is none of its column, or a row is
+            `Ceased`.
     """
     key = list(provider.key)
     columns = [*provider.key, *provider.schema.columns]
-    frame = _cast(_normalized(snapshot, provider), provider, columns)
+    frame = _without_times(_normalized(snapshot, provider), provider)
+    frame = _cast(frame, provider, columns)
 
     stored = frame.select(_stored(frame, provider, columns))
     return unique_rows(stored.sort(key, maintain_order=True), key, provider)
@@ -89,6 +92,29 @@ def conform_changes(
     if has_times:
         _check_times(frame, provider, slot)
     return unique_rows(frame, [*provider.key, TIME], provider)
+
+
+def _without_times(frame: pl.DataFrame, provider: Provider) -> pl.DataFrame:
+    """A snapshot without `Time` and `Ceased`: all its rows live, and at the same time."""
+    given = [name for name in (TIME, CEASED) if name in frame.columns]
+    if not given:
+        return frame
+
+    if CEASED in given:
+        ceased = _cast_column(frame[CEASED], pl.Boolean(), provider).fill_null(value=False)
+        if ceased.any():
+            raise SchemaError(
+                f"provider {provider.name!r}: {int(ceased.sum())} row(s) of a full snapshot are "
+                "Ceased; a snapshot has the living keys only: leave these rows out, or store them "
+                "as changes with upload",
+                provider=provider.name,
+            )
+    log.info(
+        "%s: left out the column(s) %s of a full snapshot, whose time is that of the call",
+        provider.name,
+        ", ".join(given),
+    )
+    return frame.drop(given)
 
 
 def unique_rows(frame: pl.DataFrame, by: list[str], provider: Provider) -> tuple[pl.DataFrame, int]:
@@ -190,11 +216,15 @@ def _key_texts(column: pl.Series, provider: Provider) -> pl.Series:
 
 
 def _refuse_null_keys(frame: pl.DataFrame, key_column: pl.Series, provider: Provider) -> NoReturn:
-    rows = frame.with_row_index("row").filter(key_column.is_null())
+    names = list(provider.key)
+    if "row" not in names:
+        names.insert(0, "row")
+        frame = frame.drop("row", strict=False).with_row_index("row")
+    rows = frame.filter(key_column.is_null())
     raise SchemaError(
         f"provider {provider.name!r}: key column {key_column.name!r} is null in {rows.height} of "
         f"{frame.height} row(s); "
-        f"first: {_shown(rows, ['row', *provider.key])}; drop or fix them",
+        f"first: {_shown(rows, names)}; drop or fix them",
         provider=provider.name,
     )
 

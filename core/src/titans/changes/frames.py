@@ -18,7 +18,15 @@ from titans.exact.texts import is_missing, text_of
 from titans.exact.times import moments
 from titans.schema import DTYPES, TIME
 
-__all__ = ["instant", "is_pandas", "is_small", "microseconds", "to_polars", "together"]
+__all__ = [
+    "from_pandas_column",
+    "instant",
+    "is_pandas",
+    "is_small",
+    "microseconds",
+    "to_polars",
+    "together",
+]
 
 _SMALL = 20_000
 """Rows."""
@@ -175,10 +183,12 @@ def _from_pandas(frame: Any) -> pl.DataFrame:
             f"the frame has several columns named {', '.join(map(repr, repeated))}; rename or "
             "drop them"
         )
-    return pl.DataFrame([_series(name, frame.iloc[:, i]) for i, name in enumerate(names)])
+    return pl.DataFrame(
+        [from_pandas_column(name, frame.iloc[:, i]) for i, name in enumerate(names)]
+    )
 
 
-def _series(name: str, column: Any) -> pl.Series:
+def from_pandas_column(name: str, column: Any) -> pl.Series:
     """One pandas column."""
     kind = column.dtype.kind
     if hasattr(column.dtype, "pyarrow_dtype"):
