@@ -37,8 +37,8 @@ DAY_MINUTES = 1440
 TICK = timedelta(microseconds=1)
 """The smallest difference between two times of an archive."""
 
-BEGIN = datetime(2, 1, 1, tzinfo=UTC)
-"""No archive holds anything before that: every month has one before it."""
+BEGIN = datetime(1000, 1, 1, tzinfo=UTC)
+"""No archive holds anything before that: years have four digits in paths."""
 END = datetime(9999, 1, 1, tzinfo=UTC)
 """No archive holds anything from then on."""
 
@@ -59,21 +59,22 @@ def to_utc(timestamp: datetime, what: str = "timestamp") -> datetime:
             f"{what} must be a timezone-aware datetime, got {type(timestamp).__name__} "
             f"{timestamp!r}"
         )
-    if timestamp.utcoffset() is None:
-        raise TimestampError(
-            f"{what} must be timezone-aware, got naive {timestamp.isoformat()}; "
-            "add tzinfo, for example timestamp.replace(tzinfo=timezone.utc)"
-        )
-
     try:
+        if timestamp.utcoffset() is None:
+            raise TimestampError(
+                f"{what} must be timezone-aware, got naive {timestamp.isoformat()}; "
+                "add tzinfo, for example timestamp.replace(tzinfo=timezone.utc)"
+            )
         utc = timestamp.astimezone(UTC)
         day = date(utc.year, utc.month, utc.day)
         clock = time(utc.hour, utc.minute, utc.second, utc.microsecond, UTC)
-        return datetime.combine(day, clock)
+    except TimestampError:
+        raise
     except (OverflowError, ValueError) as error:
         raise TimestampError(
-            f"{what} {timestamp!r} lies outside the years 1 to 9999 in UTC"
+            f"{what}, in the year {timestamp.year}, lies outside the years 1 to 9999 in UTC"
         ) from error
+    return datetime.combine(day, clock)
 
 
 def iso(timestamp: datetime) -> str:
@@ -106,7 +107,7 @@ class Month:
     month: int
 
     def __attrs_post_init__(self) -> None:
-        if not (1 <= self.year <= 9998 and 1 <= self.month <= 12):
+        if not (1 <= self.year <= 9999 and 1 <= self.month <= 12):
             raise InputError(f"no such month: {self.year}-{self.month}")
 
     @classmethod
@@ -114,12 +115,12 @@ class Month:
         """The month that holds `timestamp` (timezone-aware; converted to UTC).
 
         Raises:
-            TimestampError: it lies in the year 1 or 9999, which no archive holds.
+            TimestampError: no archive holds it: it lies before the year 1000 or after 9998.
         """
         utc = to_utc(timestamp)
         if not BEGIN <= utc < END:
             raise TimestampError(
-                f"{iso(utc)} is out of range: an archive holds the years 2 to 9998"
+                f"{iso(utc)} is out of range: an archive holds the years 1000 to 9998"
             )
         return cls(utc.year, utc.month)
 
@@ -174,7 +175,7 @@ class Slot:
         """The slot that holds `timestamp` (timezone-aware; converted to UTC)."""
         utc = to_utc(timestamp)
         of_month = (utc.day - 1) * DAY_MINUTES + utc.hour * 60 + utc.minute
-        return cls(Month(utc.year, utc.month), of_month // minutes, minutes)
+        return cls(Month.of(utc), of_month // minutes, minutes)
 
     @property
     def start(self) -> datetime:

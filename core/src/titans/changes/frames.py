@@ -151,8 +151,10 @@ def _joined(parts: list[pl.Series]) -> pl.Series:
 
     if parts[0].name == TIME and all(isinstance(dtype, pl.Datetime) for dtype in distinct):
         return pl.concat([moments(part) for part in parts])
+    # Numbers stay numbers; text that looks like one is none.
+    numbers = all(dtype.is_integer() or dtype.is_float() for dtype in distinct)
     for dtype in distinct:
-        if str(dtype) in DTYPES:
+        if numbers and str(dtype) in DTYPES:
             done = [convert(part, dtype) for part in parts]
             if all(part.bad is None for part in done):
                 return pl.concat([part.values for part in done])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from titans.provider import Provider
 
-__all__ = ["TABLE", "collected", "read_table", "scan_table"]
+__all__ = ["TABLE", "collected", "columns_of", "read_table", "scan_table"]
 
 TABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
 """The type of an argument that names such a file."""
@@ -53,16 +53,26 @@ def scan_table(path: Path, provider: Provider) -> pl.LazyFrame:
         raise click.UsageError(f"{path} is none of {', '.join(_KINDS)}")
 
     literal = glob.escape(str(path))  # scan_ndjson takes patterns only
-    try:
-        inferred = pl.scan_ndjson(literal, infer_schema_length=None).collect_schema()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise _unreadable(str(path), error) from error
-
+    inferred = columns_of(pl.scan_ndjson(literal, infer_schema_length=None), str(path))
     as_text = dict[str, pl.DataType]()
     for name, dtype in inferred.items():
         if name in provider.schema.columns and not dtype.is_nested():
             as_text[name] = pl.String()
     return pl.scan_ndjson(literal, schema={**inferred, **as_text})
+
+
+def columns_of(table: pl.LazyFrame, what: str = "the table") -> pl.Schema:
+    """The columns of a table that comes from a file.
+
+    Raises:
+        InputError: the file is not what its name says.
+    """
+    import polars as pl
+
+    try:
+        return table.collect_schema()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise _unreadable(what, error) from error
 
 
 def collected(table: pl.LazyFrame, what: str = "the table") -> pl.DataFrame:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 from attrs import define, field
 
-from titans.cli.input import TABLE, collected, scan_table
+from titans.cli.input import TABLE, collected, columns_of, scan_table
 from titans.cli.options import on_archive, open_archive
 from titans.cli.output import console
 from titans.errors import SchemaError, SuspiciousSnapshotError
@@ -53,7 +53,7 @@ def _times(table: pl.LazyFrame) -> pl.Series:
     from titans.exact.convert import convert
     from titans.exact.times import UTC_TIME
 
-    schema = table.collect_schema()
+    schema = columns_of(table)
     if TIME not in schema:
         raise SchemaError(f"the table has no column {TIME!r}; it has {', '.join(schema)}")
 
