@@ -122,7 +122,7 @@ def test_what_is_no_value_is_named(upload, tmp_path, form, column, value):
 @pytest.mark.parametrize("command", ["upload", "replay"])
 def test_a_file_that_is_something_else(upload, tmp_path, form, command):
     path = tmp_path / f"t.{form}"
-    path.write_bytes(b'\xff\xfe\x00{"k"')
+    path.write_bytes(b"\xff\xfe\x00{k\n1\n")
     code, err, archive = upload(path, command)
     assert code == 1
     assert "Traceback" not in err
