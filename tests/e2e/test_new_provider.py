@@ -1,6 +1,7 @@
 """`titans new-provider`: what it writes is a package that installs, passes its own tests, and
 builds."""
 
+import importlib
 import os
 import re
 import subprocess
@@ -15,6 +16,7 @@ from processes import build, call
 
 from titans.errors import InputError
 from titans.scaffold import Answers, render, write
+from titans.schema import DTYPES
 from titans.testing import ProviderConformance
 
 BIN = Path(sys.executable).parent
@@ -108,7 +110,7 @@ def test_a_new_package_installs_passes_its_tests_and_builds(tmp_path, arguments)
         cwd=folder,
         env=environment,
     )
-    assert f"{len(ProviderConformance.checks) + 2} passed" in out, out
+    assert f"{len(ProviderConformance.checks) + 3} passed" in out, out
     assert "skipped" not in out
     listed = call(BIN / "titans", "plugins", "--json", cwd=tmp_path, env=environment)
     assert '"status": "loaded"' in listed
@@ -231,3 +233,86 @@ def test_the_template_ships_with_the_package():
         "plugin.py.tmpl",
         "ci.yml.tmpl",
     }
+
+
+# --- its own test, for every width ----------------------------------------------------------------
+
+
+def own_tests(site, answers, plugin, entries):
+    """Install a package that was changed by hand, and run the tests that it was made with."""
+    files = render(answers)
+    site.add(plugin, distribution=answers.distribution, module=answers.package)
+    (info,) = site.folder.glob("*.dist-info")
+    lines = [f"{name} = {answers.package}{target}" for name, target in entries.items()]
+    info.joinpath("entry_points.txt").write_text("[titans.providers]\n" + "\n".join(lines) + "\n")
+    importlib.invalidate_caches()
+
+    namespace = {"__name__": "own"}
+    (path,) = (path for path in files if path.startswith("tests/") and "conformance" not in path)
+    exec(files[path], namespace)
+    assert sorted(entries) == namespace["PROVIDERS"]
+    namespace["test_every_name_of_the_source_is_one_of_the_archive"]()
+    for name in entries:
+        namespace["test_names_of_the_source_become_those_of_the_archive"](name)
+        folder = site.folder.parent / f"archive of {name}"
+        namespace["test_a_snapshot_goes_in_and_comes_out"](name, folder)
+
+
+PLUGIN = "src/titans_newcloud/__init__.py"
+
+
+@pytest.mark.parametrize("width", range(1, 41))
+def test_the_own_test_passes_for_every_number_of_columns_and_keys(site, width):
+    key = [f"Key{number}" for number in range(1 + width % 4)]
+    columns = {f"Value{number}": DTYPES[number % len(DTYPES)] for number in range(width)}
+    answers = Answers("newcloud", key=key, columns=columns)
+    own_tests(site, answers, render(answers)[PLUGIN], {"newcloud": ""})
+
+
+def test_the_own_test_passes_without_the_names(site):
+    answers = Answers("newcloud", key=["type"], columns={"price": "Float64"})
+    plugin = render(answers)[PLUGIN]
+    start, end = plugin.index("NAMES = "), plugin.index("@hookimpl")
+    plugin = plugin[:start] + plugin[end:]
+    plugin = plugin.replace("frame.rename(NAMES, strict=False)", "frame")
+    plugin = plugin.replace(
+        "    as_delivered = {column: name for name, column in NAMES.items()}\n", ""
+    )
+    plugin = plugin.replace("snapshot.rename(as_delivered, strict=False)", "snapshot")
+    assert "NAMES" not in plugin
+    own_tests(site, answers, plugin, {"newcloud": ""})
+
+
+def test_the_own_test_passes_with_two_providers_in_one_package(site):
+    plugin = """
+        from titans import Schema, hookimpl
+        from titans.provider_tools import made_up
+
+        TITANS_API = 1
+        NAMES = {"type": "Type", "price": "Price", "memory": "Memory"}
+
+        class Market:
+            def __init__(self, *columns):
+                self.columns = columns
+
+            @hookimpl
+            def titans_schema(self):
+                return Schema(dict.fromkeys(self.columns, "Float64"))
+
+            @hookimpl
+            def titans_pk_columns(self):
+                return ("Type",)
+
+            @hookimpl
+            def titans_normalize(self, frame):
+                return frame.rename(NAMES, strict=False)
+
+            @hookimpl
+            def titans_example(self, seed, keys, slots):
+                yield from made_up(self.titans_schema(), ("Type",), seed, keys, slots)
+
+        cpu = Market("Price")
+        gpu = Market("Price", "Memory")
+        """
+    entries = {"newcloud": ":cpu", "newcloud-gpu": ":gpu"}
+    own_tests(site, Answers("newcloud"), plugin, entries)

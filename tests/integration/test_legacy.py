@@ -2,6 +2,7 @@
 row."""
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 
@@ -11,7 +12,7 @@ from attrs import evolve
 from oracle import PROVIDER, as_dict, changes, snapshot
 
 from titans import Archive, Schema
-from titans.errors import ManifestError, ProviderMismatchError
+from titans.errors import CorruptFileError, ManifestError, ProviderMismatchError
 from titans.slots import Slot
 from titans.store.memory import MemoryStore
 
@@ -280,3 +281,64 @@ def test_foreign_pending_deletions_are_never_deleted(store, original):
     archive.vacuum("0s")
     assert store.get("parquet_cp_hot/aws/2026/01/05/00-40.parquet").data == b"not mine"
     assert Slot.of(at(4)).start == at(4)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ([61.53], pl.Float64),
+        (["61.53"], pl.String),
+        ([2**63], pl.UInt64),
+        ([float("inf")], pl.Float32),
+        (["many"], pl.Categorical),
+    ],
+)
+@pytest.mark.parametrize("adopt", [True, False])
+def test_a_value_that_its_column_cannot_hold_is_noticed_and_never_merged(
+    store, values, dtype, adopt
+):
+    """A column of integers in which an early writer has 61.53."""
+    writer = OriginalWriter(store)
+    for n in range(6):
+        writer.upload(n, [("a", at(n), n, 0.5, False)])
+    rows = {"k": ["b"], "Time": [at(6)], "v": pl.Series(values, dtype=dtype), "w": [0.5]}
+    key = f"parquet_cp_hot/small/{at(6):%Y/%m/%d/%H-%M}.parquet"
+    writer.put(key, pl.DataFrame(rows).with_columns(Ceased=pl.lit(value=False)))
+    if adopt:
+        writer.adopt(key)
+    writer.save()
+    before = store.get(key).data
+
+    archive = Archive(store, PROVIDER)
+    with pytest.raises(
+        CorruptFileError, match=r"1 value\(s\) in column 'v'.*are no Int64"
+    ) as error:
+        archive.latest()
+    assert error.value.key == key
+    for n in range(7, 20):
+        with suppress(CorruptFileError):
+            archive.upload(changes({"a": (n, 0.5)}), at(n))
+            archive.compact()
+    assert store.get(key).data == before
+    with pytest.raises(CorruptFileError, match="'v'"):
+        archive.latest()
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [([61.0], pl.Float64), (["61"], pl.String), ([61], pl.Int8), (["61.0"], pl.Categorical)],
+)
+def test_a_value_of_another_dtype_that_is_the_same_is_read(store, values, dtype):
+    writer = OriginalWriter(store)
+    rows = {"k": [7], "Time": [at(6)], "v": pl.Series(values, dtype=dtype), "w": ["0.5"]}
+    key = f"parquet_cp_hot/small/{at(6):%Y/%m/%d/%H-%M}.parquet"
+    writer.put(key, pl.DataFrame(rows))
+    writer.adopt(key)
+    writer.save()
+    archive = Archive(store, PROVIDER)
+    assert as_dict(archive.latest()) == {"7": (61, 0.5)}
+    for n in range(7, 20):
+        archive.upload(changes({"a": (n, 0.5)}), at(n))
+        archive.compact()
+    assert as_dict(archive.latest())["7"] == (61, 0.5)
+    assert archive.verify(deep=True).passed

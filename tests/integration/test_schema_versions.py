@@ -570,7 +570,7 @@ def test_a_large_file_of_version_1_says_its_columns_in_its_last_bytes():
         {
             "k": [f"{n:06d}" for n in range(50_000)],
             "n": range(50_000),
-            "w": [n / 7 for n in range(50_000)],
+            "w": [n / 8 for n in range(50_000)],
         }
     )
     for slot in range(2):

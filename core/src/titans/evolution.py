@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from attrs import frozen
 
 from titans.errors import ProviderMismatchError
+from titans.exact.table import ALWAYS, rule
 from titans.schema import CEASED, TIME, Schema
 
 if TYPE_CHECKING:
@@ -35,10 +36,8 @@ WIDER: Mapping[str, tuple[str, ...]] = {
     "UInt32": ("UInt64", "Int64", "Float64"),
     "UInt64": ("Float64",),
 }
-"""Dtype → what it may become. None of them loses a value, but for integers beyond 2**53 as
-`Float64`: those are refused when they are met."""
-
-_MAYBE_INEXACT = ("Int64", "UInt64")
+"""Dtype → what it may become: what `titans.exact.table` says is always exact, and `Float64` for
+integers, of which those beyond 2**53 that it does not have are refused when they are met."""
 
 
 @frozen
@@ -121,7 +120,7 @@ class Evolution:
         """The stored `column`, of the old `dtype`, in the dtype of the column `name`."""
         import polars as pl
 
-        if dtype in _MAYBE_INEXACT and target.is_float():
+        if rule(dtype, str(target)) != ALWAYS:
             check = partial(self._exactly, name)
             return pl.col(column).map_batches(check, return_dtype=target, is_elementwise=True)
         return pl.col(column).cast(target)
@@ -129,17 +128,16 @@ class Evolution:
     def _exactly(self, name: str, column: pl.Series) -> pl.Series:
         import polars as pl
 
-        wide = column.cast(pl.Float64)
-        bad = column.filter(wide.cast(column.dtype, strict=False).ne_missing(column))
-        if len(bad):
-            raise ProviderMismatchError(
-                f"{len(bad)} value(s) of column {name!r}, {column.dtype} in schema version "
-                f"{self.old.version}, are no exact "
-                f"Float64, which version {self.new.version} declares; first: {bad[0]}; declare "
-                f"{column.dtype}"
-            )
+        from titans.exact.convert import convert
 
-        return wide
+        done = convert(column, pl.Float64())
+        if done.bad is not None:
+            raise ProviderMismatchError(
+                f"{int(done.bad.sum())} value(s) of column {name!r}, {column.dtype} in schema "
+                f"version {self.old.version}, are no exact Float64, which version "
+                f"{self.new.version} declares; first: {done.examples()}; declare {column.dtype}"
+            )
+        return done.values
 
     def to_json(self) -> dict[str, Any]:
         return {

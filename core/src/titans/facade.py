@@ -139,6 +139,10 @@ class _Target:
 
 def _upload(frame: Any, timestamp: datetime, target: _Target) -> str:
     collected = to_utc(timestamp)
+    if not hasattr(frame, "__len__"):
+        from titans.changes.frames import to_polars
+
+        frame = to_polars(frame)  # what comes in parts is read once
     if not len(frame):
         return ""
     return target.open().upload(frame, collected)

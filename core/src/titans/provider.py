@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 
+from titans.columns import name_error
 from titans.errors import InputError, PluginError, TitansError
 from titans.evolution import Evolution
 from titans.layout import PathLayout, Paths, check_name
@@ -55,6 +56,12 @@ class Provider:
             if column in self.schema.columns:
                 raise self._wrong(f": {column!r} is both a key and a value column; keep one")
 
+        if len(set(self.key)) != len(self.key):
+            raise self._wrong(f" names a key column twice: {', '.join(self.key)}")
+        wrong = name_error(self.key, self.schema.columns)
+        if wrong is not None:
+            raise self._wrong(f": {wrong}")
+
         ids = self.schema.field_ids(self.key)
         if len(set(ids.values())) != len(ids):
             raise InputError(
@@ -62,8 +69,6 @@ class Provider:
                 "field id in Parquet files; give one of them another name",
                 provider=self.name,
             )
-        if len(set(self.key)) != len(self.key):
-            raise self._wrong(f" names a key column twice: {', '.join(self.key)}")
 
     def _wrong(self, text: str) -> InputError:
         return InputError(f"provider {self.name!r}{text}", provider=self.name)

@@ -1,8 +1,8 @@
-"""For authors of provider packages: a rule that several markets share, and the parts example data
+"""For authors of provider packages: rules that several markets share, and the parts example data
 is made of.
 
-`drop_sentinel` is for `titans_normalize`; `made_up`, `draw`, `chosen` and `Presence` are for
-`titans_example`. Nothing that reads or writes an archive uses them.
+`drop_sentinel` and `rounded` are for `titans_normalize`; `made_up`, `draw`, `chosen` and
+`Presence` are for `titans_example`. Nothing that reads or writes an archive uses them.
 """
 
 from __future__ import annotations
@@ -10,8 +10,12 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from datetime import date, timedelta
+from decimal import ROUND_HALF_UP, Context, Decimal
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
+
+from titans.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,7 +24,10 @@ if TYPE_CHECKING:
 
     from titans.schema import Schema
 
-__all__ = ["Presence", "chosen", "draw", "drop_sentinel", "made_up"]
+__all__ = ["Presence", "chosen", "draw", "drop_sentinel", "made_up", "rounded"]
+
+
+_MANY = Context(prec=20_000)
 
 
 def drop_sentinel(
@@ -36,38 +43,84 @@ def drop_sentinel(
     """
     import polars as pl
 
-    value = _as_number(frame, column)
-    if value is None or not (frame.select_seq(value).to_series() == sentinel).any():
+    from titans.exact.convert import equals
+
+    if column not in frame.columns or not _may_be_number(frame.schema[column]):
+        return frame
+    sentinels = equals(frame[column], sentinel)
+    if not sentinels.any():
         return frame
 
-    observed = pl.lit(True)
+    observed = pl.repeat(True, frame.height, eager=True)
     for name in unless:
-        other = _as_number(frame, name)
-        if other is None:
-            observed &= pl.lit(False)
-        else:
-            observed &= (other.is_not_nan() & (other != sentinel)).fill_null(False)
-
-    missing = (value == sentinel).fill_null(False) & ~observed
-    return frame.with_columns(pl.when(missing).then(None).otherwise(pl.col(column)).alias(column))
+        if name not in frame.columns or not _may_be_number(frame.schema[name]):
+            return frame.with_columns(_without(frame[column], sentinels))
+        number = _as_number(frame[name])
+        observed &= number.is_not_null() & number.is_not_nan() & ~equals(frame[name], sentinel)
+    return frame.with_columns(_without(frame[column], sentinels & ~observed))
 
 
-def _as_number(frame: pl.DataFrame, column: str) -> pl.Expr | None:
-    """A column as `Float64`, null where it is no number; `None` if it cannot hold numbers."""
+def rounded(frame: pl.DataFrame, column: str, digits: int) -> pl.DataFrame:
+    """`frame` with the numbers in `column` rounded to `digits` decimal places; halves go away from
+    zero.
+
+    What is stored is what was given, or nothing is: where a source has more digits than its column
+    (a saving of 61.53 % in an `Int64`), rounding is for `titans_normalize` to decide. Numbers may
+    come as strings. A frame without `column` is returned as it is; values that are no numbers, and
+    a column that cannot hold any, stay as they are.
+
+    Args:
+        digits: from 0.
+
+    Raises:
+        InputError: `digits` is negative, or no integer.
+    """
     import polars as pl
 
-    dtype = frame.schema.get(column)
-    if dtype is None:
-        return None
+    if type(digits) is not int or digits < 0:
+        raise InputError(f"digits is an integer from 0, got {digits!r}")
 
-    value = pl.col(column)
-    if isinstance(dtype, pl.Categorical | pl.Enum):
-        value = value.cast(pl.String)
-    elif dtype.is_numeric():
-        return value.cast(pl.Float64, strict=False)
-    elif dtype != pl.String:
-        return None
-    return value.str.strip_chars().cast(pl.Float64, strict=False)
+    if column not in frame.columns or frame.schema[column].is_integer():
+        return frame
+    given = frame[column]
+    if not _may_be_number(given.dtype):
+        return frame
+    if isinstance(given.dtype, pl.Float32 | pl.Float64):
+        return frame.with_columns(given.round(digits, mode="half_away_from_zero"))
+
+    from titans.exact.texts import each, texts
+
+    return frame.with_columns(each(texts(given), partial(_rounded_text, digits)).alias(column))
+
+
+def _rounded_text(digits: int, text: str) -> str:
+    from titans.exact.convert import number_of
+
+    number = number_of(text.strip())
+    if number is None:
+        return text
+    return format(number.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP, _MANY), "f")
+
+
+def _without(column: pl.Series, where: pl.Series) -> pl.Expr:
+    import polars as pl
+
+    return pl.when(~where).then(pl.col(column.name)).alias(column.name)
+
+
+def _may_be_number(dtype: pl.DataType) -> bool:
+    import polars as pl
+
+    return dtype.is_numeric() or dtype in (pl.String, pl.Categorical, pl.Enum)
+
+
+def _as_number(column: pl.Series) -> pl.Series:
+    """As `Float64`, null where it is no number."""
+    import polars as pl
+
+    if column.dtype.is_numeric():
+        return column.cast(pl.Float64, strict=False)
+    return column.cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False)
 
 
 def draw(random: Random, quantiles: Sequence[tuple[float, float]]) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import chain
 from operator import itemgetter
 
@@ -19,6 +19,8 @@ from attrs import frozen
 from titans.errors import InputError, TimestampError
 
 __all__ = [
+    "BEGIN",
+    "END",
     "NO_SLOTS",
     "TICK",
     "Month",
@@ -35,26 +37,44 @@ DAY_MINUTES = 1440
 TICK = timedelta(microseconds=1)
 """The smallest difference between two times of an archive."""
 
+BEGIN = datetime(1000, 1, 1, tzinfo=UTC)
+"""No archive holds anything before that: years have four digits in paths."""
+END = datetime(9999, 1, 1, tzinfo=UTC)
+"""No archive holds anything from then on."""
+
 
 def to_utc(timestamp: datetime, what: str = "timestamp") -> datetime:
-    """`timestamp` in UTC.
+    """`timestamp` as a plain `datetime` in UTC: the one way in for a moment that a caller gives.
+
+    Of a pandas `Timestamp` the nanoseconds are left out, as Python does it.
 
     Raises:
-        TimestampError: it is not a datetime, or has no timezone. A `ValueError`.
+        TimestampError: it is not a datetime (a date is none, nor `NaT`), has no timezone, or lies
+            outside the years 1 to 9999. A `ValueError`.
     """
-    if not isinstance(timestamp, datetime):
+    if type(timestamp) is datetime and timestamp.tzinfo is UTC:
+        return timestamp
+    if not isinstance(timestamp, datetime) or timestamp != timestamp:
         raise TimestampError(
             f"{what} must be a timezone-aware datetime, got {type(timestamp).__name__} "
             f"{timestamp!r}"
         )
-
-    if timestamp.utcoffset() is None:
+    try:
+        if timestamp.utcoffset() is None:
+            raise TimestampError(
+                f"{what} must be timezone-aware, got naive {timestamp.isoformat()}; "
+                "add tzinfo, for example timestamp.replace(tzinfo=timezone.utc)"
+            )
+        utc = timestamp.astimezone(UTC)
+        day = date(utc.year, utc.month, utc.day)
+        clock = time(utc.hour, utc.minute, utc.second, utc.microsecond, UTC)
+    except TimestampError:
+        raise
+    except (OverflowError, ValueError) as error:
         raise TimestampError(
-            f"{what} must be timezone-aware, got naive {timestamp.isoformat()}; "
-            "add tzinfo, for example timestamp.replace(tzinfo=timezone.utc)"
-        )
-
-    return timestamp.astimezone(UTC)
+            f"{what}, in the year {timestamp.year}, lies outside the years 1 to 9999 in UTC"
+        ) from error
+    return datetime.combine(day, clock)
 
 
 def iso(timestamp: datetime) -> str:
@@ -87,12 +107,21 @@ class Month:
     month: int
 
     def __attrs_post_init__(self) -> None:
-        if not (1 <= self.year <= 9998 and 1 <= self.month <= 12):
+        if not (1 <= self.year <= 9999 and 1 <= self.month <= 12):
             raise InputError(f"no such month: {self.year}-{self.month}")
 
     @classmethod
     def of(cls, timestamp: datetime) -> Month:
+        """The month that holds `timestamp` (timezone-aware; converted to UTC).
+
+        Raises:
+            TimestampError: no archive holds it: it lies before the year 1000 or after 9998.
+        """
         utc = to_utc(timestamp)
+        if not BEGIN <= utc < END:
+            raise TimestampError(
+                f"{iso(utc)} is out of range: an archive holds the years 1000 to 9998"
+            )
         return cls(utc.year, utc.month)
 
     @classmethod
@@ -146,7 +175,7 @@ class Slot:
         """The slot that holds `timestamp` (timezone-aware; converted to UTC)."""
         utc = to_utc(timestamp)
         of_month = (utc.day - 1) * DAY_MINUTES + utc.hour * 60 + utc.minute
-        return cls(Month(utc.year, utc.month), of_month // minutes, minutes)
+        return cls(Month.of(utc), of_month // minutes, minutes)
 
     @property
     def start(self) -> datetime:

@@ -10,8 +10,11 @@ from typing import Any, NoReturn
 
 import polars as pl
 
-from titans.changes.frames import instant, is_small, to_polars
+from titans.changes.frames import instant, is_small, microseconds, to_polars
+from titans.changes.keys import key_texts
 from titans.errors import SchemaError, TimestampError
+from titans.exact.convert import convert, equals, literal_of
+from titans.exact.texts import examples
 from titans.provider import Provider
 from titans.schema import CEASED, TIME
 from titans.slots import Slot, iso
@@ -23,22 +26,23 @@ log = logging.getLogger("titans.changes")
 _SHOWN = 3
 """Rows or values that a message shows."""
 
-_UTC = pl.Datetime("us", "UTC")
-
 
 def conform_snapshot(snapshot: Any, provider: Provider) -> tuple[pl.DataFrame, int]:
     """A full snapshot as key and value columns, in canonical order and dtypes, sorted by key, one
-    row per key.
+    row per key. `Time` and `Ceased`, which frames read from an archive have, are left out and
+    logged.
 
     The second value is how many rows were dropped because their key came again with other values
     (the last one stays).
 
     Raises:
-        SchemaError: a key column is missing or null, or a value cannot be cast.
+        SchemaError: a key column is missing or null, a value is none of its column, or a row is
+            `Ceased`.
     """
     key = list(provider.key)
     columns = [*provider.key, *provider.schema.columns]
-    frame = _cast(_normalized(snapshot, provider), provider, columns)
+    frame = _without_times(_normalized(snapshot, provider), provider)
+    frame = _cast(frame, provider, columns)
 
     stored = frame.select(_stored(frame, provider, columns))
     return unique_rows(stored.sort(key, maintain_order=True), key, provider)
@@ -88,6 +92,29 @@ def conform_changes(
     if has_times:
         _check_times(frame, provider, slot)
     return unique_rows(frame, [*provider.key, TIME], provider)
+
+
+def _without_times(frame: pl.DataFrame, provider: Provider) -> pl.DataFrame:
+    """A snapshot without `Time` and `Ceased`: all its rows live, and at the same time."""
+    given = [name for name in (TIME, CEASED) if name in frame.columns]
+    if not given:
+        return frame
+
+    if CEASED in given:
+        ceased = _cast_column(frame[CEASED], pl.Boolean(), provider).fill_null(value=False)
+        if ceased.any():
+            raise SchemaError(
+                f"provider {provider.name!r}: {int(ceased.sum())} row(s) of a full snapshot are "
+                "Ceased; a snapshot has the living keys only: leave these rows out, or store them "
+                "as changes with upload",
+                provider=provider.name,
+            )
+    log.info(
+        "%s: left out the column(s) %s of a full snapshot, whose time is that of the call",
+        provider.name,
+        ", ".join(given),
+    )
+    return frame.drop(given)
 
 
 def unique_rows(frame: pl.DataFrame, by: list[str], provider: Provider) -> tuple[pl.DataFrame, int]:
@@ -161,10 +188,12 @@ def _cast(frame: pl.DataFrame, provider: Provider, columns: Sequence[str]) -> pl
 
     cast_columns = []
     for name in columns:
-        if name not in frame_dtypes or frame_dtypes[name] == dtypes[name]:
+        if name not in frame_dtypes:
             continue
-        if name == TIME:
-            cast_columns.append(_times(frame[name], provider))
+        if frame_dtypes[name] == dtypes[name] and dtypes[name] != pl.Date:
+            continue
+        if name in provider.key:
+            cast_columns.append(_key_texts(frame[name], provider))
         else:
             cast_columns.append(_cast_column(frame[name], dtypes[name], provider))
 
@@ -178,12 +207,24 @@ def _cast(frame: pl.DataFrame, provider: Provider, columns: Sequence[str]) -> pl
     return cast
 
 
+def _key_texts(column: pl.Series, provider: Provider) -> pl.Series:
+    try:
+        return key_texts(column)
+    except SchemaError as error:
+        message = f"provider {provider.name!r}: {error}"
+        raise SchemaError(message, provider=provider.name) from error
+
+
 def _refuse_null_keys(frame: pl.DataFrame, key_column: pl.Series, provider: Provider) -> NoReturn:
-    rows = frame.with_row_index("row").filter(key_column.is_null())
+    names = list(provider.key)
+    if "row" not in names:
+        names.insert(0, "row")
+        frame = frame.drop("row", strict=False).with_row_index("row")
+    rows = frame.filter(key_column.is_null())
     raise SchemaError(
         f"provider {provider.name!r}: key column {key_column.name!r} is null in {rows.height} of "
         f"{frame.height} row(s); "
-        f"first: {_shown(rows, ['row', *provider.key])}; drop or fix them",
+        f"first: {_shown(rows, names)}; drop or fix them",
         provider=provider.name,
     )
 
@@ -197,7 +238,7 @@ def _stored(frame: pl.DataFrame, provider: Provider, columns: Iterable[str]) -> 
     stored = []
     for name in columns:
         if name in frame_columns:
-            stored.append(_value(name, dtypes[name].is_float(), unobserved.get(name)))
+            stored.append(_value(name, dtypes[name], unobserved.get(name)))
         else:
             stored.append(pl.lit(None, dtype=dtypes[name]).alias(name))
 
@@ -205,8 +246,8 @@ def _stored(frame: pl.DataFrame, provider: Provider, columns: Iterable[str]) -> 
 
 
 @lru_cache(typed=True)
-def _value(name: str, is_float: bool, sentinel: Any) -> pl.Expr:
-    """The column `name` as it is stored.
+def _value(name: str, dtype: pl.DataType, sentinel: Any) -> pl.Expr:
+    """The column `name`, of this dtype, as it is stored.
 
     NaN is how pandas says null; and -0.0 equals 0.0, so only one of them may be stored: adding zero
     makes it positive.
@@ -217,11 +258,13 @@ def _value(name: str, is_float: bool, sentinel: Any) -> pl.Expr:
     value = pl.col(name)
     stored = value
     conditions = list[pl.Expr]()
-    if is_float:
+    if dtype.is_float():
         stored = value + 0.0
         conditions.append(value.is_not_nan())
     if sentinel is not None:
-        conditions.append(value != pl.lit(sentinel))
+        literal = literal_of(sentinel, dtype)
+        if literal is not None:
+            conditions.append(value != pl.lit(literal, dtype=dtype))
 
     if not conditions:
         return stored
@@ -229,85 +272,43 @@ def _value(name: str, is_float: bool, sentinel: Any) -> pl.Expr:
 
 
 def _cast_column(column: pl.Series, dtype: pl.DataType, provider: Provider) -> pl.Series:
-    if column.dtype.is_float():
-        column = column.fill_nan(None)
+    """`column` in the dtype of the schema; null where it has the sentinel, which need not be a
+    value of that dtype.
+    """
+    done = convert(column, dtype)
+    if done.bad is None:
+        return done.values
 
-    try:
-        cast = column.cast(dtype, strict=False)
-        bad = cast.is_null() & column.is_not_null()
-        if column.dtype.is_float() and dtype.is_integer():
-            bad |= (cast.cast(column.dtype) != column).fill_null(value=False)
-    except pl.exceptions.PolarsError as error:
-        raise SchemaError(
-            f"provider {provider.name!r}: column {column.name!r} has dtype {column.dtype}, "
-            f"which cannot become {dtype}: {error}",
-            provider=provider.name,
-        ) from error
+    bad = done.bad
+    sentinel = provider.schema.unobserved.get(column.name)
+    if sentinel is not None:
+        bad = bad & ~equals(column, sentinel)
+    if not bad.any():
+        return done.values
 
-    if bad.any():
-        raise SchemaError(
-            f"provider {provider.name!r}: {int(bad.sum())} value(s) of column {column.name!r} are "
-            f"no {dtype}; "
-            f"first: {_examples(column, bad)}; nothing was written",
-            provider=provider.name,
-        )
-
-    return cast
-
-
-def _times(column: pl.Series, provider: Provider) -> pl.Series:
-    """A `Time` column in UTC. Naive times are UTC."""
-    dtype = column.dtype
-    if isinstance(dtype, pl.Datetime):
-        aware = column
-        if not dtype.time_zone:
-            aware = column.dt.replace_time_zone("UTC")
-        return aware.dt.convert_time_zone("UTC").cast(_UTC)
-
-    if dtype == pl.Null:
-        return column.cast(_UTC)
-    if dtype != pl.String:
-        raise SchemaError(
-            f"provider {provider.name!r}: column {TIME!r} has dtype {dtype}; give datetimes or ISO "
-            "8601 text",
-            provider=provider.name,
-        )
-
-    parsed = _parsed_times(column)
-    bad = parsed.is_null() & column.is_not_null()
-    if bad.any():
-        raise SchemaError(
-            f"provider {provider.name!r}: {int(bad.sum())} value(s) of column {TIME!r} are no "
-            f"times; first: {_examples(column, bad)}; write them like "
-            "'2026-01-23 14:20:00' (UTC)",
-            provider=provider.name,
-        )
-
-    return parsed.alias(column.name)
-
-
-def _parsed_times(column: pl.Series) -> pl.Series:
-    """Text as UTC times; null where it is no time."""
-    text = column.str.strip_chars().str.replace("T", " ", literal=True).str.replace(r"Z$", "+00:00")
-
-    zoned = text.str.to_datetime(
-        "%Y-%m-%d %H:%M:%S%.f%:z", time_unit="us", time_zone="UTC", strict=False
+    what_next = (
+        "nothing is rounded or cut off, and nothing was written; let titans_normalize change the "
+        "values, or declare another dtype"
     )
-    with_seconds = text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
-    to_minutes = text.str.to_datetime("%Y-%m-%d %H:%M", time_unit="us", strict=False)
-
-    naive = with_seconds.zip_with(with_seconds.is_not_null(), to_minutes)
-    return zoned.cast(_UTC).zip_with(zoned.is_not_null(), naive.dt.replace_time_zone("UTC"))
+    if column.name == TIME:
+        what_next = "give datetimes, or text like '2026-01-23 14:20:00' (UTC)"
+    raise SchemaError(
+        f"provider {provider.name!r}: {int(bad.sum())} value(s) of column {column.name!r} "
+        f"({column.dtype}) are no {dtype}; first: {examples(column, bad)}; {what_next}",
+        provider=provider.name,
+    )
 
 
 def _check_times(frame: pl.DataFrame, provider: Provider, slot: Slot) -> None:
-    times = frame[TIME]
+    times = frame[TIME].to_physical()
     if not times.null_count():
-        first: Any = times.min()
-        last: Any = times.max()
-        if first is None or (slot.start <= first and last < slot.end):
+        first, last = microseconds(slot.start), microseconds(slot.end)
+        low: Any = times.min()
+        high: Any = times.max()
+        if low is None or (first <= low and high < last):
             return
 
+    _cast_column(frame[TIME], provider.schema_dtypes[TIME], provider)  # before any is shown
     start, end = instant(slot.start), instant(slot.end)
     inside = pl.col(TIME).is_between(start, end, closed="left")
     outside = frame.filter(pl.col(TIME).is_null() | ~inside)
@@ -327,11 +328,6 @@ def _check_times(frame: pl.DataFrame, provider: Provider, slot: Slot) -> None:
         provider=provider.name,
         month=str(slot.month),
     )
-
-
-def _examples(column: pl.Series, bad: pl.Series) -> str:
-    """The first bad values, for a message."""
-    return ", ".join(map(repr, column.filter(bad).head(_SHOWN).to_list()))
 
 
 def _shown(frame: pl.DataFrame, columns: list[str]) -> str:

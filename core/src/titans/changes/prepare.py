@@ -11,13 +11,16 @@ from typing import Any
 
 import polars as pl
 
-from titans.changes.frames import is_pandas, to_polars
+from titans.changes.frames import from_pandas_column, is_pandas, to_polars, together
 from titans.errors import InputError, SchemaError
+from titans.exact.convert import equals
 from titans.schema import CEASED, TIME
 
 __all__ = ["prepare"]
 
 log = logging.getLogger("titans.changes")
+
+_EXACT_IN_FLOATS = 2**53
 
 
 def prepare(
@@ -89,16 +92,18 @@ class _Polars:
         if not parts:
             return pl.DataFrame()
 
-        frame = pl.concat(parts, how="diagonal_relaxed")
+        frame = together(parts)
         return frame.select(*(c for c in frame.columns if c != CEASED), CEASED)
 
     @staticmethod
     def observed(frame: pl.DataFrame, values: list[str]) -> tuple[pl.DataFrame, int]:
         """-1 is null in `values`; without the live rows that say nothing in them."""
-        numeric = [name for name in values if frame[name].dtype.is_numeric()]
-        frame = frame.with_columns(
-            pl.when(pl.col(name) != -1).then(name).alias(name) for name in numeric
-        )
+        columns = list[pl.Expr]()
+        for name in values:
+            unobserved = equals(frame[name], -1)
+            if unobserved.any():
+                columns.append(pl.when(~unobserved).then(name).alias(name))
+        frame = frame.with_columns(columns)
         if not values:
             return frame, 0
 
@@ -128,12 +133,13 @@ class _Pandas:
         parts = []
         for rows, ceased in ((changed, False), (removed, True)):
             if rows is not None and len(rows):
+                _refuse_repeated(rows)
                 parts.append(rows.assign(**{CEASED: ceased}))
 
         if not parts:
             return pandas.DataFrame()
 
-        frame = pandas.concat(parts, ignore_index=True)
+        frame = pandas.concat(_kept_exact(parts), ignore_index=True)
         return frame[[*(c for c in frame.columns if c != CEASED), CEASED]]
 
     @staticmethod
@@ -141,8 +147,10 @@ class _Pandas:
         """As for polars."""
         frame = frame.copy()
         for name in values:
-            if frame[name].dtype.kind in "iuf":
-                frame[name] = frame[name].mask(frame[name] == -1)
+            unobserved = equals(from_pandas_column(name, frame[name]), -1).to_numpy()
+            if unobserved.any():
+                column = _nullable(frame[name])
+                frame[name] = column.mask(unobserved)
 
         if not values:
             return frame, 0
@@ -159,3 +167,50 @@ class _Pandas:
 
         beaten = ceased & rows.isin(rows[~ceased])
         return frame[~beaten].reset_index(drop=True), int(beaten.sum())
+
+
+def _refuse_repeated(frame: Any) -> None:
+    repeated = sorted(set(frame.columns[frame.columns.duplicated()].map(str)))
+    if repeated:
+        raise InputError(
+            f"the frame has several columns named {', '.join(map(repr, repeated))}; rename or "
+            "drop them"
+        )
+
+
+def _kept_exact(parts: list[Any]) -> list[Any]:
+    """Frames whose columns pandas can put below each other without making floats of integers that
+    no float is.
+    """
+    names = dict.fromkeys(name for part in parts for name in part.columns)
+    parts = [part.copy(deep=False) for part in parts]
+    for name in names:
+        columns = [part[name] for part in parts if name in part.columns]
+        if len(columns) < len(parts):
+            changed = [_nullable(column) for column in columns]
+        elif any(column.dtype != columns[0].dtype for column in columns):
+            changed = _side_by_side(columns)
+        else:
+            continue
+        holders = [part for part in parts if name in part.columns]
+        for part, column in zip(holders, changed, strict=True):
+            part[name] = column
+    return parts
+
+
+def _nullable(column: Any) -> Any:
+    """With a dtype that has a null."""
+    if column.dtype.kind in "iub":
+        return column.convert_dtypes()
+    return column
+
+
+def _side_by_side(columns: list[Any]) -> list[Any]:
+    """Columns of different dtypes, as objects where a common dtype would round integers."""
+    kinds = {column.dtype.kind for column in columns}
+    if kinds <= {"i"} or kinds <= {"u"} or not kinds & {"i", "u"}:
+        return columns
+    for column in columns:
+        if column.dtype.kind in "iu" and int(column.abs().max() or 0) > _EXACT_IN_FLOATS:
+            return [each.astype(object) for each in columns]
+    return columns

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 from attrs import define, field
 
-from titans.cli.input import TABLE, scan_table
+from titans.cli.input import TABLE, collected, columns_of, scan_table
 from titans.cli.options import on_archive, open_archive
 from titans.cli.output import console
 from titans.errors import SchemaError, SuspiciousSnapshotError
@@ -37,11 +37,8 @@ def read_snapshots(table: pl.LazyFrame) -> tuple[int, Iterator[tuple[datetime, p
     Raises:
         SchemaError: no column `Time`, or one that is null or not of dates and times.
     """
-    table = _with_utc_times(table)
-    times = table.select(TIME).collect()[TIME]
-    if times.null_count():
-        raise SchemaError(f"column {TIME!r} is null in {times.null_count()} row(s)")
-
+    times = _times(table)
+    table = table.with_columns(_in_utc())
     if times.is_sorted():
         runs = times.rle().struct.unnest()
         return runs.height, _read_sorted(table, runs)
@@ -51,21 +48,32 @@ def read_snapshots(table: pl.LazyFrame) -> tuple[int, Iterator[tuple[datetime, p
     return len(distinct), _read_unsorted(table, distinct)
 
 
-def _with_utc_times(table: pl.LazyFrame) -> pl.LazyFrame:
-    import polars as pl
+def _times(table: pl.LazyFrame) -> pl.Series:
+    """The column `Time` in UTC."""
+    from titans.exact.convert import convert
+    from titans.exact.times import UTC_TIME
 
-    schema = table.collect_schema()
+    schema = columns_of(table)
     if TIME not in schema:
         raise SchemaError(f"the table has no column {TIME!r}; it has {', '.join(schema)}")
 
-    dtype = schema[TIME]
-    if dtype == pl.String:
-        return table.with_columns(pl.col(TIME).str.to_datetime(time_unit="us", time_zone="UTC"))
-    if not isinstance(dtype, pl.Datetime):
-        raise SchemaError(f"column {TIME!r} has dtype {dtype}; it must hold dates with times")
-    if dtype.time_zone is None:
-        return table.with_columns(pl.col(TIME).dt.replace_time_zone("UTC"))
-    return table
+    done = convert(collected(table.select(TIME))[TIME], UTC_TIME)
+    if done.bad is not None:
+        raise SchemaError(
+            f"{int(done.bad.sum())} value(s) of column {TIME!r} ({schema[TIME]}) are no times; "
+            f"first: {done.examples()}; write them like 2026-01-23 14:20:00 (UTC)"
+        )
+    if done.values.null_count():
+        raise SchemaError(f"column {TIME!r} is null in {done.values.null_count()} row(s)")
+    return done.values
+
+
+def _in_utc() -> pl.Expr:
+    import polars as pl
+
+    from titans.exact.times import UTC_TIME, moments
+
+    return pl.col(TIME).map_batches(moments, return_dtype=UTC_TIME, is_elementwise=True)
 
 
 def _read_unsorted(
@@ -75,7 +83,7 @@ def _read_unsorted(
     import polars as pl
 
     for timestamp in timestamps:
-        yield timestamp, table.filter(pl.col(TIME) == timestamp).drop(TIME).collect()
+        yield timestamp, collected(table.filter(pl.col(TIME) == timestamp).drop(TIME))
 
 
 def _read_sorted(
@@ -84,7 +92,7 @@ def _read_sorted(
     """The snapshots of a table sorted by time, from its runs of equal times."""
     offset = 0
     for length, timestamp in runs.iter_rows():
-        yield timestamp, table.slice(offset, length).drop(TIME).collect()
+        yield timestamp, collected(table.slice(offset, length).drop(TIME))
         offset += length
 
 
@@ -145,7 +153,7 @@ def replay(
     archive = open_archive(provider, store)
     tally = _Tally()
     started = time.monotonic()
-    count, each = read_snapshots(scan_table(file))
+    count, each = read_snapshots(scan_table(file, archive.provider))
     if limit is not None:
         count = min(count, limit)
 

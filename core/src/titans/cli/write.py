@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from titans.cli.input import TABLE, scan_table
+from titans.cli.input import TABLE, read_table
 from titans.cli.options import MOMENT, on_archive, open_archive
 
 if TYPE_CHECKING:
@@ -36,11 +36,12 @@ def upload(
     """Store the change points in FILE as the hot file of their slot."""
     from titans.changes.prepare import prepare
 
-    frame = scan_table(file).collect()
+    archive = open_archive(provider, store)
+    frame = read_table(file, archive.provider)
     if removed is not None:
-        frame = prepare(frame, scan_table(removed).collect())
+        frame = prepare(frame, read_table(removed, archive.provider))
 
-    key = open_archive(provider, store).upload(frame, at, on_conflict=on_conflict)
+    key = archive.upload(frame, at, on_conflict=on_conflict)
     click.echo(key or "nothing to store: no rows")
 
 

@@ -160,12 +160,11 @@ class ReadableArchive:
         Raises:
             InputError: a name that is no key column.
         """
-        if keys is not None and "keys" not in self.provider.key:
+        if keys is not None:
             if key:
                 raise InputError("give either keys=, a frame, or the columns of one key")
             return self._ask(lambda reader: reader.histories(start, end, keys))
-        named = key if keys is None else {**key, "keys": keys}
-        return self._ask(lambda reader: reader.history(start, end, named))
+        return self._ask(lambda reader: reader.history(start, end, key))
 
     def scan(
         self,

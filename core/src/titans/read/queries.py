@@ -18,6 +18,7 @@ __all__ = [
     "VALID_FROM",
     "VALID_TO",
     "Held",
+    "check_count",
     "compared",
     "grid_times",
     "gridded",
@@ -27,6 +28,9 @@ __all__ = [
 VALID_FROM, VALID_TO, CHANGE = "valid_from", "valid_to", "change"
 
 _UTC = pl.Datetime("us", "UTC")
+
+_MOST = 10_000_000
+"""Of slots of ten minutes that is 190 years."""
 
 
 def to_intervals(state: pl.DataFrame, points: pl.DataFrame, provider: Provider) -> pl.DataFrame:
@@ -103,14 +107,21 @@ def gridded(
     return joined.select(*key, TIME, *columns).sort([*key, TIME])
 
 
+def check_count(count: int, of_what: str) -> None:
+    """Raise `InputError` where an answer would have a row for each of so many."""
+    if count > _MOST:
+        raise InputError(f"the range has {count:,} {of_what}; ask for at most {_MOST:,}")
+
+
 def grid_times(start: datetime, end: datetime, every: timedelta) -> pl.Series:
     """`start`, `start + every`, … before `end`, in UTC.
 
     Raises:
-        InputError: `every` is not longer than nothing.
+        InputError: `every` is not longer than nothing, or the range has too many times.
     """
     if every <= timedelta(0):
         raise InputError(f"every must be longer than nothing, got {every}")
+    check_count((end - start) // every, "times")
     times = pl.datetime_range(
         start, end, every, closed="left", time_unit="us", time_zone="UTC", eager=True
     )

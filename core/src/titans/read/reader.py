@@ -16,7 +16,7 @@ from titans.dataset import Dataset
 from titans.errors import InputError, NotFound, SnapshotExpiredError
 from titans.provider import Provider
 from titans.schema import CEASED, TIME
-from titans.slots import TICK, Month, to_utc
+from titans.slots import BEGIN, END, TICK, Month, to_utc
 from titans.tiers.manifest.commit import list_months, read_head
 from titans.tiers.manifest.model import Manifest
 from titans.tiers.manifest.view import EVERYTHING, Criteria, MonthView
@@ -50,6 +50,15 @@ def retrying(attempt: Callable[[], T]) -> T:
         raise expired(error) from error
 
 
+def _months_between(start: datetime, end: datetime) -> list[Month]:
+    if start >= end:
+        return []
+    months = [Month.of(start)]
+    while months[-1].end < end:
+        months.append(months[-1].next())
+    return months
+
+
 def expired(error: NotFound) -> SnapshotExpiredError:
     """What to say of a file that was removed while it was being read."""
     return SnapshotExpiredError(
@@ -61,7 +70,7 @@ def expired(error: NotFound) -> SnapshotExpiredError:
 
 
 def bounds(start: datetime | None, end: datetime | None) -> tuple[datetime | None, datetime | None]:
-    """A range in UTC.
+    """A range in UTC, as far as an archive may reach.
 
     Raises:
         InputError: it is upside down.
@@ -71,7 +80,11 @@ def bounds(start: datetime | None, end: datetime | None) -> tuple[datetime | Non
     until = None if end is None else to_utc(end, "end")
     if since is not None and until is not None and since > until:
         raise InputError(f"start {since.isoformat()} lies after end {until.isoformat()}")
-    return since, until
+    return _within(since), _within(until)
+
+
+def _within(moment: datetime | None) -> datetime | None:
+    return None if moment is None else min(max(moment, BEGIN), END)
 
 
 @define(eq=False)
@@ -189,7 +202,8 @@ class Reader:
         """The living keys at `at`, change points at `at` included: key, `Time`, values; sorted by
         key.
         """
-        state = self.state_before(to_utc(at, "at") + TICK, self._pushed(where))
+        end = min(to_utc(at, "at"), END - TICK) + TICK
+        state = self.state_before(end, self._pushed(where))
         return self._chosen(state, where, columns)
 
     def latest(
@@ -209,6 +223,8 @@ class Reader:
 
         `where` is over key columns.
         """
+        if end <= BEGIN:
+            return self.empty_state()
         month = Month.of(end - TICK)
         chain = [month]
         if not self.view(month).stands_alone(end):
@@ -289,10 +305,7 @@ class Reader:
         """The parts of the range that lie in each month, ascending."""
         months: Sequence[Month]
         if start is not None and end is not None and end - start < _FEW:
-            months, month = [], Month.of(start)
-            while month.start < end:
-                months.append(month)
-                month = month.next()
+            months = _months_between(start, end)
         else:
             months = self.months()
 

@@ -4,11 +4,12 @@ range of time.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
 
+from titans.read.queries import check_count
 from titans.read.reader import Reader, bounds
 from titans.results import MonthStatus
 from titans.slots import Month, Slot, iso
@@ -38,10 +39,13 @@ def coverage(reader: Reader, start: datetime | None, end: datetime | None) -> pl
     rows: list[tuple[datetime, str]] = []
     if since is not None and until is not None:
         minutes = reader.dataset.paths.minutes
-        slot = Slot.of(since, minutes)
-        while slot.start < until:
-            rows.append((slot.start, _slot_status(views.get(slot.month), slot)))
-            slot = Slot.of(slot.end, minutes)
+        length = timedelta(minutes=minutes)
+        check_count((until - since) // length, "slots")
+        start = Slot.of(since, minutes).start if since < until else until
+        while start < until:
+            slot = Slot.of(start, minutes)
+            rows.append((start, _slot_status(views.get(slot.month), slot)))
+            start += length
     return pl.DataFrame(rows, schema={"slot": _UTC, "status": pl.String}, orient="row")
 
 

@@ -15,6 +15,7 @@ from attrs import evolve, frozen
 from titans.changes.digest import digest
 from titans.changes.frames import instant
 from titans.errors import CorruptFileError, NotFound
+from titans.exact.convert import convert
 from titans.layout import WarmName
 from titans.provider import Provider
 from titans.schema import CEASED, TIME, Schema
@@ -180,8 +181,8 @@ def decode(
     and what comes of it put through its evolution.
 
     Raises:
-        CorruptFileError: it is no Parquet file, lacks a key column, or has not the columns of its
-            own schema version.
+        CorruptFileError: it is no Parquet file, lacks a key column, has not the columns of its
+            own schema version, or values that these cannot hold as they are.
     """
     try:
         if where is not None and slot is None:
@@ -192,7 +193,7 @@ def decode(
         frame = pl.read_parquet(readable(source), glob=False, hive_partitioning=False)
         if frame.schema != provider.schema_dtypes:
             _refuse_foreign(source, frame, provider, key)
-            frame = _aligned(frame, provider)
+            frame = _aligned(frame, provider, key)
     except FileNotFoundError as error:
         raise NotFound(f"no object {key}", key=key) from error
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -225,8 +226,10 @@ def _refuse_foreign(
     )
 
 
-def _aligned(frame: pl.DataFrame, provider: Provider) -> pl.DataFrame:
-    """Rows of an earlier writer in canonical columns: renamed, added, cast."""
+def _aligned(frame: pl.DataFrame, provider: Provider, key: str) -> pl.DataFrame:
+    """Rows of an earlier writer in canonical columns: renamed, added, and in the dtypes of today,
+    where no value is another.
+    """
     dtypes = provider.schema_dtypes
     for column in frame.columns:
         name = provider.schema.name_since(1, column)
@@ -237,14 +240,26 @@ def _aligned(frame: pl.DataFrame, provider: Provider) -> pl.DataFrame:
     if absent:
         raise pl.exceptions.ColumnNotFoundError(f"it has no column {', '.join(absent)}")
 
-    time = frame[TIME]
-    if isinstance(time.dtype, pl.Datetime) and time.dtype.time_zone is None:
-        frame = frame.with_columns(time.dt.replace_time_zone("UTC"))
+    aligned = []
     for column, dtype in dtypes.items():
-        if column not in frame.columns:
-            frame = frame.with_columns(pl.lit(None, dtype=dtype).alias(column))
-    frame = frame.select(pl.col(column).cast(dtype) for column, dtype in dtypes.items())
-    return frame.with_columns(pl.col(CEASED).fill_null(value=False))
+        if column in frame.columns:
+            aligned.append(_as_today(frame[column], dtype, provider, key))
+        else:
+            aligned.append(pl.Series(column, [None], dtype=dtype).new_from_index(0, frame.height))
+    return pl.DataFrame(aligned).with_columns(pl.col(CEASED).fill_null(value=False))
+
+
+def _as_today(column: pl.Series, dtype: pl.DataType, provider: Provider, key: str) -> pl.Series:
+    done = convert(column, dtype)
+    if done.bad is None:
+        return done.values
+    raise CorruptFileError(
+        f"{key} has {int(done.bad.sum())} value(s) in column {column.name!r} ({column.dtype}) that "
+        f"are no {dtype}, which {provider} declares; first: {done.examples()}; they are not "
+        "rounded or cut off: install the release of the provider that declares what they are",
+        provider=provider.name,
+        key=key,
+    )
 
 
 def _in_slot(rows: pl.DataFrame, provider: Provider, slot: Slot) -> pl.DataFrame:
