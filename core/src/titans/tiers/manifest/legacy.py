@@ -22,7 +22,7 @@ from titans.layout import KeyframeName, WarmName
 from titans.schema import CEASED, TIME
 from titans.slots import Month, Slot, SlotSet
 from titans.tiers.files.fetch import read_file, read_info
-from titans.tiers.files.metadata import FileInfo
+from titans.tiers.files.metadata import FileInfo, check_format_version
 from titans.tiers.manifest.entries import FileEntry, Keyframe, Pending
 from titans.tiers.manifest.model import Manifest, check_provider
 
@@ -32,7 +32,26 @@ log = logging.getLogger("titans.legacy")
 
 
 def is_legacy(data: Mapping[str, Any]) -> bool:
-    return "format_version" not in data and "levels" in data and "next_file_id" in data
+    """Whether an original tool wrote it, or wrote over one of ours."""
+    if "levels" not in data or "next_file_id" not in data:
+        return False
+    return "format_version" not in data or _is_saved_over(data["levels"])
+
+
+def _is_saved_over(levels: Any) -> bool:
+    """Whether a tool that keeps what it does not know wrote `levels`: of a file it writes no more
+    than name and range.
+    """
+    if not isinstance(levels, Mapping):
+        return False
+    for entries in levels.values():
+        if isinstance(entries, list) and any(_is_original(entry) for entry in entries):
+            return True
+    return False
+
+
+def _is_original(entry: Any) -> bool:
+    return isinstance(entry, Mapping) and entry.keys() == {"file", "hot_range"}
 
 
 def read_legacy(data: Mapping[str, Any], dataset: Dataset, month: Month) -> Manifest:
@@ -45,6 +64,8 @@ def read_legacy(data: Mapping[str, Any], dataset: Dataset, month: Month) -> Mani
     provider = dataset.provider
     key = dataset.paths.manifest_key(month)
     about = {"provider": provider.name, "month": str(month), "key": key}
+    if "format_version" in data:
+        check_format_version(data["format_version"], key)
     try:
         owner = (str(data.get("provider", provider.name)), int(data["year"]), int(data["month"]))
         levels = {}
@@ -63,7 +84,9 @@ def read_legacy(data: Mapping[str, Any], dataset: Dataset, month: Month) -> Mani
         )
     check_provider(data, provider, key)
 
-    manifest = evolve(Manifest.empty(provider, month), next_file_id=max(1, next_id))
+    # What was saved over may have said that later months build on this one.
+    empty = evolve(Manifest.empty(provider, month), built_on=True)
+    manifest = evolve(empty, next_file_id=max(1, next_id))
     for level in sorted(levels, reverse=True):
         for file in levels[level]:
             manifest = _read_entry(manifest, file, level, dataset)
