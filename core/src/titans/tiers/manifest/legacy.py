@@ -72,6 +72,7 @@ def read_legacy(data: Mapping[str, Any], dataset: Dataset, month: Month) -> Mani
         for level, entries in data["levels"].items():
             levels[int(level)] = [str(entry["file"]) for entry in entries]
         next_id = int(data["next_file_id"])
+        arrivals = int(data.get("last_hot_idx") or 0) + 1
     except (KeyError, TypeError, ValueError) as error:
         raise ManifestError(
             f"{key} cannot be read: {error!r}; it is left as it is", **about
@@ -90,7 +91,23 @@ def read_legacy(data: Mapping[str, Any], dataset: Dataset, month: Month) -> Mani
     for level in sorted(levels, reverse=True):
         for file in levels[level]:
             manifest = _read_entry(manifest, file, level, dataset)
-    return _with_removals(_read_fulls(manifest, dataset), data, dataset)
+    manifest = _without_dependent(_read_fulls(manifest, dataset))
+    manifest = _with_removals(manifest, data, dataset)
+    # Greater than it was before the original adopted more: what later months have from this one
+    # is known to be old.
+    return evolve(manifest, data_version=max(len(manifest.adopted), arrivals))
+
+
+def _without_dependent(manifest: Manifest) -> Manifest:
+    """Without the border that holds only as long as earlier months are as they were: on what it
+    was made is not known any more.
+    """
+    borders = tuple(entry for entry in manifest.files if manifest.is_dependent(entry))
+    if not borders:
+        return manifest
+    names = tuple(entry.file for entry in borders)
+    kept = tuple(entry for entry in manifest.files if entry not in borders)
+    return evolve(manifest, files=kept, pending=(*manifest.pending, Pending(None, names)))
 
 
 def _read_fulls(manifest: Manifest, dataset: Dataset) -> Manifest:
@@ -149,7 +166,6 @@ def _read_entry(manifest: Manifest, file: str, level: int, dataset: Dataset) -> 
         adopted=manifest.adopted | slots,
         observed=manifest.observed | info.observed,
         full=full,
-        data_version=manifest.data_version + len(slots),
     )
 
 
@@ -172,7 +188,7 @@ def _with_removals(manifest: Manifest, data: Mapping[str, Any], dataset: Dataset
     )
     if not pending.files and not pending.slots:
         return manifest
-    return evolve(manifest, pending=(pending,))
+    return evolve(manifest, pending=(*manifest.pending, pending))
 
 
 def _with_slots(manifest: Manifest, slots: SlotSet) -> Manifest:
