@@ -20,7 +20,7 @@ from titans.errors import ConcurrencyConflictError, InputError, RetryableError, 
 from titans.events import Event, emit
 from titans.plugins import PluginInfo, installed, load, providers
 from titans.provider_tools import Presence, draw, drop_sentinel
-from titans.results import Compaction, MonthStatus
+from titans.results import Compaction, Conversion, MonthStatus
 from titans.store import Blob, Entry, ObjectStore, open_store
 
 NOW = datetime(2026, 1, 23, 9, tzinfo=UTC)
@@ -48,6 +48,17 @@ def collect(changed: pl.DataFrame, removed: pl.DataFrame) -> None:
     assert_type(config.score_column, str | None)
     assert_type(config.schema_dtypes, Mapping[str, pl.DataType])
     assert_type(config.key, tuple[str, ...])
+
+
+def move_in(done: list[int]) -> None:
+    def progress(slots: int, total: int) -> None:
+        done.append(total - slots)
+
+    moved = titans.convert("old", Path("new"), provider="azure", progress=progress)
+    assert_type(moved, Conversion)
+    assert_type(moved.key, tuple[str, ...])
+    assert_type(moved.already, bool)
+    titans.convert("old", "new")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 def collect_wrongly(changed: pl.DataFrame) -> None:

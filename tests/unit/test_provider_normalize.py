@@ -29,24 +29,24 @@ EXPECTED = {
     "azure": (
         ["InstanceType", "Region", "AvailabilityZone"],
         {
-            "DesiredCount": pl.Int64,
+            "DesiredCount": pl.Float64,
             "Score": pl.Int64,
             "T3": pl.Int64,
             "T2": pl.Int64,
             "IF": pl.Float64,
             "OndemandPrice": pl.Float64,
             "SpotPrice": pl.Float64,
-            "Savings": pl.Int64,
+            "Savings": pl.Float64,
         },
         "Score",
     ),
     "gcp": (
         ["InstanceType", "Region"],
         {
-            "Score": pl.Int64,
+            "Score": pl.Float64,
             "OndemandPrice": pl.Float64,
             "SpotPrice": pl.Float64,
-            "Savings": pl.Int64,
+            "Savings": pl.Float64,
         },
         "Score",
     ),

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from titans.archive import Archive as Archive
     from titans.archive import IngestResult as IngestResult
     from titans.archive import open as open
+    from titans.conversion import convert as convert
     from titans.errors import ConcurrencyConflictError as ConcurrencyConflictError
     from titans.errors import TitansError as TitansError
     from titans.facade import get_config as get_config
@@ -32,6 +33,7 @@ _HOME = {
     "Provider": "provider",
     "Schema": "schema",
     "TitansError": "errors",
+    "convert": "conversion",
     "get_config": "facade",
     "hookimpl": "hookspecs",
     "open": "archive",
@@ -48,6 +50,7 @@ __all__ = [
     "Provider",
     "Schema",
     "TitansError",
+    "convert",
     "get_config",
     "hookimpl",
     "open",

@@ -9,6 +9,7 @@ TitansError
 ├── InputError                      the input is wrong; nothing was written; a ValueError
 │   ├── TimestampError
 │   ├── SchemaError
+│   ├── ConversionError
 │   ├── SlotConflictError
 │   └── SuspiciousSnapshotError
 ├── StoreError                      the object store refused or could not answer
@@ -32,6 +33,7 @@ from __future__ import annotations
 __all__ = [
     "AlreadyExists",
     "ConcurrencyConflictError",
+    "ConversionError",
     "CorruptFileError",
     "FormatError",
     "FormatVersionError",
@@ -112,6 +114,13 @@ class SchemaError(InputError):
     """A frame does not fit the provider's schema.
 
     A column is missing, a key is null, or a value cannot be cast.
+    """
+
+
+class ConversionError(InputError):
+    """An archive cannot be converted as it is, or not into this place.
+
+    The source is never written to.
     """
 
 

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from titans.slots import Month
 
-__all__ = ["Compaction", "IngestResult", "IngestStatus", "MonthStatus"]
+__all__ = ["Compaction", "Conversion", "IngestResult", "IngestStatus", "MonthStatus"]
 
 IngestStatus = Literal["ingested", "unchanged", "already", "skipped"]
 """What became of a snapshot.
@@ -85,6 +85,27 @@ class Compaction:
             self.seconds + other.seconds,
             self.unfinished or other.unfinished,
         )
+
+
+@frozen
+class Conversion:
+    """What a conversion did."""
+
+    key: tuple[str, ...]
+    """The primary key of the source."""
+    months: int = 0
+    slots: int = 0
+    """Slots with change points, each of which was compared."""
+    rows: int = 0
+    """Change points read from the source."""
+    change_points: int = 0
+    """Change points in the archive made of them."""
+    folded: int = 0
+    """Keys of the source that share their key in the new archive with others, or change it."""
+    states: int = 0
+    """Whole states that were compared."""
+    already: bool = False
+    """It was finished before; nothing was read or written."""
 
 
 @frozen

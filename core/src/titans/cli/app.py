@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from titans.cli import demo, new_provider, plugins, read, replay, write
+from titans.cli import convert, demo, new_provider, plugins, read, replay, write
 from titans.errors import TitansError
 
 __all__ = ["cli", "run"]
@@ -38,7 +38,7 @@ def cli(ctx: click.Context, debug: bool, verbose: bool) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
-for _module in (demo, new_provider, plugins, read, replay, write):
+for _module in (convert, demo, new_provider, plugins, read, replay, write):
     for _command in _module.COMMANDS:
         cli.add_command(_command)
 

@@ -13,8 +13,9 @@ import click
 if TYPE_CHECKING:
     import polars as pl
     from rich.console import Console
+    from rich.progress import Progress
 
-__all__ = ["as_output", "console", "show", "sparkline", "table", "write"]
+__all__ = ["as_output", "console", "progress_bar", "show", "sparkline", "table", "write"]
 
 FORMATS = ("table", "csv", "json", "parquet")
 _ROWS = 20
@@ -27,6 +28,27 @@ def console() -> Console:
     # Without a terminal there is no width to fit; rich would assume 80 columns and cut names off.
     width = None if sys.stdout.isatty() else 140
     return Console(highlight=False, width=width)
+
+
+def progress_bar() -> Progress:
+    """A bar for work of so many steps; nothing is shown where nobody looks."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    piped = not sys.stderr.isatty() and not sys.stdout.isatty()
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console(),
+        disable=piped,
+    )
 
 
 def as_output(command: Callable[..., Any]) -> Callable[..., Any]:

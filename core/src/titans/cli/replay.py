@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -16,14 +15,13 @@ from attrs import define, field
 
 from titans.cli.input import TABLE, collected, columns_of, scan_table
 from titans.cli.options import on_archive, open_archive
-from titans.cli.output import console
+from titans.cli.output import progress_bar
 from titans.errors import SchemaError, SuspiciousSnapshotError
 from titans.schema import TIME
 from titans.slots import iso
 
 if TYPE_CHECKING:
     import polars as pl
-    from rich.progress import Progress
 
     from titans.archive import Archive
 
@@ -157,7 +155,7 @@ def replay(
     if limit is not None:
         count = min(count, limit)
 
-    with _progress() as bar:
+    with progress_bar() as bar:
         task = bar.add_task(file.name, total=count)
         for timestamp, snapshot in islice(each, count):
             tally.ingest(archive, timestamp, snapshot, max_ceased)
@@ -171,26 +169,6 @@ def replay(
         click.echo(f"{tally.change_points:,} change points stored in {seconds:.1f} s")
     else:
         click.echo("nothing new: the archive is as it was")
-
-
-def _progress() -> Progress:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    piped = not sys.stderr.isatty() and not sys.stdout.isatty()
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console(),
-        disable=piped,
-    )
 
 
 COMMANDS = (replay,)

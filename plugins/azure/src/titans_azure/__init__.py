@@ -23,14 +23,14 @@ NO_ZONE = "Single"
 def titans_schema() -> Schema:
     return Schema(
         {
-            "DesiredCount": "Int64",
+            "DesiredCount": "Float64",
             "Score": "Int64",
             "T3": "Int64",
             "T2": "Int64",
             "IF": "Float64",
             "OndemandPrice": "Float64",
             "SpotPrice": "Float64",
-            "Savings": "Int64",
+            "Savings": "Float64",
         },
         score="Score",
         # Not Savings: spot can cost 1 % more than on-demand. See titans_normalize.

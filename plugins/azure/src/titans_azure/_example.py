@@ -16,7 +16,6 @@ often enough to be seen within a day.
 
 from __future__ import annotations
 
-import math
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -162,7 +161,7 @@ class _Market:
             self.ondemand.append(price)
             self.spot.append(None if ratio is None else round(price * ratio, 6))
 
-        self.desired = random.choices((1, 10, 50), (90, 5, 5), k=count)
+        self.desired = random.choices((1.0, 10.0, 50.0), (90, 5, 5), k=count)
         self.score = [0] * count
         self.t3 = [0] * count
         self.t2 = [0] * count
@@ -218,11 +217,11 @@ class _Market:
     def snapshot(self) -> pl.DataFrame:
         savings = list(map(_savings, self.ondemand, self.spot))
         full = self.frame.with_columns(
-            pl.Series("DesiredCount", self.desired, pl.Int64),
+            pl.Series("DesiredCount", self.desired, pl.Float64),
             pl.Series("Score", self.score, pl.Int64),
             pl.Series("T3", self.t3, pl.Int64),
             pl.Series("T2", self.t2, pl.Int64),
-            pl.Series("Savings", savings, pl.Int64),
+            pl.Series("Savings", savings, pl.Float64),
             pl.Series("IF", self.eviction, pl.Float64),
             pl.Series("OndemandPrice", self.ondemand, pl.Float64),
             pl.Series("SpotPrice", self.spot, pl.Float64),
@@ -263,11 +262,11 @@ def _keys(random: Random, count: int, pairs: list[tuple[str, str]]) -> list[tupl
     return sorted(keys[:count])
 
 
-def _savings(ondemand: float, spot: float | None) -> int | None:
-    """In percent of the on-demand price."""
+def _savings(ondemand: float, spot: float | None) -> float | None:
+    """In percent of the on-demand price, to two decimals as it is published."""
     if spot is None:
         return None
-    return math.floor((1 - spot / ondemand) * 100 + 0.5)
+    return round((1 - spot / ondemand) * 100, 2)
 
 
 def _eviction(random: Random) -> float:

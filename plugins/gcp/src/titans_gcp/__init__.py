@@ -17,7 +17,7 @@ TITANS_API = 1
 @hookimpl
 def titans_schema() -> Schema:
     return Schema(
-        {"Score": "Int64", "OndemandPrice": "Float64", "SpotPrice": "Float64", "Savings": "Int64"},
+        dict.fromkeys(("Score", "OndemandPrice", "SpotPrice", "Savings"), "Float64"),
         score="Score",
         # Not Savings: spot can cost 1 % more than on-demand. See titans_normalize.
         unobserved=dict.fromkeys(("Score", "OndemandPrice", "SpotPrice"), -1),

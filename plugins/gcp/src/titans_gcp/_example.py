@@ -14,7 +14,6 @@ within a day.
 
 from __future__ import annotations
 
-import math
 from itertools import product
 from random import Random
 from typing import TYPE_CHECKING
@@ -201,8 +200,8 @@ class _Market:
         savings = list(map(_savings, ondemand, self.spot))
 
         full = self.frame.with_columns(
-            pl.Series("Score", self.score, pl.Int64),
-            pl.Series("Savings", savings, pl.Int64),
+            pl.Series("Score", self.score, pl.Float64),
+            pl.Series("Savings", savings, pl.Float64),
             pl.Series("OndemandPrice", ondemand, pl.Float64),
             pl.Series("SpotPrice", self.spot, pl.Float64),
         )
@@ -219,11 +218,11 @@ def _keys(random: Random, count: int) -> list[tuple[str, str]]:
     return sorted(keys[:count])
 
 
-def _savings(ondemand: float | None, spot: float | None) -> int | None:
-    """In percent of the on-demand price."""
+def _savings(ondemand: float | None, spot: float | None) -> float | None:
+    """In percent of the on-demand price, to two decimals as it is published."""
     if ondemand is None or spot is None:
         return None
-    return math.floor((1 - spot / ondemand) * 100 + 0.5)
+    return round((1 - spot / ondemand) * 100, 2)
 
 
 def _ondemand(type_: str, region: str) -> float:
@@ -231,5 +230,5 @@ def _ondemand(type_: str, region: str) -> float:
     return round(SERIES[series][0] * KINDS[kind] * int(size) * REGIONS[region], 6)
 
 
-def _score(random: Random) -> int:
-    return random.choices((3, 2, 1), (60, 25, 15))[0]
+def _score(random: Random) -> float:
+    return random.choices((3.0, 2.0, 1.0), (60, 25, 15))[0]

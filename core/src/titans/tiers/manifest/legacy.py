@@ -22,7 +22,7 @@ from titans.layout import KeyframeName, WarmName
 from titans.schema import CEASED, TIME
 from titans.slots import Month, Slot, SlotSet
 from titans.tiers.files.fetch import read_file, read_info
-from titans.tiers.files.metadata import FileInfo
+from titans.tiers.files.metadata import FileInfo, check_format_version
 from titans.tiers.manifest.entries import FileEntry, Keyframe, Pending
 from titans.tiers.manifest.model import Manifest, check_provider
 
@@ -32,7 +32,26 @@ log = logging.getLogger("titans.legacy")
 
 
 def is_legacy(data: Mapping[str, Any]) -> bool:
-    return "format_version" not in data and "levels" in data and "next_file_id" in data
+    """Whether an original tool wrote it, or wrote over one of ours."""
+    if "levels" not in data or "next_file_id" not in data:
+        return False
+    return "format_version" not in data or _is_saved_over(data["levels"])
+
+
+def _is_saved_over(levels: Any) -> bool:
+    """Whether a tool that keeps what it does not know wrote `levels`: of a file it writes no more
+    than name and range.
+    """
+    if not isinstance(levels, Mapping):
+        return False
+    for entries in levels.values():
+        if isinstance(entries, list) and any(_is_original(entry) for entry in entries):
+            return True
+    return False
+
+
+def _is_original(entry: Any) -> bool:
+    return isinstance(entry, Mapping) and entry.keys() == {"file", "hot_range"}
 
 
 def read_legacy(data: Mapping[str, Any], dataset: Dataset, month: Month) -> Manifest:
@@ -45,12 +64,15 @@ def read_legacy(data: Mapping[str, Any], dataset: Dataset, month: Month) -> Mani
     provider = dataset.provider
     key = dataset.paths.manifest_key(month)
     about = {"provider": provider.name, "month": str(month), "key": key}
+    if "format_version" in data:
+        check_format_version(data["format_version"], key)
     try:
         owner = (str(data.get("provider", provider.name)), int(data["year"]), int(data["month"]))
         levels = {}
         for level, entries in data["levels"].items():
             levels[int(level)] = [str(entry["file"]) for entry in entries]
         next_id = int(data["next_file_id"])
+        arrivals = int(data.get("last_hot_idx") or 0) + 1
     except (KeyError, TypeError, ValueError) as error:
         raise ManifestError(
             f"{key} cannot be read: {error!r}; it is left as it is", **about
@@ -63,11 +85,29 @@ def read_legacy(data: Mapping[str, Any], dataset: Dataset, month: Month) -> Mani
         )
     check_provider(data, provider, key)
 
-    manifest = evolve(Manifest.empty(provider, month), next_file_id=max(1, next_id))
+    # What was saved over may have said that later months build on this one.
+    empty = evolve(Manifest.empty(provider, month), built_on=True)
+    manifest = evolve(empty, next_file_id=max(1, next_id))
     for level in sorted(levels, reverse=True):
         for file in levels[level]:
             manifest = _read_entry(manifest, file, level, dataset)
-    return _with_removals(_read_fulls(manifest, dataset), data, dataset)
+    manifest = _without_dependent(_read_fulls(manifest, dataset))
+    manifest = _with_removals(manifest, data, dataset)
+    # Greater than it was before the original adopted more: what later months have from this one
+    # is known to be old.
+    return evolve(manifest, data_version=max(len(manifest.adopted), arrivals))
+
+
+def _without_dependent(manifest: Manifest) -> Manifest:
+    """Without the border that holds only as long as earlier months are as they were: on what it
+    was made is not known any more.
+    """
+    borders = tuple(entry for entry in manifest.files if manifest.is_dependent(entry))
+    if not borders:
+        return manifest
+    names = tuple(entry.file for entry in borders)
+    kept = tuple(entry for entry in manifest.files if entry not in borders)
+    return evolve(manifest, files=kept, pending=(*manifest.pending, Pending(None, names)))
 
 
 def _read_fulls(manifest: Manifest, dataset: Dataset) -> Manifest:
@@ -126,7 +166,6 @@ def _read_entry(manifest: Manifest, file: str, level: int, dataset: Dataset) -> 
         adopted=manifest.adopted | slots,
         observed=manifest.observed | info.observed,
         full=full,
-        data_version=manifest.data_version + len(slots),
     )
 
 
@@ -149,7 +188,7 @@ def _with_removals(manifest: Manifest, data: Mapping[str, Any], dataset: Dataset
     )
     if not pending.files and not pending.slots:
         return manifest
-    return evolve(manifest, pending=(pending,))
+    return evolve(manifest, pending=(*manifest.pending, pending))
 
 
 def _with_slots(manifest: Manifest, slots: SlotSet) -> Manifest:

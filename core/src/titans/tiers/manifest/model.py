@@ -292,11 +292,16 @@ def check_provider(data: Mapping[str, Any], provider: Provider, key: str) -> dic
     """
     columns = tuple(data.get("pk_columns") or provider.key)
     if columns != provider.key:
+        way_out = "or begin another archive (another store, or other prefixes)"
+        if "format_version" not in data:
+            way_out = (
+                "or rewrite the archive, which is of the original layout, into another store: "
+                f"titans convert SRC DST --provider {provider.name}"
+            )
         raise ProviderMismatchError(
             f"{key} was written with the primary key {', '.join(columns)}, but {provider} declares "
             f"{', '.join(provider.key)} (schema version {provider.schema.version}); a key cannot "
-            "change: install the release of the provider that wrote it, or begin another archive "
-            "(another store, or other prefixes)",
+            f"change: install the release of the provider that wrote it, {way_out}",
             provider=provider.name,
             key=key,
         )

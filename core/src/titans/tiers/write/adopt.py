@@ -128,9 +128,11 @@ class Adopter:
         self._last = self._plan(head)
         slots = self._last.slots
         fence = head.manifest.fence
-        if slots and _reaches_on(head) and (self._marks is None or self._marks.fence != fence):
+        foreign = _is_foreign(head)
+        marked = self._marks is not None and self._marks.fence == fence
+        if (slots or foreign) and _reaches_on(head) and not marked:
             raise _UnmarkedError(fence)
-        if self._last.manifest == head.manifest:
+        if self._last.manifest == head.manifest and not foreign:
             return None
         return self._last.manifest
 
@@ -213,6 +215,11 @@ def _without_stale(manifest: Manifest, view: MonthView) -> Manifest:
     if borders:
         manifest = without_files(manifest, borders)
     return without_keyframes(manifest, keyframes)
+
+
+def _is_foreign(head: Head) -> bool:
+    """Whether an original tool wrote the manifest: it adopts without telling later months."""
+    return head.blob is not None and head.manifest.version == 0
 
 
 def _reaches_on(head: Head) -> bool:
