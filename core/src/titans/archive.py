@@ -25,7 +25,7 @@ from titans.slots import Month, Slot, parse_duration, to_utc
 from titans.store import ObjectStore
 from titans.tiers.compact.budget import MEMORY, Budget
 from titans.tiers.files.metadata import SlotRecord
-from titans.tiers.manifest.commit import read_head, read_head_to_write
+from titans.tiers.manifest.commit import read_head, read_head_to_write, require_known
 from titans.tiers.manifest.deletion import GRACE
 from titans.tiers.write.hot import HotFile, create_hot, withdraw_if_adopted
 
@@ -162,7 +162,9 @@ class Archive(ReadableArchive):
             return SlotRecord(slot.index, "changes", content, collected)
 
         file = HotFile.encoding(self._dataset, slot, rows, record)
-        read_head_to_write(self._dataset, slot.month)
+        head = read_head_to_write(self._dataset, slot.month)
+        if head.blob is None:
+            require_known(self._dataset, head.manifest, slot.index)
         file, stored = create_hot(self._dataset, file)
 
         # What counts is what was adopted; the file may be a leftover of an attempt that came after

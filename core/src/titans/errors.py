@@ -21,6 +21,7 @@ TitansError
 │   ├── FormatVersionError
 │   ├── ManifestError
 │   └── CorruptFileError
+│       └── ForeignObjectError
 └── ProviderError                   a provider package is missing, broken, or contradicts itself
     ├── ProviderMismatchError
     ├── UnknownProviderError        (a ValueError too)
@@ -33,6 +34,7 @@ __all__ = [
     "AlreadyExists",
     "ConcurrencyConflictError",
     "CorruptFileError",
+    "ForeignObjectError",
     "FormatError",
     "FormatVersionError",
     "InputError",
@@ -184,6 +186,13 @@ class ManifestError(FormatError):
 
 class CorruptFileError(FormatError):
     """A data file cannot be read, or its content is not what the manifest says."""
+
+
+class ForeignObjectError(CorruptFileError):
+    """An object under a name of the archive is not what its name says.
+
+    It counts for nothing, and hurts nobody.
+    """
 
 
 # --- providers ------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from titans.results import IngestResult
 from titans.slots import Slot, iso, to_utc
 from titans.tiers.compact.budget import MEMORY, SLOT_SECONDS, Budget
 from titans.tiers.files.metadata import SlotKind, SlotRecord
-from titans.tiers.manifest.commit import read_head, read_head_to_write
+from titans.tiers.manifest.commit import read_head, read_head_to_write, require_known
 from titans.tiers.manifest.view import MonthView
 from titans.tiers.write.adopt import Adoption
 from titans.tiers.write.hot import (
@@ -76,7 +76,10 @@ class Ingestor:
             hash=digest(frame),
         )
 
-        manifest = read_head_to_write(self.dataset, slot.month).manifest
+        head = read_head_to_write(self.dataset, slot.month)
+        manifest = head.manifest
+        if head.blob is None:
+            require_known(self.dataset, manifest, slot.index)
         adopted = read_adopted_record(self.dataset, manifest, slot)
         if adopted is None:
             base = manifest.observed.before(slot.index)

@@ -13,14 +13,15 @@ from attrs import define, evolve, field
 
 from titans.changes.state import delta
 from titans.dataset import Dataset
-from titans.errors import InputError, NotFound, SnapshotExpiredError
+from titans.errors import InputError, NotFound, SnapshotExpiredError, TitansError
 from titans.provider import Provider
 from titans.schema import CEASED, TIME
 from titans.slots import TICK, Month, to_utc
-from titans.tiers.manifest.commit import list_months, read_head
+from titans.tiers.files.reading import ReplacedError, damaged
+from titans.tiers.manifest.commit import list_months, read_head, require_known
 from titans.tiers.manifest.model import Manifest
-from titans.tiers.manifest.view import EVERYTHING, Criteria, MonthView
-from titans.tiers.write.adopt import read_waiting
+from titans.tiers.manifest.view import EVERYTHING, Criteria, Damage, MonthView
+from titans.tiers.write.adopt import knows_base, read_waiting, without_base
 from titans.tiers.write.hot import list_hot_since
 
 __all__ = ["Reader", "bounds", "expired", "retrying"]
@@ -38,6 +39,7 @@ def retrying(attempt: Callable[[], T]) -> T:
 
     Raises:
         SnapshotExpiredError: again and again.
+        CorruptFileError: it is there again and again, and is another file.
     """
     for _ in range(_RETRIES):
         try:
@@ -50,12 +52,15 @@ def retrying(attempt: Callable[[], T]) -> T:
         raise expired(error) from error
 
 
-def expired(error: NotFound) -> SnapshotExpiredError:
+def expired(error: NotFound) -> TitansError:
     """What to say of a file that was removed while it was being read."""
+    if isinstance(error, ReplacedError):
+        return damaged(error.key or "", "does not hold the rows it was written with")
     return SnapshotExpiredError(
         f"files were removed while they were being read ({error}); reads take longer than the "
         "grace period: vacuum with a longer one, such as grace='6h', or read a copy. If `titans "
-        "verify` says that the file is missing, it is lost: restore it",
+        "verify` says that the file is missing, see what `titans repair` can bring back, or "
+        "restore it",
         key=error.key,
     )
 
@@ -128,7 +133,10 @@ class Reader:
     def manifest(self, month: Month) -> Manifest:
         self.list_hot()
         if month not in self._manifests:
-            self._manifests[month] = read_head(self.dataset, month).manifest
+            head = read_head(self.dataset, month)
+            if head.blob is None:
+                require_known(self.dataset, head.manifest)
+            self._manifests[month] = head.manifest
         return self._manifests[month]
 
     def view(self, month: Month) -> MonthView:
@@ -147,8 +155,14 @@ class Reader:
             manifest = self.manifest(month)
 
         view = MonthView.of(manifest, self.dataset)
-        for info, data in read_waiting(self.dataset, manifest, hot):
-            view, _ = view.adopt(info, data)
+        waiting, left_out = read_waiting(self.dataset, manifest, hot)
+        for info, data in waiting:
+            if knows_base(view, info):
+                view, _ = view.adopt(info, data)
+            else:
+                left_out.append(without_base(self.dataset, month, info))
+        damaged = [Damage(each.slot, each.error) for each in left_out if not each.is_foreign]
+        view = evolve(view, damaged=tuple(damaged))
         if view.is_dependent and (self._is_waiting_before(month) or self._has_moved(manifest)):
             view = view.standing_alone()
         return view

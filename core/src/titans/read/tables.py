@@ -60,6 +60,7 @@ def files(reader: Reader, start: datetime | None, end: datetime | None) -> pl.Da
     rows: list[dict[str, Any]] = []
     for month, first, last in reader.spans(since, until):
         view = reader.view(month)
+        view.require_changes(first, last)
         for part in view.parts_in(first, last):
             # Frames are corrections that the next compaction will write.
             if isinstance(part.data, StoredFile):

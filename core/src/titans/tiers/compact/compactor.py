@@ -28,7 +28,7 @@ from titans.tiers.compact.plan import (
     next_keyframe,
     next_merge,
 )
-from titans.tiers.manifest.commit import Head, commit, read_head, read_head_to_write
+from titans.tiers.manifest.commit import Head, commit, read_head, read_head_to_write, require_known
 from titans.tiers.manifest.deletion import due, remove, stamped
 from titans.tiers.manifest.entries import FileEntry, Keyframe
 from titans.tiers.manifest.model import Manifest
@@ -228,6 +228,7 @@ class Compactor:
     def _merge(self, manifest: Manifest, plan: Merge) -> tuple[Manifest, int]:
         """One merge; the manifest after that, and 1 if this process did it."""
         started = time.monotonic()
+        require_known(self.dataset, manifest)
         try:
             manifest, entry = merge(self.dataset, manifest, plan, self.budget.memory)
         except (NotFound, CorruptFileError):

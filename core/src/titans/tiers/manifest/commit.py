@@ -24,6 +24,7 @@ from titans.slots import Month
 from titans.store import Blob
 from titans.tiers.files.fetch import read_info
 from titans.tiers.manifest.legacy import is_legacy, read_legacy
+from titans.tiers.manifest.lost import holds_slots, list_holders, lost_slots, read_unknown
 from titans.tiers.manifest.model import Manifest, check_provider, parse_object
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "list_months",
     "read_head",
     "read_head_to_write",
+    "require_known",
 ]
 
 log = logging.getLogger("titans.commit")
@@ -94,12 +96,46 @@ def read_head(dataset: Dataset, month: Month) -> Head:
 
 
 def list_months(dataset: Dataset, start_after: str = "") -> Iterator[Month]:
-    """The months that have a manifest, of those whose keys are greater than `start_after`."""
+    """The months that have a manifest, of those whose keys are greater than `start_after`.
+
+    Raises:
+        ManifestError: a month has merged files and no manifest.
+    """
     paths = dataset.paths
+    without: Month | None = None
     for entry in dataset.store.list(paths.warm_prefix + "/", start_after):
-        month = paths.parse_manifest_key(entry.key)
-        if month is not None:
+        folder, _, name = entry.key.rpartition("/")
+        month = paths.parse_manifest_key(f"{folder}/manifest.json")
+        if without is not None and month != without:
+            require_known(dataset, read_head(dataset, without).manifest)
+            without = None
+        if month is None:
+            continue
+        # Files that hold slots come before the manifest in the order of keys.
+        if name == "manifest.json":
+            without = None
             yield month
+        elif holds_slots(name):
+            without = month
+    if without is not None:
+        require_known(dataset, read_head(dataset, without).manifest)
+
+
+def require_known(dataset: Dataset, manifest: Manifest, slot: int | None = None) -> None:
+    """Raise where merged files of the month hold slots that `manifest`, as it was just read, does
+    not know; with `slot`, where they hold that one.
+
+    Raises:
+        ManifestError: it was lost, or an earlier version of it was put back.
+    """
+    month = manifest.month
+    listed = list_holders(dataset, month)
+    unknown = read_unknown(dataset, manifest, listed)
+    if unknown:
+        # It was read before the files were listed, so it may just be old.
+        unknown = read_unknown(dataset, read_head(dataset, month).manifest, listed)
+    if unknown and (slot is None or any(slot in slots for slots in unknown.values())):
+        raise lost_slots(dataset, month, unknown)
 
 
 def _remembered(data: bytes, dataset: Dataset, month: Month) -> Manifest | None:
@@ -199,6 +235,7 @@ def commit(
 
     Raises:
         ProviderMismatchError: as `read_head`.
+        ManifestError: as `read_head`; or there is none, and merged files lie in the month.
         ConcurrencyConflictError: `attempts` races were lost. Nothing is lost: hot files stay, and
             whoever compacts next adopts them.
         Unavailable: the store does not answer.
@@ -234,6 +271,8 @@ def commit(
         if changed is None:
             return head.manifest
 
+        if head.blob is None:
+            require_known(dataset, head.manifest)
         commit_id = secrets.token_hex(8)
         tried.add(commit_id)
         try:

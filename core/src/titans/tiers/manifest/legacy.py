@@ -26,7 +26,7 @@ from titans.tiers.files.metadata import FileInfo
 from titans.tiers.manifest.entries import FileEntry, Keyframe, Pending
 from titans.tiers.manifest.model import Manifest, check_provider
 
-__all__ = ["is_legacy", "read_legacy"]
+__all__ = ["is_legacy", "live_slots", "read_legacy"]
 
 log = logging.getLogger("titans.legacy")
 
@@ -108,7 +108,7 @@ def _read_entry(manifest: Manifest, file: str, level: int, dataset: Dataset) -> 
     if info.kind != "legacy" or hot:
         slots = info.slots
     else:
-        slots = _live_slots(rows, dataset, month)
+        slots = live_slots(rows, dataset, month)
     slots -= manifest.adopted
 
     name = WarmName.parse(file)
@@ -183,7 +183,7 @@ def _own(names: Iterable[Any], dataset: Dataset, month: Month) -> tuple[list[str
     return files, SlotSet.of(slots)
 
 
-def _live_slots(rows: pl.DataFrame, dataset: Dataset, month: Month) -> SlotSet:
+def live_slots(rows: pl.DataFrame, dataset: Dataset, month: Month) -> SlotSet:
     """The slots of `month` in which live rows lie."""
     minutes = dataset.paths.minutes
     times = rows.filter(~pl.col(CEASED))[TIME].dt.truncate(f"{minutes}m").unique()
