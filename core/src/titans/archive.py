@@ -302,23 +302,25 @@ class Archive(ReadableArchive):
         return verify(self._dataset, deep=deep)
 
     def repair(self, *, dry_run: bool = False) -> tuple[Repair, ...]:
-        """Make lost or damaged manifests again from the files; returns what was (with `dry_run`,
-        would be) done.
+        """Make lost, damaged or rolled-back manifests again from the files; returns what was (with
+        `dry_run`, would be) done.
 
-        Never deletes; a damaged manifest is kept under another name. Afterwards run `compact` and
-        `verify`.
+        Never deletes; what was there is kept under another name. Readers and writers may go on.
+        Afterwards run `compact` and `verify`.
 
         Raises:
-            CorruptFileError: the files of a month contradict each other.
+            CorruptFileError: the files of a month contradict each other, or one of them cannot be
+                read.
+            ConcurrencyConflictError: others won every race; nothing is lost.
         """
-        from titans.tiers.maintain.repair import execute, plan_repairs
+        from titans.tiers.maintain.repair import plan_repairs, repair
 
         with self._noticed("repair"):
-            repairs = plan_repairs(self._dataset)
-            if not dry_run:
-                for repair in repairs:
-                    execute(self._dataset, repair)
-                    self._event("repaired", month=str(repair.month), reason=repair.reason)
+            if dry_run:
+                return plan_repairs(self._dataset)
+            repairs = repair(self._dataset)
+        for each in repairs:
+            self._event("repaired", month=str(each.month), reason=each.reason)
         return repairs
 
     # --- events -----------------------------------------------------------------------------------

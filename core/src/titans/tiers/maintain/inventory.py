@@ -9,12 +9,14 @@ from attrs import field, frozen
 
 from titans.dataset import Dataset
 from titans.layout import WarmName
-from titans.slots import Month, SlotSet
+from titans.slots import NO_SLOTS, Month, SlotSet
 from titans.store import Entry
-from titans.tiers.manifest.entries import Pending
+from titans.tiers.files.fetch import exists
+from titans.tiers.manifest.entries import FileEntry, Keyframe, Pending
+from titans.tiers.manifest.lost import holds_slots, read_unknown
 from titans.tiers.manifest.model import Manifest
 
-__all__ = ["Inventory", "list_inventory"]
+__all__ = ["Inventory", "find_missing", "list_inventory", "read_lost"]
 
 
 @frozen
@@ -34,6 +36,11 @@ class Inventory:
     @property
     def months(self) -> tuple[Month, ...]:
         return tuple(sorted({*self.warm, *self.keyframes, *self.hot, *self.manifests}))
+
+    def holders(self, month: Month) -> dict[str, Entry]:
+        """The files of a month that hold slots, by name."""
+        files = {**self.warm.get(month, {}), **self.keyframes.get(month, {})}
+        return {name: entry for name, entry in files.items() if holds_slots(name)}
 
     def orphans(self, manifest: Manifest, until: datetime | None) -> Pending:
         """Objects of the manifest's month that it neither names nor lists for removal, written at
@@ -57,6 +64,38 @@ class Inventory:
             if index in manifest.adopted and unnamed and old:
                 slots.append(index)
         return Pending(None, tuple(files), SlotSet.of(slots))
+
+
+def read_lost(dataset: Dataset, inventory: Inventory, manifest: Manifest) -> dict[str, SlotSet]:
+    """What files hold that the manifest, read after the inventory, does not name: name → slots it
+    does not know, or knows from files that are not there. Every such file is asked.
+    """
+    missing = NO_SLOTS
+    for entry in find_missing(dataset, inventory, manifest):
+        missing |= entry.slots
+    holders = inventory.holders(manifest.month)
+    return read_unknown(dataset, manifest, holders, manifest.adopted - missing, ask=True)
+
+
+def find_missing(
+    dataset: Dataset, inventory: Inventory, manifest: Manifest
+) -> list[FileEntry | Keyframe]:
+    """The files that `manifest` names, that say what no other says, and that are not there.
+
+    Files may have been written since the inventory was made, so those it lacks are looked for.
+    """
+    month = manifest.month
+    stored = {**inventory.warm.get(month, {}), **inventory.keyframes.get(month, {})}
+    hot = inventory.hot.get(month, {})
+    missing: list[FileEntry | Keyframe] = []
+    for entry in manifest.files:
+        listed = entry.first in hot if entry.is_hot else entry.file in stored
+        if not listed and not entry.is_border:
+            missing.append(entry)
+    for keyframe in manifest.keyframes:
+        if keyframe.is_full and keyframe.file not in stored:
+            missing.append(keyframe)
+    return [each for each in missing if not exists(dataset.store, dataset.key(month, each.file))]
 
 
 def list_inventory(dataset: Dataset) -> Inventory:

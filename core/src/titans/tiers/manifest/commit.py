@@ -101,24 +101,38 @@ def list_months(dataset: Dataset, start_after: str = "") -> Iterator[Month]:
     Raises:
         ManifestError: a month has merged files and no manifest.
     """
+    for month, has_manifest in _list_begun(dataset, start_after):
+        if not has_manifest:
+            head = read_head(dataset, month)
+            if head.blob is None:  # else the list lags
+                require_known(dataset, head.manifest)
+                continue
+        yield month
+
+
+def _list_begun(dataset: Dataset, start_after: str = "") -> Iterator[tuple[Month, bool]]:
+    """Months that have a manifest, or files that hold slots; with whether they have one."""
     paths = dataset.paths
-    without: Month | None = None
+    waiting: Month | None = None
+    folder = ""
+    month: Month | None = None
     for entry in dataset.store.list(paths.warm_prefix + "/", start_after):
-        folder, _, name = entry.key.rpartition("/")
-        month = paths.parse_manifest_key(f"{folder}/manifest.json")
-        if without is not None and month != without:
-            require_known(dataset, read_head(dataset, without).manifest)
-            without = None
+        before, _, name = entry.key.rpartition("/")
+        if before != folder:
+            folder, month = before, paths.parse_manifest_key(f"{before}/manifest.json")
+        if waiting is not None and month != waiting:
+            yield waiting, False
+            waiting = None
         if month is None:
             continue
-        # Files that hold slots come before the manifest in the order of keys.
+        # In the order of keys, files that hold slots come before the manifest.
         if name == "manifest.json":
-            without = None
-            yield month
+            waiting = None
+            yield month, True
         elif holds_slots(name):
-            without = month
-    if without is not None:
-        require_known(dataset, read_head(dataset, without).manifest)
+            waiting = month
+    if waiting is not None:
+        yield waiting, False
 
 
 def require_known(dataset: Dataset, manifest: Manifest, slot: int | None = None) -> None:
@@ -179,7 +193,8 @@ def check_agreement(dataset: Dataset, month: Month) -> None:
     if _check_manifest(dataset, paths.manifest_key(month.previous())):
         return
 
-    months = sorted(other for other in list_months(dataset) if other != month)
+    begun = _list_begun(dataset)
+    months = sorted(other for other, has_manifest in begun if has_manifest and other != month)
     if months:
         before = [m for m in months if m < month]
         nearest = before[-1] if before else months[0]

@@ -115,6 +115,11 @@ class Keyframe:
         """It is a full snapshot: the state at the end of its slot, and no file but this says it."""
         return self.file.startswith("F_")
 
+    @property
+    def slots(self) -> SlotSet:
+        """The slots whose observations it holds: its own, if it is a full snapshot."""
+        return SlotSet(((self.slot, self.slot),)) if self.is_full else NO_SLOTS
+
     @cached_property
     def text(self) -> str:
         """As it stands in the manifest."""

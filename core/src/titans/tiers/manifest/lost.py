@@ -78,18 +78,26 @@ def read_held(dataset: Dataset, month: Month, entry: Entry) -> FileInfo:
 
 
 def read_unknown(
-    dataset: Dataset, manifest: Manifest, listed: Mapping[str, Entry], *, ask: bool = False
+    dataset: Dataset,
+    manifest: Manifest,
+    listed: Mapping[str, Entry],
+    known: SlotSet | None = None,
+    *,
+    ask: bool = False,
 ) -> dict[str, SlotSet]:
     """Of files that were listed before the manifest was read, those that hold slots it does not
-    know: name → such slots.
+    know (what is adopted, unless `known` says otherwise): name → such slots.
 
     Only files are read whose names do not rule it out; with `ask`, all that the manifest does not
     name. One that cannot be read any more holds what its name says; a foreign one, nothing.
     """
-    named = manifest.live | manifest.pending_files
+    named = manifest.live
+    if known is None or known == manifest.adopted:
+        known = manifest.adopted
+        named |= manifest.pending_files  # replaced by files that are there
     unknown = {}
     for file, entry in listed.items():
-        possible = may_hold(file) - manifest.adopted
+        possible = may_hold(file) - known
         if file in named or not (possible or ask):
             continue
         try:
@@ -102,8 +110,8 @@ def read_unknown(
         except CorruptFileError as error:
             log.error("%s", error)
             held = possible
-        if held - manifest.adopted:
-            unknown[file] = held - manifest.adopted
+        if held - known:
+            unknown[file] = held - known
     return unknown
 
 
