@@ -117,15 +117,20 @@ class Ingestor:
             whole = carried(old, frame, provider)
             kind, old = "full", old.clear()
             rows = delta(old, whole, collected, provider).rows
-        record = SlotRecord(slot.index, kind, result.hash, collected)
+        columns = [*provider.key, *provider.schema.columns]
+        after = overlay(old.select(columns), rows, provider)
+        # The state is the snapshot, unless values that it had not observed were carried.
+        made = result.hash
+        if any(column.null_count() for column in frame.iter_columns()):
+            made = digest(after)
+        record = SlotRecord(slot.index, kind, result.hash, collected, made)
         file = HotFile.encoding(self.dataset, slot, rows, lambda _: record, base)
         file, stored = create_hot(self.dataset, file)
         adoption, stored = self._adopt(file, stored)
         if stored != record or not file.created:
             return result, stored
 
-        columns = [*provider.key, *provider.schema.columns]
-        self._tip = (slot, overlay(old.select(columns), rows, provider))
+        self._tip = (slot, after)
         result = evolve(
             result,
             status="ingested" if change.rows.height else "unchanged",

@@ -33,6 +33,7 @@ __all__ = [
     "fetch_tail",
     "read_file",
     "read_info",
+    "read_rows",
     "read_whole",
 ]
 
@@ -149,6 +150,17 @@ def read_file(
     source = dataset.store.get(key).data if path is None else path
     info = info_of(source, dataset.provider, key, slot)
     return decode(source, dataset.provider, key, slot=slot if hot else None), info
+
+
+def read_rows(dataset: Dataset, key: str, slot: Slot | None = None) -> pl.DataFrame:
+    """The rows of a file; `slot` is that of a hot one. What it says of itself is not asked.
+
+    Raises:
+        NotFound, CorruptFileError
+    """
+    path = dataset.store.local_path(key)
+    source = dataset.store.get(key).data if path is None else path
+    return decode(source, dataset.provider, key, slot=slot)
 
 
 def read_whole(dataset: Dataset, key: str, slot: Slot) -> FileInfo:

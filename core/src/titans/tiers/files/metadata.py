@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import polars as pl
-from attrs import fields, frozen
+from attrs import field, fields, frozen
 
 from titans.changes.digest import digest
 from titans.errors import FormatVersionError, ProviderMismatchError
@@ -99,6 +99,12 @@ class SlotRecord:
     """Of the snapshot for `full` and `diff`, of the rows for `changes`."""
     time: datetime
     """When the slot's rows were collected."""
+    state: str | None = field(default=None, eq=False)
+    """Of a snapshot: the hash of the state that it made, key and values.
+
+    That of the snapshot itself, unless values that it had not observed were carried. `None`:
+    unknown.
+    """
 
     @property
     def is_snapshot(self) -> bool:
@@ -223,6 +229,7 @@ class FileInfo(Contents):
             "kinds": "".join(KINDS[record.kind] for record in self.records),
             "hashes": "".join(record.hash for record in self.records),
             "times": times,
+            **_states_to_json(self.records),
             "corrections": self.corrections,
             **self.contents_to_json(),
         }
@@ -341,6 +348,7 @@ def _records(data: Mapping[str, Any], start: datetime, length: timedelta) -> tup
     if len(kinds) != len(slots) or len(times) not in (0, len(slots)):
         raise ValueError("slots, kinds and times differ in length")
 
+    states = _states(data, len(slots))
     records = []
     for number, slot in enumerate(slots):
         time = start + slot * length
@@ -351,8 +359,50 @@ def _records(data: Mapping[str, Any], start: datetime, length: timedelta) -> tup
         if not start + slot * length <= time < start + (slot + 1) * length:
             raise ValueError(f"slot {slot} was collected at {iso(time)}")
         content = hashes[_HASH_DIGITS * number : _HASH_DIGITS * (number + 1)]
-        records.append(SlotRecord(slot, _KIND_OF[kinds[number]], content, time))
+        state = states[number]
+        if state == "":
+            state = content
+        records.append(SlotRecord(slot, _KIND_OF[kinds[number]], content, time, state))
     return tuple(records)
+
+
+_SAME, _OTHER, _UNSAID = "=", "+", "?"
+
+
+def _states_to_json(records: tuple[SlotRecord, ...]) -> dict[str, str]:
+    """For each slot whether its state has the hash of its snapshot, another one, or none is known;
+    and the others. Nothing where none is known.
+    """
+    signs, others = "", ""
+    for record in records:
+        if record.state is None:
+            signs += _UNSAID
+        elif record.state == record.hash:
+            signs += _SAME
+        else:
+            signs += _OTHER
+            others += record.state
+    if not signs.strip(_UNSAID):
+        return {}
+    return {"states": signs, "state_hashes": others} if others else {"states": signs}
+
+
+def _states(data: Mapping[str, Any], slots: int) -> list[str | None]:
+    """Of each slot the hash of its state, `""` for that of its snapshot, `None` for unknown."""
+    if "states" not in data:
+        return [None] * slots
+    signs = text(data, "states")
+    others = data.get("state_hashes", "")
+    if len(signs) != slots or len(others) != _HASH_DIGITS * signs.count(_OTHER):
+        raise ValueError("slots and states differ in length")
+    states: list[str | None] = []
+    for sign in signs:
+        if sign == _OTHER:
+            states.append(others[:_HASH_DIGITS])
+            others = others[_HASH_DIGITS:]
+        else:
+            states.append({_SAME: "", _UNSAID: None}[sign])
+    return states
 
 
 def _offsets(records: tuple[SlotRecord, ...], provider: Provider) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -19,6 +20,10 @@ from titans.tiers.manifest.model import Manifest
 __all__ = ["Inventory", "find_missing", "list_inventory", "read_lost"]
 
 
+_KEPT = re.compile(r"/manifest\.damaged-[0-9a-f]{8}\.json$|\.set-aside-[0-9a-f]{8}$")
+"""What repair keeps under another name."""
+
+
 @frozen
 class Inventory:
     """The objects of a provider by month."""
@@ -30,6 +35,8 @@ class Inventory:
     hot: Mapping[Month, Mapping[int, Entry]] = field(factory=dict)
     """Slot → entry."""
     manifests: frozenset[Month] = frozenset()
+    foreign: tuple[str, ...] = ()
+    """Keys of objects that have no name of the archive."""
     youngest: datetime | None = None
     """When the latest of all was written: the store's clock shows at least this."""
 
@@ -108,24 +115,27 @@ def list_inventory(dataset: Dataset) -> Inventory:
     keyframes: dict[Month, dict[str, Entry]] = {}
     hot: dict[Month, dict[int, Entry]] = {}
     manifests: set[Month] = set()
+    foreign: list[str] = []
     times: list[datetime] = []
 
     for entry in store.list(paths.warm_prefix + "/"):
         times.append(entry.last_modified)
         folder, _, name = entry.key.rpartition("/")
         month = paths.parse_manifest_key(f"{folder}/manifest.json")
-        if month is None:
-            continue
-        if name == "manifest.json":
+        if month is not None and name == "manifest.json":
             manifests.add(month)
-        elif WarmName.parse(name) is not None:
+        elif month is not None and WarmName.parse(name) is not None:
             warm.setdefault(month, {})[name] = entry
+        else:
+            foreign.append(entry.key)
 
     for entry in store.list(paths.state_prefix + "/"):
         times.append(entry.last_modified)
         parsed = paths.parse_keyframe_key(entry.key)
         if parsed is not None:
             keyframes.setdefault(parsed[0], {})[parsed[1]] = entry
+        else:
+            foreign.append(entry.key)
 
     slot_of = paths.hot_slots()
     for entry in store.list(paths.hot_prefix + "/"):
@@ -133,5 +143,9 @@ def list_inventory(dataset: Dataset) -> Inventory:
         slot = slot_of(entry.key)
         if slot is not None:
             hot.setdefault(slot.month, {})[slot.index] = entry
+        else:
+            foreign.append(entry.key)
 
-    return Inventory(warm, keyframes, hot, frozenset(manifests), max(times, default=None))
+    youngest = max(times, default=None)
+    others = tuple(key for key in foreign if not _KEPT.search(key))
+    return Inventory(warm, keyframes, hot, frozenset(manifests), others, youngest)
