@@ -28,6 +28,7 @@ __all__ = [
     "LARGEST",
     "ReplacedError",
     "damaged",
+    "flag",
     "foreign",
     "hex_digits",
     "integer",
@@ -129,6 +130,14 @@ def text(data: Mapping[str, Any], name: str) -> str:
     value = data[name]
     if not isinstance(value, str):
         raise ValueError(f"{name} is {shown(value)}, not a text")
+    return value
+
+
+def flag(data: Mapping[str, Any], name: str, **default: bool) -> bool:
+    """True or false. Raises `ValueError`, `KeyError` where it is missing without a `default`."""
+    value = data.get(name, default["default"]) if default else data[name]
+    if type(value) is not bool:
+        raise ValueError(f"{name} is {shown(value)}, not true or false")
     return value
 
 

@@ -57,8 +57,7 @@ class MonthChecks:
         self._check_slots()
         self._check_said_slots()
         self._check_waiting()
-        # What is derived from files cannot be judged where one of them is not there or not whole.
-        if self.deep and not {"existence", "content"} & set(self.notes.failures):
+        if self.deep:
             self._check_derived()
 
     # --- files ------------------------------------------------------------------------------------
@@ -96,7 +95,7 @@ class MonthChecks:
             self._say_metadata(key, wrong)
         if not self.deep:
             return None
-        rows = self._read_content(key, entry, entry.first)
+        rows = self._read_content("content", key, entry)
         if rows is not None:
             written = self.dataset.as_of(self.manifest.schema(entry.schema_version))
             self._check_rows(key, rows, written.provider, entry)
@@ -137,14 +136,13 @@ class MonthChecks:
         )
 
     def _read_content(
-        self, key: str, entry: FileEntry | Keyframe, index: int
+        self, check: str, key: str, entry: FileEntry | Keyframe
     ) -> pl.DataFrame | None:
         """The rows of a file, which should be those it was written with."""
-        check = "content" if entry.slots or isinstance(entry, FileEntry) else "keyframes"
         written = self.dataset.as_of(self.manifest.schema(entry.schema_version))
         hot = None
         if isinstance(entry, FileEntry) and entry.is_hot:
-            hot = self.dataset.slot(self.month, index)
+            hot = self.dataset.slot(self.month, entry.first)
         rows = self.notes.read(check, key, partial(read_rows, written, key, hot))
         if rows is None:
             return None
@@ -184,8 +182,8 @@ class MonthChecks:
             if info.slots != keyframe.slots:
                 wrong.append("slot")
             self._say_metadata(key, wrong)
-        if self.deep:
-            self._read_content(key, keyframe, keyframe.slot)
+        if self.deep and keyframe.is_full:
+            self._read_content("content", key, keyframe)
 
     # --- slots ------------------------------------------------------------------------------------
 
@@ -277,28 +275,42 @@ class MonthChecks:
     # --- what is derived --------------------------------------------------------------------------
 
     def _check_derived(self) -> None:
-        """Keyframes, borders and the states at all snapshots, replayed."""
-        manifest = self.manifest
-        view = MonthView.of(manifest, self.dataset)
-        self.notes.read("snapshots", str(self.month), partial(self._check_snapshots, view))
-        if manifest.dirty:
+        """Keyframes, borders and the states at all snapshots, replayed.
+
+        They cannot be judged where files that they follow from are not there, or not whole.
+        """
+        view = MonthView.of(self.manifest, self.dataset)
+        if {"existence", "content"} & set(self.notes.failures):
+            self._check_keyframes_alone()
             return
-        replayed = evolve(view, keyframes=())
+        self.notes.read("snapshots", str(self.month), partial(self._check_snapshots, view))
         earlier: pl.DataFrame | None = None
-        if view.is_dependent:
-            about = f"what the months before {self.month} left"
-            read = partial(read_state_before, self.dataset, self.month)
-            failed = len(self.notes.failures.get("keyframes", ()))
-            earlier = self.notes.read("keyframes", about, read)
-            if len(self.notes.failures.get("keyframes", ())) > failed:
+        if view.is_dependent and not self.manifest.dirty:
+            try:
+                earlier = read_state_before(self.dataset, self.month)
+            except (FormatError, NotFound) as error:
+                self.notes.say("keyframes", False, f"what comes before {self.month}: {error}")
+                self._check_keyframes_alone()
                 return
-        for keyframe in manifest.keyframes:
+        if self.manifest.dirty:
+            self._check_keyframes_alone()
+            return
+
+        replayed = evolve(view, keyframes=())
+        for keyframe in self.manifest.keyframes:
             if not keyframe.is_full:
                 check = partial(self._check_state, keyframe, replayed, earlier)
                 self.notes.read("keyframes", keyframe.file, check)
         for slot in sorted(view.borders):
             check = partial(self._check_border, view, slot, replayed, earlier)
             self.notes.read("borders", f"the border of slot {slot} of {self.month}", check)
+
+    def _check_keyframes_alone(self) -> None:
+        """Whether they hold at least what they were written with."""
+        for keyframe in self.manifest.keyframes:
+            if not keyframe.is_full:
+                key = self.dataset.key(self.month, keyframe.file)
+                self._read_content("keyframes", key, keyframe)
 
     def _check_state(
         self, keyframe: Keyframe, replayed: MonthView, earlier: pl.DataFrame | None

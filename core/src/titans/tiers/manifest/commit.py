@@ -222,7 +222,7 @@ def _check_manifest(dataset: Dataset, key: str) -> bool:
         check_provider(data, dataset.provider, key)
     except NotFound:
         return False
-    except (FormatError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (FormatError, LookupError, TypeError, ValueError, AttributeError) as error:
         log.warning("%s cannot be read, and says nothing of other months: %s", key, error)
     return True
 

@@ -17,18 +17,21 @@ import polars as pl
 from attrs import evolve
 
 from titans.dataset import Dataset
-from titans.errors import InvalidKeyError, ManifestError
 from titans.layout import KeyframeName, WarmName
 from titans.schema import CEASED, TIME
 from titans.slots import Month, Slot, SlotSet
 from titans.tiers.files.fetch import read_file, read_info
 from titans.tiers.files.metadata import FileInfo
+from titans.tiers.files.reading import LARGEST, integer, mapping, text
 from titans.tiers.manifest.entries import FileEntry, Keyframe, Pending
-from titans.tiers.manifest.model import Manifest, check_provider
+from titans.tiers.manifest.model import Manifest, check_provider, reading_manifest
 
 __all__ = ["is_legacy", "live_slots", "read_legacy"]
 
 log = logging.getLogger("titans.legacy")
+
+_HIGHEST = 99
+"""No file has a higher level."""
 
 
 def is_legacy(data: Mapping[str, Any]) -> bool:
@@ -43,31 +46,24 @@ def read_legacy(data: Mapping[str, Any], dataset: Dataset, month: Month) -> Mani
         NotFound: a file it names is not there.
     """
     provider = dataset.provider
-    key = dataset.paths.manifest_key(month)
-    about = {"provider": provider.name, "month": str(month), "key": key}
-    try:
+    with reading_manifest(dataset, month):
         owner = (str(data.get("provider", provider.name)), int(data["year"]), int(data["month"]))
-        levels = {}
-        for level, entries in data["levels"].items():
-            levels[int(level)] = [str(entry["file"]) for entry in entries]
-        next_id = int(data["next_file_id"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ManifestError(
-            f"{key} cannot be read: {error!r}; it is left as it is", **about
-        ) from error
-    if owner != (provider.name, month.year, month.month):
-        raise ManifestError(
-            f"{key} is that of provider {owner[0]!r}, month {owner[1]}-{owner[2]:02d}; it is left "
-            "as it is",
-            **about,
-        )
-    check_provider(data, provider, key)
+        if owner != (provider.name, month.year, month.month):
+            raise ValueError(
+                f"it is that of provider {owner[0]!r}, month {owner[1]}-{owner[2]:02d}"
+            )
+        levels: dict[int, list[str]] = {}
+        for level, entries in mapping(data, "levels").items():
+            number = integer({"level": int(level)}, "level", most=_HIGHEST)
+            levels[number] = [text(entry, "file") for entry in entries]
+        next_id = integer(data, "next_file_id", -LARGEST)
+        check_provider(data, provider, dataset.paths.manifest_key(month))
 
-    manifest = evolve(Manifest.empty(provider, month), next_file_id=max(1, next_id))
-    for level in sorted(levels, reverse=True):
-        for file in levels[level]:
-            manifest = _read_entry(manifest, file, level, dataset)
-    return _with_removals(_read_fulls(manifest, dataset), data, dataset)
+        manifest = evolve(Manifest.empty(provider, month), next_file_id=max(1, next_id))
+        for number in sorted(levels, reverse=True):
+            for file in levels[number]:
+                manifest = _read_entry(manifest, file, number, dataset)
+        return _with_removals(_read_fulls(manifest, dataset), data, dataset)
 
 
 def _read_fulls(manifest: Manifest, dataset: Dataset) -> Manifest:
@@ -93,15 +89,7 @@ def _read_fulls(manifest: Manifest, dataset: Dataset) -> Manifest:
 def _read_entry(manifest: Manifest, file: str, level: int, dataset: Dataset) -> Manifest:
     """`manifest` with one file more."""
     month, paths = manifest.month, dataset.paths
-    try:
-        key = dataset.key(month, file)
-    except InvalidKeyError as error:
-        raise ManifestError(
-            f"{paths.manifest_key(month)} names a file that cannot be its own: {error}",
-            provider=dataset.provider.name,
-            month=str(month),
-        ) from error
-
+    key = dataset.key(month, file)
     hot = "/" in file
     slot = paths.parse_hot_key(file) if hot else dataset.slot(month, 0)
     rows, info = read_file(dataset, key, slot, hot=hot)
