@@ -323,6 +323,22 @@ class Archive(ReadableArchive):
             self._event("repaired", month=str(each.month), reason=each.reason)
         return repairs
 
+    def set_aside(self, key: str) -> str:
+        """Move a data file that is foreign or damaged out of the way; returns where to.
+
+        Nothing is deleted: it lies beside its old place, under a name that nobody reads. Where the
+        manifest names it, run `repair` afterwards, which goes on without it.
+
+        Raises:
+            InvalidKeyError: it is no data file of this provider.
+            InputError: it is sound, and part of the archive.
+            NotFound: there is no such object.
+        """
+        from titans.tiers.maintain.aside import set_aside
+
+        with self._noticed("repair"):
+            return set_aside(self._dataset, key)
+
     # --- events -----------------------------------------------------------------------------------
 
     @contextmanager

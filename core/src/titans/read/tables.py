@@ -16,6 +16,7 @@ from titans.tiers.files.fetch import read_info
 from titans.tiers.files.read import StoredFile
 from titans.tiers.manifest.entries import FileEntry, Keyframe
 from titans.tiers.manifest.view import MonthView, Part
+from titans.tiers.write.adopt import read_waiting
 
 __all__ = ["coverage", "files", "status"]
 
@@ -134,6 +135,8 @@ def status(reader: Reader) -> tuple[MonthStatus, ...]:
 
 def _month_status(reader: Reader, month: Month) -> MonthStatus:
     manifest = reader.manifest(month)
+    hot = reader.list_hot().get(month, {})
+    waiting, left_out = read_waiting(reader.dataset, manifest, hot)
     pending = sum(len(each.files) + len(each.slots) for each in manifest.pending)
     return MonthStatus(
         month=month,
@@ -142,7 +145,8 @@ def _month_status(reader: Reader, month: Month) -> MonthStatus:
         bytes=sum(entry.bytes for entry in manifest.files),
         adopted=len(manifest.adopted),
         observed=len(manifest.observed),
-        waiting=len(manifest.adopted.missing(reader.list_hot().get(month, {}))),
+        waiting=len(waiting),
+        left_out=tuple(str(each.error) for each in left_out),
         pending=pending,
         version=manifest.version,
         sealed=manifest.sealed,
