@@ -14,7 +14,7 @@ from titans.slots import NO_SLOTS, Month, SlotSet
 from titans.store import Entry
 from titans.tiers.files.fetch import exists
 from titans.tiers.manifest.entries import FileEntry, Keyframe, Pending
-from titans.tiers.manifest.lost import holds_slots, read_unknown
+from titans.tiers.manifest.lost import holds_slots, may_hold, read_unknown
 from titans.tiers.manifest.model import Manifest
 
 __all__ = ["Inventory", "find_missing", "list_inventory", "read_lost"]
@@ -77,19 +77,23 @@ def read_lost(dataset: Dataset, inventory: Inventory, manifest: Manifest) -> dic
     """What files hold that the manifest, read after the inventory, does not name: name → slots it
     does not know, or knows from files that are not there. Every such file is asked.
     """
-    missing = NO_SLOTS
-    for entry in find_missing(dataset, inventory, manifest):
-        missing |= entry.slots
     holders = inventory.holders(manifest.month)
+    unnamed = NO_SLOTS
+    for file in holders.keys() - manifest.live - manifest.pending_files:
+        unnamed |= may_hold(file)
+    missing = NO_SLOTS
+    for entry in find_missing(dataset, inventory, manifest, unnamed):
+        missing |= entry.slots
     return read_unknown(dataset, manifest, holders, manifest.adopted - missing, ask=True)
 
 
 def find_missing(
-    dataset: Dataset, inventory: Inventory, manifest: Manifest
+    dataset: Dataset, inventory: Inventory, manifest: Manifest, sure: SlotSet = NO_SLOTS
 ) -> list[FileEntry | Keyframe]:
     """The files that `manifest` names, that say what no other says, and that are not there.
 
-    Files may have been written since the inventory was made, so those it lacks are looked for.
+    Files may have been written since the inventory was made, so those it lacks are looked for; and
+    others removed, so those that hold some of the slots `sure` are looked for too.
     """
     month = manifest.month
     stored = {**inventory.warm.get(month, {}), **inventory.keyframes.get(month, {})}
@@ -97,10 +101,11 @@ def find_missing(
     missing: list[FileEntry | Keyframe] = []
     for entry in manifest.files:
         listed = entry.first in hot if entry.is_hot else entry.file in stored
-        if not listed and not entry.is_border:
+        if (not listed or entry.slots & sure) and not entry.is_border:
             missing.append(entry)
     for keyframe in manifest.keyframes:
-        if keyframe.is_full and keyframe.file not in stored:
+        listed = keyframe.file in stored
+        if keyframe.is_full and (not listed or keyframe.slots & sure):
             missing.append(keyframe)
     return [each for each in missing if not exists(dataset.store, dataset.key(month, each.file))]
 

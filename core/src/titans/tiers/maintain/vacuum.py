@@ -105,7 +105,10 @@ def _vacuum_month(dataset: Dataset, inventory: Inventory, head: Head, grace: tim
 
     def list_orphans(now: Head) -> Manifest | None:
         # Against the manifest as it is now: what has become live or was listed meanwhile is no
-        # orphan.
+        # orphan. It is newer than the inventory, so it knows what that shows.
+        unknown = read_lost(dataset, inventory, now.manifest)
+        if unknown:
+            raise lost_slots(dataset, month, unknown)
         fresh = _old_orphans(inventory, now.manifest, grace)
         manifest = stamped(now)
         if fresh.files or fresh.slots:

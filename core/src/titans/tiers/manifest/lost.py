@@ -52,6 +52,8 @@ def list_holders(dataset: Dataset, month: Month) -> dict[str, Entry]:
 
 def may_hold(file: str) -> SlotSet:
     """The slots that a file may hold, by its name."""
+    if not holds_slots(file):
+        return NO_SLOTS
     name, state = WarmName.parse(file), KeyframeName.parse(file)
     if name is not None:
         return SlotSet(((name.first, max(name.first, name.last)),))
