@@ -13,7 +13,13 @@ from attrs import define, evolve, field
 
 from titans.changes.state import delta
 from titans.dataset import Dataset
-from titans.errors import InputError, NotFound, SnapshotExpiredError, TitansError
+from titans.errors import (
+    CorruptFileError,
+    InputError,
+    NotFound,
+    SnapshotExpiredError,
+    TitansError,
+)
 from titans.provider import Provider
 from titans.schema import CEASED, TIME
 from titans.slots import TICK, Month, to_utc
@@ -21,10 +27,10 @@ from titans.tiers.files.reading import ReplacedError, damaged
 from titans.tiers.manifest.commit import list_months, read_head, require_known
 from titans.tiers.manifest.model import Manifest
 from titans.tiers.manifest.view import EVERYTHING, Criteria, Damage, MonthView
-from titans.tiers.write.adopt import knows_base, read_waiting, without_base
+from titans.tiers.write.adopt import LeftOut, knows_base, read_waiting, without_base
 from titans.tiers.write.hot import list_hot_since
 
-__all__ = ["Reader", "bounds", "expired", "retrying"]
+__all__ = ["Reader", "answered", "bounds", "expired", "retrying"]
 
 _RETRIES = 4
 _FEW = timedelta(days=62)
@@ -50,6 +56,26 @@ def retrying(attempt: Callable[[], T]) -> T:
         return attempt()
     except NotFound as error:
         raise expired(error) from error
+
+
+def answered(dataset: Dataset, question: Callable[[Reader], T]) -> T:
+    """The answer of a new reader.
+
+    Where rows of a waiting hot file turn out to be damaged, the question is asked again without
+    them: not every answer that reads them depends on them.
+
+    Raises:
+        CorruptFileError: this one does.
+    """
+    bad: dict[str, CorruptFileError] = {}
+    while True:
+        try:
+            return question(Reader(dataset, bad))
+        except CorruptFileError as error:
+            key = error.key or ""
+            if key in bad or dataset.paths.hot_slots()(key) is None:
+                raise
+            bad[key] = error
 
 
 def expired(error: NotFound) -> TitansError:
@@ -87,6 +113,8 @@ class Reader:
     """
 
     dataset: Dataset
+    bad: Mapping[str, CorruptFileError] = field(factory=dict)
+    """Waiting hot files whose rows are known to be damaged, and how that showed."""
     _hot: Mapping[Month, dict[int, str]] | None = field(default=None, init=False)
     _manifests: dict[Month, Manifest] = field(factory=dict, init=False)
     _views: dict[Month, MonthView] = field(factory=dict, init=False)
@@ -157,7 +185,10 @@ class Reader:
         view = MonthView.of(manifest, self.dataset)
         waiting, left_out = read_waiting(self.dataset, manifest, hot)
         for info, data in waiting:
-            if knows_base(view, info):
+            key = self.dataset.paths.hot_key(self.dataset.slot(month, info.record.slot))
+            if key in self.bad:
+                left_out.append(LeftOut(key, info.record.slot, self.bad[key]))
+            elif knows_base(view, info):
                 view, _ = view.adopt(info, data)
             else:
                 left_out.append(without_base(self.dataset, month, info))
