@@ -597,44 +597,14 @@ def _repaired_without_full() -> Iterator[None]:
         yield
 
 
-@defect(within=150, profile=SETBACKS)
-def _repaired_by_size() -> Iterator[None]:
-    """repair takes a file for each level, whether their slots overlap or not"""
-
-    def disjoint(holders, waiting):
-        chosen, taken = [], SlotSet()
-        for each in sorted(holders, key=lambda holder: holder.order):
-            if each.slots - taken:
-                chosen.append(each)
-                taken |= each.slots
-        return chosen
-
-    with patch("titans.tiers.maintain.repair._disjoint", disjoint):
-        yield
-
-
 @defect(within=60, profile=SETBACKS)
-def _smallest_are_enough() -> Iterator[None]:
-    """repair takes the highest level only, though it does not hold everything"""
+def _largest_is_enough() -> Iterator[None]:
+    """repair takes the file that holds most, and nothing else"""
 
     def disjoint(holders, waiting):
-        chosen, taken = [], SlotSet()
-        for each in sorted(holders, key=lambda holder: holder.order)[:1]:
-            chosen.append(each)
-            taken |= each.slots
-        return chosen
+        return sorted(holders, key=lambda holder: holder.order)[:1]
 
     with patch("titans.tiers.maintain.repair._disjoint", disjoint):
-        yield
-
-
-@defect(within=150, profile=SETBACKS)
-def _unknown_base() -> Iterator[None]:
-    """a diff is adopted though the snapshot it was taken against is not there"""
-    with (
-        patch("titans.tiers.write.adopt.knows_base", lambda view, info: True),
-        patch("titans.read.reader.knows_base", lambda view, info: True),
-    ):
         yield
 
 
