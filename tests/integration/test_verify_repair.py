@@ -58,7 +58,7 @@ def test_a_sound_archive_passes_every_check(archive):
     assert found.passed, failures(archive)
     assert [c.name for c in found.checks] == list(CHECKS)
     assert all(c.asked for c in found.checks if c.name != "keyframes")  # too few slots for one
-    assert [c.name for c in archive.verify().checks] == list(CHECKS)[:7]
+    assert [c.name for c in archive.verify().checks] == list(CHECKS)[:9]
 
 
 def test_gaps_in_coverage_are_told_but_no_failure(archive):

@@ -7,7 +7,7 @@ A defect is a context manager; while it is open, the archive has the mistake.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
@@ -21,6 +21,8 @@ from simulation.world import (
     CHANGES,
     LATE,
     READ,
+    SETBACKS,
+    STRANGERS,
     SWEPT,
     UNCLEAR,
     UPGRADE,
@@ -38,6 +40,8 @@ from titans.results import IngestResult
 from titans.slots import SlotSet
 from titans.tiers.compact.merge import _write as real_write
 from titans.tiers.compact.merge import merge as real_merge
+from titans.tiers.files.fetch import read_whole
+from titans.tiers.maintain import repair as repair_module
 from titans.tiers.manifest.commit import commit as real_commit
 from titans.tiers.manifest.commit import read_head
 from titans.tiers.manifest.deletion import due as real_due
@@ -45,6 +49,7 @@ from titans.tiers.manifest.entries import Pending
 from titans.tiers.manifest.model import Manifest
 from titans.tiers.manifest.view import MonthView
 from titans.tiers.write.adopt import Adopter
+from titans.tiers.write.adopt import _stored as stored
 from titans.tiers.write.adopt import read_waiting as real_read_waiting
 from titans.tiers.write.hot import create_hot as real_create_hot
 from titans.tiers.write.hot import list_hot
@@ -527,7 +532,8 @@ def _list_after_manifest() -> Iterator[None]:
         manifest = read_head(self.dataset, month).manifest
         keys = list_hot(self.dataset, month).of(month)
         view = MonthView.of(manifest, self.dataset)
-        for info, data in real_read_waiting(self.dataset, manifest, keys):
+        waiting, _ = real_read_waiting(self.dataset, manifest, keys)
+        for info, data in waiting:
             view, _ = view.adopt(info, data)
         return view
 
@@ -538,7 +544,100 @@ def _list_after_manifest() -> Iterator[None]:
 @defect(within=20)
 def _adopted_only() -> Iterator[None]:
     """readers do not look at hot files that nobody has adopted yet"""
-    with patch("titans.read.reader.read_waiting", lambda *arguments: []):
+    with patch("titans.read.reader.read_waiting", lambda *arguments: ([], [])):
+        yield
+
+
+# --- damage ---------------------------------------------------------------------------------------
+
+
+@defect(within=60, profile=SETBACKS)
+def _begun_anew() -> Iterator[None]:
+    """a month whose manifest was lost is begun anew beside its merged files"""
+    # The module they all have it from comes last: one that is imported meanwhile would keep it.
+    users = ("tiers.compact.compactor", "tiers.write.adopt", "archive", "ingest", "read.reader")
+    with ExitStack() as stack:
+        for module in (*users, "tiers.manifest.commit"):
+            known = f"titans.{module}.require_known"
+            stack.enter_context(patch(known, lambda *arguments: None))
+        yield
+
+
+@defect(within=60, profile=SETBACKS)
+def _blind_vacuum() -> Iterator[None]:
+    """vacuum takes what an earlier manifest does not name for garbage"""
+    with patch("titans.tiers.maintain.vacuum.read_lost", lambda *arguments: {}):
+        yield
+
+
+@defect(within=60, profile=SETBACKS)
+def _blind_repair() -> Iterator[None]:
+    """repair takes any manifest that can be read for the latest"""
+    real = repair_module.read_lost
+
+    def read_lost(dataset, inventory, manifest):
+        return real(dataset, inventory, manifest) if not manifest.version else {}
+
+    with (
+        patch("titans.tiers.maintain.repair.read_lost", read_lost),
+        patch("titans.tiers.maintain.repair.find_missing", lambda *arguments: []),
+    ):
+        yield
+
+
+@defect(within=60, profile=SETBACKS)
+def _repaired_without_full() -> Iterator[None]:
+    """repair takes merged files, and forgets the full snapshots that lie elsewhere"""
+    real = repair_module._read_holders
+
+    def read_holders(dataset, inventory, month):
+        return [each for each in real(dataset, inventory, month) if each.file.startswith("L")]
+
+    with patch("titans.tiers.maintain.repair._read_holders", read_holders):
+        yield
+
+
+@defect(within=60, profile=SETBACKS)
+def _largest_is_enough() -> Iterator[None]:
+    """repair takes the file that holds most, and nothing else"""
+
+    def disjoint(holders, waiting):
+        return sorted(holders, key=lambda holder: holder.order)[:1]
+
+    with patch("titans.tiers.maintain.repair._disjoint", disjoint):
+        yield
+
+
+@defect(within=60, profile=STRANGERS)
+def _any_name_will_do() -> Iterator[None]:
+    """what a file says of itself is not compared with its name"""
+    with patch("titans.tiers.files.parquet._check_place", lambda *arguments: None):
+        yield
+
+
+@defect(within=60, profile=STRANGERS)
+def _one_stops_all() -> Iterator[None]:
+    """an object that is none of the archive's keeps everything else out"""
+
+    def waiting(self, index):
+        slot, key = self.dataset.slot(self.month, index), self.keys[index]
+        if self._known.get(index) is None:
+            info = read_whole(self.dataset, key, slot)
+            self._known[index] = (info, stored(key, slot, info))
+        return self._known[index]
+
+    with patch.object(Adopter, "_waiting", waiting):
+        yield
+
+
+@defect(within=60, profile=SETBACKS)
+def _blind_verify() -> Iterator[None]:
+    """verify takes files that hold what the manifest does not know for garbage"""
+    with (
+        patch("titans.tiers.maintain.verify.read_lost", lambda *arguments: {}),
+        patch("titans.tiers.maintain.checks.MonthChecks._is_there", lambda *arguments: True),
+        patch("titans.tiers.maintain.checks.MonthChecks._check_waiting", lambda self: None),
+    ):
         yield
 
 

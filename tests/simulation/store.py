@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from attrs import define, field, frozen
 
@@ -23,7 +23,7 @@ from titans.errors import (
 from titans.store import Blob, Entry
 from titans.store.memory import MemoryStore
 
-__all__ = ["FAULTS", "Disk", "Objects", "SimulatedStore"]
+__all__ = ["DAMAGES", "FAULTS", "Disk", "Objects", "SimulatedStore"]
 
 T = TypeVar("T")
 
@@ -42,6 +42,14 @@ FAULTS = {
     "lagging list": "a list does not show what others created lately",
 }
 """What can go wrong, apart from races, which need no help."""
+
+DAMAGES = {
+    "lost manifest": "a manifest is removed",
+    "rolled-back manifest": "an earlier version of a manifest is put back",
+    "damaged manifest": "a manifest is cut short, or nonsense",
+    "foreign object": "something else lies under the name of a hot file",
+}
+"""What others can do to an archive; a job, not a fault of the store."""
 
 _READ = ("crash before", "throttled", "slow")
 _DELETE = (
@@ -94,18 +102,30 @@ class Disk:
     fired: Counter[str] = field(factory=Counter)
     changes: int = 0
     """How often anything was written or deleted."""
+    history: dict[str, list[bytes]] = field(factory=dict)
+    """Manifest → every version of it that ever was."""
     _later: list[_Later] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         self.objects = Objects("simulated", clock=lambda: self.scheduler.now)
 
-    def apply(self, who: str, verb: str, key: str, *arguments: object) -> object:
+    def apply(self, who: str, verb: str, key: str, *arguments: Any) -> object:
         """A request takes effect."""
         result = getattr(self.objects, verb)(key, *arguments)
         if verb == "create":
             self.creators[key] = (who, self.scheduler.steps)
+        if verb != "delete" and key.endswith("/manifest.json"):
+            self.history.setdefault(key, []).append(arguments[0])
         self.changes += 1
         return result
+
+    def put(self, key: str, data: bytes | None) -> None:
+        """Somebody else, with other tools, writes over an object or removes it (`None`)."""
+        self.objects.delete(key)
+        if data is not None:
+            self.objects.create(key, data)
+            self.creators.setdefault(key, ("somebody else", self.scheduler.steps))
+        self.changes += 1
 
     def later(self, request: Callable[[], object], what: str) -> None:
         due = self.scheduler.steps + self.random.choice([2, 10, 40, 200, 1000])

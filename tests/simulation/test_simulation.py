@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from simulation.defects import DEFECTS, noticed
-from simulation.store import FAULTS
-from simulation.world import UPGRADE, Profile, simulate
+from simulation.store import DAMAGES, FAULTS
+from simulation.world import DAMAGED, SETBACKS, STRANGERS, UPGRADE, Profile, simulate
 
 BATCHES, RUNS = 24, 10
 ONCE_FAILED = (3507, 22267)
@@ -65,6 +65,36 @@ def test_all_promises_are_kept_while_the_schema_changes(batch):
         done["refused"] += any("ProviderMismatchError" in line for line in outcome.trace)
     assert done["upgraded"] > RUNS / 2
     assert done["refused"]
+
+
+@pytest.mark.parametrize("profile", [DAMAGED, SETBACKS, STRANGERS], ids=["all", "set", "foreign"])
+@pytest.mark.parametrize("batch", range(3))
+def test_nothing_is_lost_whatever_becomes_of_the_manifests(batch, profile):
+    for seed in range(batch * RUNS, (batch + 1) * RUNS):
+        outcome = simulate(seed, profile)
+        assert outcome.failure is None, str(outcome)
+
+
+def test_every_kind_of_damage_happens(record_property):
+    """And is met by everybody."""
+    seen: Counter[str] = Counter()
+    expected = {
+        *DAMAGES,
+        "repair: repaired",
+        "vacuum: refused (ManifestError)",
+        "compact: refused (ManifestError)",
+        "ingest: refused (ManifestError)",
+        "look: refused (ManifestError)",
+    }
+    for seed in range(100, 160):
+        outcome = simulate(seed, DAMAGED)
+        assert outcome.failure is None, str(outcome)
+        seen += outcome.fired + outcome.done
+        if expected <= set(seen):
+            break
+    rows = [f"{seen[name]:6,}  {name}: {DAMAGES.get(name, '')}".rstrip(": ") for name in expected]
+    record_property("table", ("Damages", sorted(rows)))
+    assert sorted(expected - set(seen)) == []
 
 
 @pytest.mark.parametrize("seed", ONCE_FAILED)

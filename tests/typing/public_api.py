@@ -92,6 +92,7 @@ def write(snapshot: pl.DataFrame) -> None:
     assert_type(archive.vacuum(timedelta(hours=1), dry_run=True).removed, tuple[str, ...])
     assert_type(archive.vacuum("1h").waiting, int)
     assert_type(archive.verify(deep=True).passed, bool)
+    assert_type(archive.set_aside("parquet_cp_hot/aws/2026/01/23/14-20.parquet"), str)
     for repair in archive.repair(dry_run=True):
         assert_type(repair.reason, str)
     for month in archive.status():

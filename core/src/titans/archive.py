@@ -25,7 +25,7 @@ from titans.slots import Month, Slot, parse_duration, to_utc
 from titans.store import ObjectStore
 from titans.tiers.compact.budget import MEMORY, Budget
 from titans.tiers.files.metadata import SlotRecord
-from titans.tiers.manifest.commit import read_head, read_head_to_write
+from titans.tiers.manifest.commit import read_head, read_head_to_write, require_known
 from titans.tiers.manifest.deletion import GRACE
 from titans.tiers.write.hot import HotFile, create_hot, withdraw_if_adopted
 
@@ -162,7 +162,9 @@ class Archive(ReadableArchive):
             return SlotRecord(slot.index, "changes", content, collected)
 
         file = HotFile.encoding(self._dataset, slot, rows, record)
-        read_head_to_write(self._dataset, slot.month)
+        head = read_head_to_write(self._dataset, slot.month)
+        if head.blob is None:
+            require_known(self._dataset, head.manifest, slot.index)
         file, stored = create_hot(self._dataset, file)
 
         # What counts is what was adopted; the file may be a leftover of an attempt that came after
@@ -300,24 +302,42 @@ class Archive(ReadableArchive):
         return verify(self._dataset, deep=deep)
 
     def repair(self, *, dry_run: bool = False) -> tuple[Repair, ...]:
-        """Make lost or damaged manifests again from the files; returns what was (with `dry_run`,
-        would be) done.
+        """Make lost, damaged or rolled-back manifests again from the files; returns what was (with
+        `dry_run`, would be) done.
 
-        Never deletes; a damaged manifest is kept under another name. Afterwards run `compact` and
-        `verify`.
+        Never deletes; what was there is kept under another name. Readers and writers may go on.
+        Afterwards run `compact` and `verify`.
 
         Raises:
-            CorruptFileError: the files of a month contradict each other.
+            CorruptFileError: the files of a month contradict each other, or one of them cannot be
+                read.
+            ConcurrencyConflictError: others won every race; nothing is lost.
         """
-        from titans.tiers.maintain.repair import execute, plan_repairs
+        from titans.tiers.maintain.repair import plan_repairs, repair
 
         with self._noticed("repair"):
-            repairs = plan_repairs(self._dataset)
-            if not dry_run:
-                for repair in repairs:
-                    execute(self._dataset, repair)
-                    self._event("repaired", month=str(repair.month), reason=repair.reason)
+            if dry_run:
+                return plan_repairs(self._dataset)
+            repairs = repair(self._dataset)
+        for each in repairs:
+            self._event("repaired", month=str(each.month), reason=each.reason)
         return repairs
+
+    def set_aside(self, key: str) -> str:
+        """Move a data file that is foreign or damaged out of the way; returns where to.
+
+        Nothing is deleted: it lies beside its old place, under a name that nobody reads. Where the
+        manifest names it, run `repair` afterwards, which goes on without it.
+
+        Raises:
+            InvalidKeyError: it is no data file of this provider.
+            InputError: it is sound, and part of the archive.
+            NotFound: there is no such object.
+        """
+        from titans.tiers.maintain.aside import set_aside
+
+        with self._noticed("repair"):
+            return set_aside(self._dataset, key)
 
     # --- events -----------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ TitansError
 │   ├── FormatVersionError
 │   ├── ManifestError
 │   └── CorruptFileError
+│       └── ForeignObjectError
 └── ProviderError                   a provider package is missing, broken, or contradicts itself
     ├── ProviderMismatchError
     ├── UnknownProviderError        (a ValueError too)
@@ -35,6 +36,7 @@ __all__ = [
     "ConcurrencyConflictError",
     "ConversionError",
     "CorruptFileError",
+    "ForeignObjectError",
     "FormatError",
     "FormatVersionError",
     "InputError",
@@ -193,6 +195,13 @@ class ManifestError(FormatError):
 
 class CorruptFileError(FormatError):
     """A data file cannot be read, or its content is not what the manifest says."""
+
+
+class ForeignObjectError(CorruptFileError):
+    """An object under a name of the archive is not what its name says.
+
+    It counts for nothing, and hurts nobody.
+    """
 
 
 # --- providers ------------------------------------------------------------------------------------

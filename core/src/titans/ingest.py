@@ -22,7 +22,7 @@ from titans.results import IngestResult
 from titans.slots import Slot, iso, to_utc
 from titans.tiers.compact.budget import MEMORY, SLOT_SECONDS, Budget
 from titans.tiers.files.metadata import SlotKind, SlotRecord
-from titans.tiers.manifest.commit import read_head, read_head_to_write
+from titans.tiers.manifest.commit import read_head, read_head_to_write, require_known
 from titans.tiers.manifest.view import MonthView
 from titans.tiers.write.adopt import Adoption
 from titans.tiers.write.hot import (
@@ -76,7 +76,10 @@ class Ingestor:
             hash=digest(frame),
         )
 
-        manifest = read_head_to_write(self.dataset, slot.month).manifest
+        head = read_head_to_write(self.dataset, slot.month)
+        manifest = head.manifest
+        if head.blob is None:
+            require_known(self.dataset, manifest, slot.index)
         adopted = read_adopted_record(self.dataset, manifest, slot)
         if adopted is None:
             base = manifest.observed.before(slot.index)
@@ -114,15 +117,20 @@ class Ingestor:
             whole = carried(old, frame, provider)
             kind, old = "full", old.clear()
             rows = delta(old, whole, collected, provider).rows
-        record = SlotRecord(slot.index, kind, result.hash, collected)
+        columns = [*provider.key, *provider.schema.columns]
+        after = overlay(old.select(columns), rows, provider)
+        # The state is the snapshot, unless values that it had not observed were carried.
+        made = result.hash
+        if any(column.null_count() for column in frame.iter_columns()):
+            made = digest(after)
+        record = SlotRecord(slot.index, kind, result.hash, collected, made)
         file = HotFile.encoding(self.dataset, slot, rows, lambda _: record, base)
         file, stored = create_hot(self.dataset, file)
         adoption, stored = self._adopt(file, stored)
         if stored != record or not file.created:
             return result, stored
 
-        columns = [*provider.key, *provider.schema.columns]
-        self._tip = (slot, overlay(old.select(columns), rows, provider))
+        self._tip = (slot, after)
         result = evolve(
             result,
             status="ingested" if change.rows.height else "unchanged",

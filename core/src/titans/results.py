@@ -131,5 +131,8 @@ class MonthStatus:
     """The month is over and has its final form."""
     keyframes: int
     """Whole states that are stored."""
+    left_out: tuple[str, ...]
+    """Of objects under names of hot files that are not what their names say, or whose rows cannot
+    be had: what is wrong with each, its key first. The other waiting ones count."""
     gaps: int
     """Slots between the first and the last observed one for which nobody looked."""

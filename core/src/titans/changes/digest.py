@@ -23,7 +23,7 @@ import polars as pl
 
 from titans.changes.frames import is_small
 
-__all__ = ["add", "digest", "subtract"]
+__all__ = ["add", "digest", "row_hashes", "subtract"]
 
 _MASK = (1 << 64) - 1
 _SEED = 0x9E3779B97F4A7C15
@@ -42,7 +42,11 @@ def digest(frame: pl.DataFrame, columns: Iterable[str] | None = None) -> str:
     """
     if not frame.height:
         return "0" * 16
+    return f"{int(row_hashes(frame, columns).sum()) & _MASK:016x}"
 
+
+def row_hashes(frame: pl.DataFrame, columns: Iterable[str] | None = None) -> pl.Series:
+    """The h of each row, as unsigned 64-bit integers; what `digest` adds up."""
     schema = frame.schema
     names = list(schema if columns is None else columns)
 
@@ -67,8 +71,7 @@ def digest(frame: pl.DataFrame, columns: Iterable[str] | None = None) -> str:
             word = _text_words(frame, word.name, tables[word.name])
         row = (row ^ word) * multiplier
         row = row ^ (row // half)
-
-    return f"{int(row.sum()) & _MASK:016x}"
+    return row
 
 
 def add(*digests: str) -> str:

@@ -47,9 +47,8 @@ def run(args: list[str] | None = None) -> None:
     """Run the command line; always ends in `SystemExit`."""
     debug = "--debug" in (sys.argv[1:] if args is None else args)
     try:
-        cli.main(args=args, prog_name="titans", standalone_mode=False)
-    except click.exceptions.Exit as outcome:
-        sys.exit(outcome.exit_code)
+        # Click does not raise the `Exit` of a command here, it returns the code.
+        code = cli.main(args=args, prog_name="titans", standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(STOPPED)
     except click.ClickException as error:
@@ -59,4 +58,4 @@ def run(args: list[str] | None = None) -> None:
         if debug:
             raise
         sys.exit(f"titans: {' '.join(str(error).split()) or type(error).__name__}")
-    sys.exit(0)
+    sys.exit(code or 0)

@@ -192,7 +192,11 @@ def status(archive: Archive) -> pl.DataFrame:
     """What the archive consists of, month by month."""
     import polars as pl
 
-    rows = [_status_row(month) for month in archive.status()]
+    months = archive.status()
+    rows = [_status_row(month) for month in months]
+    for month in months:
+        for reason in month.left_out:
+            click.echo(f"left out: {reason}", err=True)
 
     # Named, because a frame without rows has no other way to know its columns.
     texts = ("Month", "State", "Files")
@@ -212,6 +216,7 @@ _STATUS = (
     "Keyframes",
     "Waiting",
     "Pending",
+    "Left out",
 )
 
 
@@ -228,6 +233,7 @@ def _status_row(month: MonthStatus) -> dict[str, str | int]:
         "Keyframes": month.keyframes,
         "Waiting": month.waiting,
         "Pending": month.pending,
+        "Left out": len(month.left_out),
     }
 
 

@@ -134,6 +134,8 @@ def verify(deep: bool, provider: str, store: str | None) -> None:
         click.echo(
             f"note    {report.orphans} object(s) that no manifest names; titans vacuum removes them"
         )
+    for key in report.foreign:
+        click.echo(f"note    foreign, counts for nothing: {key}")
 
     if not report.passed:
         raise click.exceptions.Exit(1)
@@ -141,10 +143,19 @@ def verify(deep: bool, provider: str, store: str | None) -> None:
 
 @click.command()
 @click.option("--yes", is_flag=True, help="Do it; without this, only the plan is shown.")
+@click.option(
+    "--set-aside",
+    "keys",
+    multiple=True,
+    metavar="KEY",
+    help="First move this object out of the way, which is foreign or damaged.",
+)
 @on_archive
-def repair(yes: bool, provider: str, store: str | None) -> None:
-    """Make lost or damaged manifests again from the files. Deletes nothing."""
+def repair(yes: bool, keys: tuple[str, ...], provider: str, store: str | None) -> None:
+    """Make lost, damaged or rolled-back manifests again from the files. Deletes nothing."""
     archive = open_archive(provider, store)
+    for key in keys:
+        click.echo(f"set aside as {archive.set_aside(key)}")
     plans = archive.repair(dry_run=True)
 
     for plan in plans:

@@ -13,7 +13,7 @@ from titans.errors import InputError
 from titans.layout import Paths
 from titans.provider import Provider
 from titans.read.queries import Held, compared, grid_times, gridded, to_intervals
-from titans.read.reader import Reader, bounds, retrying
+from titans.read.reader import Reader, answered, bounds, retrying
 from titans.read.scan import scan
 from titans.read.tables import coverage, files, status
 from titans.results import MonthStatus
@@ -73,7 +73,7 @@ class ReadableArchive:
         return Reader(self._dataset)
 
     def _ask(self, question: Callable[[Reader], T]) -> T:
-        return retrying(lambda: question(self._reader()))
+        return retrying(lambda: answered(self._dataset, question))
 
     # --- states -----------------------------------------------------------------------------------
 

@@ -13,17 +13,24 @@ from attrs import define, evolve, field
 
 from titans.changes.state import delta
 from titans.dataset import Dataset
-from titans.errors import InputError, NotFound, SnapshotExpiredError
+from titans.errors import (
+    CorruptFileError,
+    InputError,
+    NotFound,
+    SnapshotExpiredError,
+    TitansError,
+)
 from titans.provider import Provider
 from titans.schema import CEASED, TIME
 from titans.slots import BEGIN, END, TICK, Month, to_utc
-from titans.tiers.manifest.commit import list_months, read_head
+from titans.tiers.files.reading import ReplacedError, damaged
+from titans.tiers.manifest.commit import list_months, read_head, require_known
 from titans.tiers.manifest.model import Manifest
-from titans.tiers.manifest.view import EVERYTHING, Criteria, MonthView
-from titans.tiers.write.adopt import read_waiting
+from titans.tiers.manifest.view import EVERYTHING, Criteria, Damage, MonthView
+from titans.tiers.write.adopt import LeftOut, knows_base, read_waiting, without_base
 from titans.tiers.write.hot import list_hot_since
 
-__all__ = ["Reader", "bounds", "expired", "retrying"]
+__all__ = ["Reader", "answered", "bounds", "expired", "retrying"]
 
 _RETRIES = 4
 _FEW = timedelta(days=62)
@@ -38,6 +45,7 @@ def retrying(attempt: Callable[[], T]) -> T:
 
     Raises:
         SnapshotExpiredError: again and again.
+        CorruptFileError: it is there again and again, and is another file.
     """
     for _ in range(_RETRIES):
         try:
@@ -59,12 +67,35 @@ def _months_between(start: datetime, end: datetime) -> list[Month]:
     return months
 
 
-def expired(error: NotFound) -> SnapshotExpiredError:
+def answered(dataset: Dataset, question: Callable[[Reader], T]) -> T:
+    """The answer of a new reader.
+
+    Where rows of a waiting hot file turn out to be damaged, the question is asked again without
+    them: not every answer that reads them depends on them.
+
+    Raises:
+        CorruptFileError: this one does.
+    """
+    bad: dict[str, CorruptFileError] = {}
+    while True:
+        try:
+            return question(Reader(dataset, bad))
+        except CorruptFileError as error:
+            key = error.key or ""
+            if key in bad or dataset.paths.hot_slots()(key) is None:
+                raise
+            bad[key] = error
+
+
+def expired(error: NotFound) -> TitansError:
     """What to say of a file that was removed while it was being read."""
+    if isinstance(error, ReplacedError):
+        return damaged(error.key or "", "does not hold the rows it was written with")
     return SnapshotExpiredError(
         f"files were removed while they were being read ({error}); reads take longer than the "
         "grace period: vacuum with a longer one, such as grace='6h', or read a copy. If `titans "
-        "verify` says that the file is missing, it is lost: restore it",
+        "verify` says that the file is missing, see what `titans repair` can bring back, or "
+        "restore it",
         key=error.key,
     )
 
@@ -95,6 +126,8 @@ class Reader:
     """
 
     dataset: Dataset
+    bad: Mapping[str, CorruptFileError] = field(factory=dict)
+    """Waiting hot files whose rows are known to be damaged, and how that showed."""
     _hot: Mapping[Month, dict[int, str]] | None = field(default=None, init=False)
     _manifests: dict[Month, Manifest] = field(factory=dict, init=False)
     _views: dict[Month, MonthView] = field(factory=dict, init=False)
@@ -141,7 +174,10 @@ class Reader:
     def manifest(self, month: Month) -> Manifest:
         self.list_hot()
         if month not in self._manifests:
-            self._manifests[month] = read_head(self.dataset, month).manifest
+            head = read_head(self.dataset, month)
+            if head.blob is None:
+                require_known(self.dataset, head.manifest)
+            self._manifests[month] = head.manifest
         return self._manifests[month]
 
     def view(self, month: Month) -> MonthView:
@@ -160,8 +196,17 @@ class Reader:
             manifest = self.manifest(month)
 
         view = MonthView.of(manifest, self.dataset)
-        for info, data in read_waiting(self.dataset, manifest, hot):
-            view, _ = view.adopt(info, data)
+        waiting, left_out = read_waiting(self.dataset, manifest, hot)
+        for info, data in waiting:
+            key = self.dataset.paths.hot_key(self.dataset.slot(month, info.record.slot))
+            if key in self.bad:
+                left_out.append(LeftOut(key, info.record.slot, self.bad[key]))
+            elif knows_base(view, info):
+                view, _ = view.adopt(info, data)
+            else:
+                left_out.append(without_base(self.dataset, month, info))
+        damaged = [Damage(each.slot, each.error) for each in left_out if not each.is_foreign]
+        view = evolve(view, damaged=tuple(damaged))
         if view.is_dependent and (self._is_waiting_before(month) or self._has_moved(manifest)):
             view = view.standing_alone()
         return view

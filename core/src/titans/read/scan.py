@@ -123,6 +123,7 @@ class _Plan:
         whole: dict[Path, Selection] = {}
         for month, first, last in reader.spans(start, end):
             view = reader.view(month)
+            view.require_changes(first, last)
             alone, unclear = _divided(view, first, last)
             for part in alone:
                 plan._add(part.selection(first, last), whole)
@@ -171,8 +172,10 @@ class _Plan:
                 yield batch
         except FileNotFoundError as error:
             raise NotFound(str(error)) from error
-        except pl.exceptions.PolarsError:
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
             if begun:
+                for selection in each.selections:  # raises where it is the file
+                    read_selections(self.reader.dataset, [Selection(selection.source)])
                 raise
             # One of an earlier writer, to be read as what it means.
             for selection in each.selections:

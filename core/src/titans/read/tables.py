@@ -17,6 +17,7 @@ from titans.tiers.files.fetch import read_info
 from titans.tiers.files.read import StoredFile
 from titans.tiers.manifest.entries import FileEntry, Keyframe
 from titans.tiers.manifest.view import MonthView, Part
+from titans.tiers.write.adopt import read_waiting
 
 __all__ = ["coverage", "files", "status"]
 
@@ -64,6 +65,7 @@ def files(reader: Reader, start: datetime | None, end: datetime | None) -> pl.Da
     rows: list[dict[str, Any]] = []
     for month, first, last in reader.spans(since, until):
         view = reader.view(month)
+        view.require_changes(first, last)
         for part in view.parts_in(first, last):
             # Frames are corrections that the next compaction will write.
             if isinstance(part.data, StoredFile):
@@ -137,6 +139,8 @@ def status(reader: Reader) -> tuple[MonthStatus, ...]:
 
 def _month_status(reader: Reader, month: Month) -> MonthStatus:
     manifest = reader.manifest(month)
+    hot = reader.list_hot().get(month, {})
+    waiting, left_out = read_waiting(reader.dataset, manifest, hot)
     pending = sum(len(each.files) + len(each.slots) for each in manifest.pending)
     return MonthStatus(
         month=month,
@@ -145,7 +149,8 @@ def _month_status(reader: Reader, month: Month) -> MonthStatus:
         bytes=sum(entry.bytes for entry in manifest.files),
         adopted=len(manifest.adopted),
         observed=len(manifest.observed),
-        waiting=len(manifest.adopted.missing(reader.list_hot().get(month, {}))),
+        waiting=len(waiting),
+        left_out=tuple(str(each.error) for each in left_out),
         pending=pending,
         version=manifest.version,
         sealed=manifest.sealed,

@@ -12,7 +12,7 @@ from typing import Protocol
 from attrs import evolve, frozen
 
 from titans.dataset import Dataset
-from titans.errors import CorruptFileError, InputError, NotFound, TitansError
+from titans.errors import CorruptFileError, FormatError, InputError, NotFound, TitansError
 from titans.event import ms_since
 from titans.results import Compaction
 from titans.slots import Month, Slot
@@ -28,7 +28,14 @@ from titans.tiers.compact.plan import (
     next_keyframe,
     next_merge,
 )
-from titans.tiers.manifest.commit import Head, commit, read_head, read_head_to_write
+from titans.tiers.manifest.commit import (
+    Head,
+    commit,
+    list_months,
+    read_head,
+    read_head_to_write,
+    require_known,
+)
 from titans.tiers.manifest.deletion import due, remove, stamped
 from titans.tiers.manifest.entries import FileEntry, Keyframe
 from titans.tiers.manifest.model import Manifest
@@ -77,12 +84,18 @@ class Compactor:
 
         Raises:
             NotFound: `slot` has neither been adopted nor has it a hot file.
+            FormatError: a manifest or a file is damaged; the other months are done.
         """
         hot = self._list(slot)
         result = Compaction()
         reopened: set[Month] = set()
+        failed: list[FormatError] = []
         for month in hot.months:
-            done, adoption = self.compact_month(month, hot, written=written)
+            try:
+                done, adoption = self.compact_month(month, hot, written=written)
+            except FormatError as error:
+                failed.append(error)
+                continue
             result += done
             reopened |= {*adoption.reopened}
             if slot is not None and month == slot.month:
@@ -91,14 +104,17 @@ class Compactor:
         # A collector looks at the month before in one slot of eight.
         months = list(hot.months)
         newest = self._newest(hot)
-        if newest is None:
-            return result
-        if slot is None or result.merged:
+        if newest is not None and (slot is None or result.merged):
             reopened.add(newest.month.previous())
         months += sorted(reopened.difference(months))
         for month in months:
-            if newest.start >= month.end + SEAL_DELAY and not self.budget.spent:
+            over = newest is not None and newest.start >= month.end + SEAL_DELAY
+            if over and not failed and not self.budget.spent:
                 result += self._seal_further(month)
+        if failed:
+            raise failed[0]
+        if slot is None:
+            list(list_months(self.dataset))  # raises where one has lost its manifest
         return result
 
     def _list(self, slot: Slot | None) -> HotFiles:
@@ -228,6 +244,7 @@ class Compactor:
     def _merge(self, manifest: Manifest, plan: Merge) -> tuple[Manifest, int]:
         """One merge; the manifest after that, and 1 if this process did it."""
         started = time.monotonic()
+        require_known(self.dataset, manifest)
         try:
             manifest, entry = merge(self.dataset, manifest, plan, self.budget.memory)
         except (NotFound, CorruptFileError):
@@ -285,6 +302,7 @@ class Compactor:
         result, adoption = self.compact_month(month, list_hot(self.dataset, month))
         manifest = adoption.manifest
         if not manifest.files:
+            require_known(self.dataset, manifest)
             name = self.dataset.provider.name
             raise InputError(
                 f"provider {name!r} has nothing in {month}: there is nothing to seal",

@@ -14,11 +14,11 @@ import polars as pl
 from attrs import define, field, frozen
 
 from titans.changes.state import resolve
-from titans.errors import CorruptFileError, NotFound
 from titans.provider import Provider
 from titans.schema import TIME
 from titans.tiers.compact.budget import MEMORY
 from titans.tiers.files.parquet import ROW_GROUP
+from titans.tiers.files.reading import reading
 
 __all__ = ["Input", "Range", "merged_ranges", "rows_within"]
 
@@ -125,14 +125,8 @@ def _read_blocks(inputs: Sequence[Input], rows: int) -> None:
     empty = [each for each in inputs if not each.block.height and not each.ended]
     if not empty:
         return
-    try:
+    with reading("a file that is to be merged"):
         blocks = pl.collect_all([each.next_block(rows) for each in empty])
-    except FileNotFoundError as error:
-        raise NotFound(f"a file was removed while it was being merged: {error}") from error
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise CorruptFileError(
-            f"a file that is to be merged cannot be read: {error}; nothing was merged"
-        ) from error
 
     for each, block in zip(empty, blocks, strict=True):
         each.block = block

@@ -11,17 +11,21 @@ from typing import TypeVar
 import polars as pl
 from attrs import evolve, frozen
 
+from titans.changes.digest import digest
 from titans.dataset import Dataset
 from titans.errors import NotFound, StoreError
+from titans.provider import Provider
 from titans.slots import Slot
 from titans.store import ObjectStore
 from titans.tiers.files.footer import Footer, Group, footer_size
-from titans.tiers.files.metadata import FileInfo
+from titans.tiers.files.metadata import Contents, FileInfo
 from titans.tiers.files.parquet import decode, info_of, info_of_tail
+from titans.tiers.files.reading import damaged
 
 __all__ = [
     "TAIL",
     "RemoteFile",
+    "check_rows",
     "exists",
     "fetch_all",
     "fetch_objects",
@@ -29,6 +33,8 @@ __all__ = [
     "fetch_tail",
     "read_file",
     "read_info",
+    "read_rows",
+    "read_whole",
 ]
 
 TAIL = 1 << 16
@@ -142,8 +148,42 @@ def read_file(
     """
     path = dataset.store.local_path(key)
     source = dataset.store.get(key).data if path is None else path
-    rows = decode(source, dataset.provider, key, slot=slot if hot else None)
-    return rows, info_of(source, dataset.provider, key, slot)
+    info = info_of(source, dataset.provider, key, slot)
+    return decode(source, dataset.provider, key, slot=slot if hot else None), info
+
+
+def read_rows(dataset: Dataset, key: str, slot: Slot | None = None) -> pl.DataFrame:
+    """The rows of a file; `slot` is that of a hot one. What it says of itself is not asked.
+
+    Raises:
+        NotFound, CorruptFileError
+    """
+    path = dataset.store.local_path(key)
+    source = dataset.store.get(key).data if path is None else path
+    return decode(source, dataset.provider, key, slot=slot)
+
+
+def read_whole(dataset: Dataset, key: str, slot: Slot) -> FileInfo:
+    """What the hot file of a slot says of itself, once all its rows were read and are those of its
+    hash; with one request.
+
+    Raises:
+        NotFound, CorruptFileError, FormatVersionError, ProviderMismatchError
+    """
+    path = dataset.store.local_path(key)
+    source = dataset.store.get(key).data if path is None else path
+    info = info_of(source, dataset.provider, key, slot)
+    if info.kind != "legacy":  # the hash of an earlier writer's file was made of its rows just now
+        written = dataset.provider.as_of(info.schema)
+        check_rows(decode(source, written, key, slot=slot), info, dataset.provider, key)
+    return info
+
+
+def check_rows(rows: pl.DataFrame, said: Contents, provider: Provider, key: str) -> None:
+    """Raise `CorruptFileError` where `rows` are not those that a file was written with."""
+    if rows.height == said.rows and digest(rows) == said.hash:
+        return
+    raise damaged(key, f"does not hold the {said.rows} row(s) it was written with", provider.name)
 
 
 # --- parts of objects -----------------------------------------------------------------------------

@@ -10,13 +10,14 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import polars as pl
-from attrs import fields, frozen
+from attrs import field, fields, frozen
 
 from titans.changes.digest import digest
-from titans.errors import CorruptFileError, FormatVersionError, ProviderMismatchError
+from titans.errors import FormatVersionError, ProviderMismatchError
 from titans.provider import Provider
 from titans.schema import TIME, Schema
-from titans.slots import SlotSet, iso, parse_iso
+from titans.slots import DAY_MINUTES, Month, SlotSet, iso, parse_iso
+from titans.tiers.files.reading import foreign, hex_digits, integer, sequence, shown, text
 
 __all__ = [
     "FORMAT_VERSION",
@@ -47,12 +48,20 @@ FileKind = Literal["hot", "correction", "merged", "border", "keyframe", "full", 
 KINDS: Mapping[SlotKind, str] = {"full": "f", "diff": "d", "changes": "c"}
 _KIND_OF: Mapping[str, SlotKind] = {letter: kind for kind, letter in KINDS.items()}
 _HASH_DIGITS = 16
+_FILE_KINDS = ("hot", "correction", "merged", "border", "keyframe", "full")
+
+_LATEST = 10_000
+"""A version beyond that is no version."""
 
 
 def check_format_version(version: object, key: str) -> None:
     """Raise `FormatVersionError` where what lies under `key` is of another version than this."""
     if type(version) is int and version == FORMAT_VERSION:
         return
+    if type(version) is not int or not 0 < version < _LATEST:
+        raise FormatVersionError(
+            f"{key} has the format version {shown(version)}, which is none", key=key
+        )
     hint = "upgrade titans-core"
     if type(version) is int and version < FORMAT_VERSION:
         hint = (
@@ -90,6 +99,12 @@ class SlotRecord:
     """Of the snapshot for `full` and `diff`, of the rows for `changes`."""
     time: datetime
     """When the slot's rows were collected."""
+    state: str | None = field(default=None, eq=False)
+    """Of a snapshot: the hash of the state that it made, key and values.
+
+    That of the snapshot itself, unless values that it had not observed were carried. `None`:
+    unknown.
+    """
 
     @property
     def is_snapshot(self) -> bool:
@@ -136,13 +151,19 @@ class Contents:
         Raises:
             KeyError, TypeError, ValueError: a field is missing or wrong.
         """
-        contents = {name: data[name] for name in _CONTENTS if name != "cast_from"}
-        contents["cast_from"] = tuple(data.get("cast_from", ()))
-
+        contents: dict[str, Any] = {
+            "rows": integer(data, "rows"),
+            "rows_in": integer(data, "rows_in"),
+            "hash": hex_digits(data, "hash", _HASH_DIGITS),
+            "schema_version": integer(data, "schema_version", 1, _LATEST),
+            "cast_from": (),
+        }
+        if "cast_from" in data:
+            contents["cast_from"] = tuple(sequence(data, "cast_from", int))
         for name in ("min_key", "max_key"):
-            contents[name] = tuple(data[name]) if data[name] else None
+            contents[name] = tuple(sequence(data, name, str)) if data[name] else None
         for name in ("min_time", "max_time"):
-            contents[name] = parse_iso(data[name]) if data[name] else None
+            contents[name] = parse_iso(text(data, name)) if data[name] else None
         return contents
 
 
@@ -208,6 +229,7 @@ class FileInfo(Contents):
             "kinds": "".join(KINDS[record.kind] for record in self.records),
             "hashes": "".join(record.hash for record in self.records),
             "times": times,
+            **_states_to_json(self.records),
             "corrections": self.corrections,
             **self.contents_to_json(),
         }
@@ -219,24 +241,40 @@ class FileInfo(Contents):
         """The inverse of `to_json`; `start` is the first moment of the file's month.
 
         Raises:
-            CorruptFileError, FormatVersionError
+            ForeignObjectError: nothing that TITANS wrote for this provider says such a thing.
+            FormatVersionError
             ProviderMismatchError: a newer version of the provider wrote it, or one with slots of
                 another length.
         """
         _check_written_by(data, provider, key)
         check_slot_length(data, provider, key)
         try:
-            return cls(
-                kind=data["kind"],
-                records=_records(data, start, timedelta(minutes=provider.layout.slot_minutes)),
-                base=data["base"],
-                **cls.contents_from_json(data),
-                corrections=tuple(data["corrections"]),
-            )
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise CorruptFileError(
-                f"{key}: its metadata cannot be read: {error!r}", provider=provider.name, key=key
+            return cls._parsed(data, provider, start)
+        # Whatever stands there instead, it was not written here.
+        except Exception as error:
+            raise foreign(
+                key, f"says of itself what cannot be: {shown(error)}", provider.name
             ) from error
+
+    @classmethod
+    def _parsed(cls, data: Mapping[str, Any], provider: Provider, start: datetime) -> FileInfo:
+        minutes = provider.layout.slot_minutes
+        contents = cls.contents_from_json(data)
+        for key in (contents["min_key"], contents["max_key"]):
+            if key is not None and len(key) != len(provider.key):
+                raise ValueError(f"a key of {len(key)} columns")
+        base = None
+        if data["base"] is not None:
+            base = integer(data, "base", 0, Month.of(start).slots(minutes) - 1)
+        if data["kind"] not in _FILE_KINDS:
+            raise ValueError(f"a file of the kind {shown(data['kind'])}")
+        return cls(
+            kind=data["kind"],
+            records=_records(data, start, timedelta(minutes=minutes)),
+            base=base,
+            **contents,
+            corrections=tuple(sequence(data, "corrections", str)),
+        )
 
     @classmethod
     def describe(
@@ -272,16 +310,23 @@ class FileInfo(Contents):
 
 def _check_written_by(data: Mapping[str, Any], provider: Provider, key: str) -> None:
     """Raise where another provider, a newer TITANS or a newer schema wrote the file."""
-    check_format_version(data.get("format_version"), key)
-    if data.get("provider") != provider.name:
-        raise CorruptFileError(
-            f"{key} belongs to provider {data.get('provider')!r}, not {provider.name!r}",
-            provider=provider.name,
-            key=key,
+    owner, version = data.get("provider"), data.get("format_version")
+    length = data.get("slot_minutes", UNSAID_MINUTES)
+    schema_version = data.get("schema_version", 1)
+    if owner != provider.name:
+        raise foreign(
+            key, f"belongs to provider {shown(owner)}, not {provider.name!r}", provider.name
         )
+    for name, number, most in (
+        ("format_version", version, _LATEST),
+        ("slot_minutes", length, DAY_MINUTES),
+        ("schema_version", schema_version, _LATEST),
+    ):
+        if type(number) is not int or not 0 < number <= most:
+            raise foreign(key, f"says its {name} is {shown(number)}", provider.name)
 
-    schema_version = data.get("schema_version")
-    if isinstance(schema_version, int) and schema_version > provider.schema.version:
+    check_format_version(version, key)
+    if schema_version > provider.schema.version:
         raise ProviderMismatchError(
             f"{key} was written with schema version {schema_version}, but {provider} declares "
             f"version {provider.schema.version} and cannot read or write it; upgrade the package "
@@ -293,11 +338,17 @@ def _check_written_by(data: Mapping[str, Any], provider: Provider, key: str) -> 
 
 def _records(data: Mapping[str, Any], start: datetime, length: timedelta) -> tuple[SlotRecord, ...]:
     """The records in a file's metadata; its month begins at `start`, a slot takes `length`."""
-    slots = list(SlotSet.from_intervals(data["slots"]))
-    kinds, hashes, times = data["kinds"], data["hashes"], data["times"]
-    if len(kinds) != len(slots) or len(hashes) != _HASH_DIGITS * len(slots):
-        raise ValueError("slots, kinds and hashes differ in length")
+    held = SlotSet.from_intervals(sequence(data, "slots", list))
+    if held.last is not None and start + held.last * length >= Month.of(start).end:
+        raise ValueError(f"slot {shown(held.last)} of the month")
 
+    slots, times = list(held), sequence(data, "times")
+    kinds = text(data, "kinds")
+    hashes = hex_digits(data, "hashes", _HASH_DIGITS * len(slots))
+    if len(kinds) != len(slots) or len(times) not in (0, len(slots)):
+        raise ValueError("slots, kinds and times differ in length")
+
+    states = _states(data, len(slots))
     records = []
     for number, slot in enumerate(slots):
         time = start + slot * length
@@ -305,9 +356,53 @@ def _records(data: Mapping[str, Any], start: datetime, length: timedelta) -> tup
             time = parse_iso(times[0])
         elif times:
             time += timedelta(microseconds=times[number])
+        if not start + slot * length <= time < start + (slot + 1) * length:
+            raise ValueError(f"slot {slot} was collected at {iso(time)}")
         content = hashes[_HASH_DIGITS * number : _HASH_DIGITS * (number + 1)]
-        records.append(SlotRecord(slot, _KIND_OF[kinds[number]], content, time))
+        state = states[number]
+        if state == "":
+            state = content
+        records.append(SlotRecord(slot, _KIND_OF[kinds[number]], content, time, state))
     return tuple(records)
+
+
+_SAME, _OTHER, _UNSAID = "=", "+", "?"
+
+
+def _states_to_json(records: tuple[SlotRecord, ...]) -> dict[str, str]:
+    """For each slot whether its state has the hash of its snapshot, another one, or none is known;
+    and the others. Nothing where none is known.
+    """
+    signs, others = "", ""
+    for record in records:
+        if record.state is None:
+            signs += _UNSAID
+        elif record.state == record.hash:
+            signs += _SAME
+        else:
+            signs += _OTHER
+            others += record.state
+    if not signs.strip(_UNSAID):
+        return {}
+    return {"states": signs, "state_hashes": others} if others else {"states": signs}
+
+
+def _states(data: Mapping[str, Any], slots: int) -> list[str | None]:
+    """Of each slot the hash of its state, `""` for that of its snapshot, `None` for unknown."""
+    if "states" not in data:
+        return [None] * slots
+    signs = text(data, "states")
+    others = data.get("state_hashes", "")
+    if len(signs) != slots or len(others) != _HASH_DIGITS * signs.count(_OTHER):
+        raise ValueError("slots and states differ in length")
+    states: list[str | None] = []
+    for sign in signs:
+        if sign == _OTHER:
+            states.append(others[:_HASH_DIGITS])
+            others = others[_HASH_DIGITS:]
+        else:
+            states.append({_SAME: "", _UNSAID: None}[sign])
+    return states
 
 
 def _offsets(records: tuple[SlotRecord, ...], provider: Provider) -> list[int]:

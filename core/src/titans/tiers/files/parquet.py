@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,14 @@ from attrs import evolve, frozen
 
 from titans.changes.digest import digest
 from titans.changes.frames import instant
-from titans.errors import CorruptFileError, NotFound
+from titans.errors import CorruptFileError
 from titans.exact.convert import convert
-from titans.layout import WarmName
+from titans.layout import KeyframeName, WarmName
 from titans.provider import Provider
 from titans.schema import CEASED, TIME, Schema
-from titans.slots import Slot
+from titans.slots import Slot, iso
 from titans.tiers.files.metadata import FileInfo, SlotRecord
+from titans.tiers.files.reading import foreign, reading, shown
 
 __all__ = [
     "FINAL",
@@ -40,6 +42,10 @@ __all__ = [
 ]
 
 METADATA_KEY = "titans"
+_MAGIC = b"PAR1"
+_KINDS = {"L": "merged", "C": "correction", "B": "border", "K": "keyframe", "F": "full"}
+"""First letter of a name → what such a file is."""
+
 ROW_GROUP = 40_000
 """Rows of a row group."""
 
@@ -181,33 +187,22 @@ def decode(
     and what comes of it put through its evolution.
 
     Raises:
-        CorruptFileError: it is no Parquet file, lacks a key column, has not the columns of its
-            own schema version, or values that these cannot hold as they are.
+        NotFound
+        CorruptFileError: it is no Parquet file, lacks a key column, has null keys, has not the
+            columns of its own schema version, or values that these cannot hold as they are.
     """
-    try:
-        if where is not None and slot is None:
-            lazy = _scan(source)
-            if lazy.collect_schema() == provider.schema_dtypes:
-                return lazy.filter(where).collect()
-
+    with reading(key, provider.name):
         frame = pl.read_parquet(readable(source), glob=False, hive_partitioning=False)
         if frame.schema != provider.schema_dtypes:
             _refuse_foreign(source, frame, provider, key)
             frame = _aligned(frame, provider, key)
-    except FileNotFoundError as error:
-        raise NotFound(f"no object {key}", key=key) from error
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise CorruptFileError(
-            f"{key} cannot be read as a Parquet file of provider {provider.name!r}: {error}",
-            provider=provider.name,
-            key=key,
-        ) from error
+        for column in (*provider.key, TIME):
+            if frame[column].null_count():
+                raise ValueError(f"column {column} is null in {frame[column].null_count()} row(s)")
+        if slot is not None:
+            frame = _in_slot(frame, provider, slot)
 
-    if slot is not None:
-        frame = _in_slot(frame, provider, slot)
-    if where is not None:
-        frame = frame.filter(where)
-    return frame
+    return frame if where is None else frame.filter(where)
 
 
 def _refuse_foreign(
@@ -281,20 +276,35 @@ def metadata_of(source: bytes | Path, key: str) -> dict[str, Any] | None:
     """What TITANS wrote into a file about it; `None` where an earlier writer made the file.
 
     Raises:
-        NotFound, CorruptFileError
+        NotFound
+        CorruptFileError: it began as a Parquet file, and is none any more.
+        ForeignObjectError: it never was one, or what stands there was not written by TITANS.
     """
     try:
-        text = pl.read_parquet_metadata(readable(source)).get(METADATA_KEY)
-        metadata: dict[str, Any] | None = None
-        if text is not None:
-            metadata = json.loads(text)
-    except FileNotFoundError as error:
-        raise NotFound(f"no object {key}", key=key) from error
-    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
-        raise CorruptFileError(
-            f"{key} cannot be read as a Parquet file: {error}", key=key
-        ) from error
+        with reading(key):
+            text = pl.read_parquet_metadata(readable(source)).get(METADATA_KEY)
+    except CorruptFileError as error:
+        if _began_as_parquet(source, key):
+            raise
+        raise foreign(key, "is no Parquet file") from error
+    if text is None:
+        return None
+
+    try:
+        metadata = json.loads(text)
+    # Nesting without end, numbers without end: whatever it is, it was not written here.
+    except (ValueError, RecursionError) as error:
+        raise foreign(key, f"says of itself what is no JSON: {shown(error)}") from error
+    if not isinstance(metadata, dict):
+        raise foreign(key, f"says of itself {shown(metadata)}")
     return metadata
+
+
+def _began_as_parquet(source: bytes | Path, key: str) -> bool:
+    if isinstance(source, bytes):
+        return source.startswith(_MAGIC)
+    with reading(key), source.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
 
 
 def info_of(source: bytes | Path, provider: Provider, key: str, slot: Slot) -> FileInfo:
@@ -305,6 +315,7 @@ def info_of(source: bytes | Path, provider: Provider, key: str, slot: Slot) -> F
 
     Raises:
         NotFound, CorruptFileError, FormatVersionError, ProviderMismatchError
+        ForeignObjectError: it is not what its name says.
     """
     metadata = metadata_of(source, key)
     if metadata is None:
@@ -314,10 +325,8 @@ def info_of(source: bytes | Path, provider: Provider, key: str, slot: Slot) -> F
 
     if isinstance(source, bytes):
         return evolve(info, size=len(source))
-    try:
+    with reading(key, provider.name):
         return evolve(info, size=source.stat().st_size)
-    except FileNotFoundError as error:
-        raise NotFound(f"no object {key}", key=key) from error
 
 
 def info_of_tail(tail: bytes, provider: Provider, key: str, slot: Slot) -> FileInfo | None:
@@ -329,8 +338,16 @@ def info_of_tail(tail: bytes, provider: Provider, key: str, slot: Slot) -> FileI
 
 
 def _legacy_info(source: bytes | Path, provider: Provider, key: str, slot: Slot) -> FileInfo:
-    is_hot = WarmName.parse(key.rpartition("/")[2]) is None
-    rows = decode(source, provider, key, slot=slot if is_hot else None)
+    with reading(key, provider.name):
+        columns = pl.read_parquet_schema(readable(source))
+    known = {*columns, *(provider.schema.name_since(1, column) for column in columns)}
+    absent = [column for column in (*provider.key, TIME) if column not in known]
+    if absent:
+        raise foreign(
+            key, f"has no column {', '.join(absent)}, and nobody says who wrote it", provider.name
+        )
+
+    rows = decode(source, provider, key, slot=slot if _is_hot(key) else None)
     rows = rows.sort([*provider.key, TIME])
     content = digest(rows)
     record = SlotRecord(slot.index, "changes", content, slot.start)
@@ -342,17 +359,43 @@ def _parsed(
 ) -> FileInfo:
     """With the file's own columns, where an earlier version of the provider wrote it."""
     info = FileInfo.from_json(metadata, provider, slot.month.start, key)
+    _check_place(info, provider, key, slot)
     if info.schema_version == provider.schema.version:
         return info
 
     others = (*provider.key, TIME, CEASED)
-    try:
+    with reading(key, provider.name):
         stored = _scan(source).collect_schema()
         columns = {c: str(dtype) for c, dtype in stored.items() if c not in others}
         return evolve(info, schema=Schema(columns, version=info.schema_version))
-    except FileNotFoundError as error:
-        raise NotFound(f"no object {key}", key=key) from error
-    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
-        raise CorruptFileError(
-            f"{key} has columns that no schema can have: {error}", key=key
-        ) from error
+
+
+def _is_hot(key: str) -> bool:
+    name = key.rpartition("/")[2]
+    return WarmName.parse(name) is None and KeyframeName.parse(name) is None
+
+
+def _check_place(info: FileInfo, provider: Provider, key: str, slot: Slot) -> None:
+    """Raise `ForeignObjectError` where a file says that it belongs under another key."""
+    kind = "hot"
+    if not _is_hot(key):
+        kind = _KINDS[key.rpartition("/")[2][0]]
+    if info.kind != kind:
+        raise foreign(
+            key, f"says it is a {info.kind} file, its name is that of a {kind} one", provider.name
+        )
+
+    if kind == "keyframe":
+        return  # it holds what earlier months left
+    start, end = slot.month.start, slot.month.end
+    if kind == "hot":
+        length = timedelta(minutes=provider.layout.slot_minutes)
+        held = [start + record.slot * length for record in info.records]
+        if held != [slot.start]:
+            named = ", ".join(iso(time) for time in held) or "none"
+            raise foreign(key, f"says it is of the slot {named}", provider.name)
+        start, end = slot.start, slot.start + length
+
+    low, high = info.min_time, info.max_time
+    if low is not None and high is not None and (high < start or low >= end):
+        raise foreign(key, f"says its rows are of {iso(low)} to {iso(high)}", provider.name)

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import polars as pl
 from attrs import evolve, frozen
 
 from titans.dataset import Dataset
-from titans.errors import NotFound
+from titans.errors import ForeignObjectError
 from titans.provider import Provider
 from titans.schema import Schema
 from titans.slots import Slot
-from titans.tiers.files.fetch import RemoteFile, fetch_objects, fetch_row_groups
+from titans.tiers.files.fetch import RemoteFile, check_rows, fetch_objects, fetch_row_groups
+from titans.tiers.files.metadata import FileInfo
 from titans.tiers.files.parquet import decode, metadata_of, scan_files
+from titans.tiers.files.reading import ReplacedError, damaged
 
 __all__ = ["Selection", "StoredFile", "read_by_key", "read_selections", "scan_stored"]
 
@@ -51,6 +53,8 @@ class StoredFile:
     """
     schema: Schema | None = None
     """That of the earlier version of the provider that wrote it; `None` for today's."""
+    waiting: FileInfo | None = None
+    """Of a hot file that nobody has adopted yet, what it says of itself: its rows are checked."""
 
 
 @frozen(eq=False)
@@ -130,7 +134,7 @@ def _ranges(
     try:
         values = scan_stored(largest, contents[largest.key], dataset.provider).select(column)
         ordered = values.collect().to_series().drop_nulls().sort()
-    except (pl.exceptions.PolarsError, OSError):
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
         return []  # reading it as a whole will say what is wrong
     starts = ordered.gather_every(max(1, ordered.len() // count))[1:].unique().sort().to_list()
     if not starts:
@@ -148,7 +152,7 @@ def _read(
     lazies = [selection.of(_lazy(dataset, selection, contents)) for selection in selections]
     try:
         return _collect(selections, lazies, shorten)
-    except (pl.exceptions.PolarsError, OSError):
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
         # One by one: to say which file it was, or to read one of an earlier writer as it is meant.
         return [_decoded(dataset, selection, contents) for selection in selections]
 
@@ -180,14 +184,27 @@ def _lazy(
         return source.lazy()
     content = contents[source.key]
     if source.slot is not None:
-        metadata = metadata_of(content, source.key)
+        metadata = _metadata(content, source.key)
         if metadata is None:
             # An earlier writer's hot file has to be put right, so it is read already.
             return _today(source, content, provider).lazy()
         if source.hash and metadata.get("hash") != source.hash:
-            raise NotFound(f"{source.key} is another file by now", key=source.key)
+            raise ReplacedError(f"{source.key} is another file by now", key=source.key)
+        if source.waiting is not None:
+            written = provider.as_of(source.schema)
+            rows = decode(content, written, source.key, slot=source.slot)
+            check_rows(rows, source.waiting, provider, source.key)
+            return _evolved(rows, source, provider).lazy()
 
     return scan_stored(source, content, provider)
+
+
+def _metadata(content: bytes | Path, key: str) -> dict[str, Any] | None:
+    """Of a file that is part of the archive, so it cannot be foreign."""
+    try:
+        return metadata_of(content, key)
+    except ForeignObjectError as error:
+        raise damaged(key, f"is not what it was any more: {error}") from error
 
 
 def _collect(

@@ -1,33 +1,47 @@
-"""Repair: a lost or damaged manifest, made again from the files alone.
+"""Repair: a lost, damaged or rolled-back manifest, made again from the files alone.
 
-Merged files say which slots they hold. Those that hold most are taken, and what is left of hot
-files is simply not adopted yet: the next compaction adopts it, with whatever corrections that
-needs. Correction files are not needed: the corrections of a slot are merged together with its file,
-and made anew when it is adopted again. Nothing is deleted; what is left over is for vacuum.
+Merged files say which slots they hold. Those that together hold most are taken, no slot twice, and
+what is left of hot files is simply not adopted yet: the next compaction adopts it, with whatever
+corrections that needs. Correction files are not needed: the corrections of a slot are merged
+together with its file, and made anew when it is adopted again. Nothing is deleted; what is left
+over is for vacuum.
+
+Others may go on meanwhile. Whoever commits first wins: the other looks again.
 """
 
 from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from attrs import evolve, field, frozen
+from attrs import define, evolve, field, frozen
 
 from titans.dataset import Dataset
-from titans.errors import CorruptFileError, ManifestError
-from titans.layout import KeyframeName, WarmName
-from titans.schema import Schema
+from titans.errors import (
+    AlreadyExists,
+    ConcurrencyConflictError,
+    CorruptFileError,
+    ForeignObjectError,
+    ManifestError,
+    NotFound,
+    OutcomeUnknown,
+    PreconditionFailed,
+    Unavailable,
+)
+from titans.layout import WarmName
 from titans.slots import NO_SLOTS, Month, SlotSet
 from titans.store import Blob
-from titans.tiers.files.fetch import read_info
+from titans.tiers.files.fetch import exists
 from titans.tiers.files.metadata import FileInfo
-from titans.tiers.maintain.inventory import Inventory, list_inventory
-from titans.tiers.manifest.commit import Head, read_head
+from titans.tiers.maintain.inventory import Inventory, find_missing, list_inventory, read_lost
+from titans.tiers.manifest.commit import ATTEMPTS, Head, read_head
 from titans.tiers.manifest.entries import FileEntry, Keyframe
+from titans.tiers.manifest.lost import may_hold, read_held
 from titans.tiers.manifest.model import Manifest
 
-__all__ = ["Repair", "execute", "plan_repairs"]
+__all__ = ["Repair", "plan_repairs", "repair"]
 
 log = logging.getLogger("titans.repair")
 
@@ -54,190 +68,335 @@ class Repair:
 def plan_repairs(dataset: Dataset) -> tuple[Repair, ...]:
     """What is wrong with the manifests, and how each would be made again. Changes nothing.
 
-    A month needs it where it has merged files and no manifest, a manifest that cannot be read, or
-    one that names files or keyframes that are not there. Keyframes are not made again here but by
-    the next compaction or sealing.
+    A month needs it where it has merged files and no manifest, a manifest that cannot be read, one
+    that names files or keyframes that are not there, or one that does not know the slots of a
+    merged file. Keyframes are not made again here but by the next compaction or sealing.
 
     Raises:
         FormatVersionError: a manifest was written by a newer TITANS: it is not damaged.
-        CorruptFileError: merged files of a month overlap or cannot be read; the message names them.
+        CorruptFileError: merged files of a month contradict each other, or one cannot be read that
+            alone may hold some slots; the message names them.
     """
     inventory = list_inventory(dataset)
     repairs = []
     for month in inventory.months:
-        repair = _plan_month(dataset, inventory, month)
-        if repair is not None:
-            repairs.append(repair)
+        plan = _plan_month(dataset, inventory, month)
+        if plan is not None:
+            repairs.append(plan)
     return tuple(repairs)
 
 
 def _plan_month(dataset: Dataset, inventory: Inventory, month: Month) -> Repair | None:
-    warm = inventory.warm.get(month, {})
+    """`inventory` was made before; a manifest that is read after it knows all that it shows."""
+    key = dataset.paths.manifest_key(month)
     try:
         head = read_head(dataset, month)
-    except ManifestError as error:
-        damaged = dataset.store.get(dataset.paths.manifest_key(month))
-        return _remade(dataset, inventory, month, str(error), damaged)
+    except (ManifestError, NotFound) as error:
+        try:
+            damaged = dataset.store.get(key)
+        except NotFound:
+            return None  # somebody removed it just now
+        return _remade(dataset, inventory, month, str(error), Head(_blank(dataset, month), damaged))
 
     manifest = head.manifest
+    unknown = read_lost(dataset, inventory, manifest)
     if head.blob is None:
-        if not _holds_slots(inventory, month):
+        if not unknown:
             return None
-        reason = f"{month} has merged files and no manifest"
-        return _remade(dataset, inventory, month, reason, None)
+        return _remade(dataset, inventory, month, f"{month} has merged files and no manifest", head)
 
-    stored = inventory.keyframes.get(month, {})
-    missing = [f.file for f in manifest.files if not f.is_hot and f.file not in warm]
-    missing += [k.file for k in manifest.keyframes if k.is_full and k.file not in stored]
-    if missing:
-        reason = f"the manifest of {month} names {', '.join(missing[:3])}, which are not there"
-        return _remade(dataset, inventory, month, reason, head.blob)
-    return _without_lost_keyframes(inventory, head)
-
-
-def _holds_slots(inventory: Inventory, month: Month) -> bool:
-    """Whether the month has files that hold slots which no hot file may hold any more."""
-    names = [WarmName.parse(file) for file in inventory.warm.get(month, {})]
-    full = [KeyframeName.parse(file) for file in inventory.keyframes.get(month, {})]
-    return any(name and name.id is not None for name in names) or any(
-        name and name.is_full for name in full
-    )
+    missing = [each.file for each in find_missing(dataset, inventory, manifest)]
+    if missing or unknown:
+        if _is_newer(dataset, head):
+            return _plan_month(dataset, list_inventory(dataset), month)
+        reason = f"the manifest of {month} does not know what {', '.join(sorted(unknown)[:3])} hold"
+        if missing:
+            reason = f"the manifest of {month} names {', '.join(missing[:3])}, which are not there"
+        return _remade(dataset, inventory, month, reason, head)
+    return _without_lost_keyframes(dataset, inventory, head)
 
 
-def _without_lost_keyframes(inventory: Inventory, head: Head) -> Repair | None:
+def _is_newer(dataset: Dataset, head: Head) -> bool:
+    """Whether somebody has committed since, so that the files that are there may be others."""
+    return read_head(dataset, head.manifest.month).manifest.version != head.manifest.version
+
+
+def _blank(dataset: Dataset, month: Month) -> Manifest:
+    return Manifest.empty(dataset.provider, month)
+
+
+def _without_lost_keyframes(dataset: Dataset, inventory: Inventory, head: Head) -> Repair | None:
     manifest = head.manifest
-    stored = inventory.keyframes.get(manifest.month, {})
-    kept = tuple(keyframe for keyframe in manifest.keyframes if keyframe.file in stored)
-    if kept == manifest.keyframes:
+    month = manifest.month
+    stored = {**inventory.warm.get(month, {}), **inventory.keyframes.get(month, {})}
+    named = [k.file for k in manifest.keyframes] + [f.file for f in manifest.files if f.is_border]
+    lost = []
+    for file in named:
+        if file not in stored and not exists(dataset.store, dataset.key(month, file)):
+            lost.append(file)
+    if not lost or _is_newer(dataset, head):
         return None
-    lost = next(keyframe for keyframe in manifest.keyframes if keyframe not in kept)
     return Repair(
-        manifest.month,
-        f"the manifest of {manifest.month} names {lost.file}, a keyframe that is not there",
-        evolve(manifest, keyframes=kept, sealed=False),
+        month,
+        f"the manifest of {month} names {lost[0]}, a keyframe or border that is not there",
+        evolve(
+            manifest,
+            keyframes=tuple(k for k in manifest.keyframes if k.file not in lost),
+            files=tuple(f for f in manifest.files if f.file not in lost),
+            sealed=False,
+        ),
         damaged=head.blob,
     )
 
 
-def _remade(
-    dataset: Dataset, inventory: Inventory, month: Month, reason: str, damaged: Blob | None
-) -> Repair:
-    """The manifest of a month, from its merged files."""
-    warm = inventory.warm.get(month, {})
-    merged = _read_merged(dataset, inventory, month)
-    keyframes: list[Keyframe] = []
-    full: dict[int, datetime] = {}
-    schemas: list[Schema | None] = []
-    for keyframe, info in _read_fulls(dataset, inventory, month):
-        keyframes.append(keyframe)
-        full.update(info.full)
-        schemas.append(info.schema)
-
-    manifest = Manifest.empty(dataset.provider, month).knowing(dataset.provider, *schemas)
-    files: list[FileEntry] = []
-    taken = observed = SlotSet.of(full)
-    # Those that hold most first; of the same size, the higher level, then the older.
-    order = sorted(merged, key=lambda m: (-len(m.info.slots), -m.name.level, m.name.id or 0))
-    for each in order:
-        slots = each.info.slots
-        if not slots - taken:
-            continue
-        if slots & taken:
-            key = dataset.key(month, each.file)
-            raise CorruptFileError(
-                f"{key} holds some slots that a larger file holds too, and some that none does; "
-                "this cannot have been written by compaction: look at both before going on",
-                provider=dataset.provider.name,
-                month=str(month),
-                key=key,
-            )
-        taken |= slots
-        name = each.name
-        files.append(FileEntry.of(each.file, name.level, name.first, name.last, each.info))
-        if each.info.schema is not None:
-            manifest = manifest.knowing(dataset.provider, each.info.schema)
-        observed |= each.info.observed
-        full.update(each.info.full)
-
-    next_id = max((each.name.id or 0 for each in merged), default=0) + 1
-    manifest = evolve(
-        manifest,
-        # Older files have smaller ids: that is the order of adoption within a level.
-        files=tuple(sorted(files, key=lambda entry: (entry.level, entry.number))),
-        next_file_id=next_id,
-        least_file_id=next_id,
-        adopted=taken,
-        observed=observed,
-        full=full,
-        keyframes=tuple(keyframes),
-        data_version=len(taken),
-    )
-    used = {entry.file for entry in files}
-    used |= {keyframe.file for keyframe in keyframes}
-    unused = tuple(dataset.key(month, name) for name in warm if name not in used)
-    readopt = SlotSet.of(inventory.hot.get(month, {})) - taken
-    return Repair(month, reason, manifest, readopt, unused, damaged)
-
-
-def _read_fulls(
-    dataset: Dataset, inventory: Inventory, month: Month
-) -> list[tuple[Keyframe, FileInfo]]:
-    """The files of full snapshots, one for each slot, and what they say of themselves."""
-    fulls: dict[int, tuple[Keyframe, FileInfo]] = {}
-    for file, entry in sorted(inventory.keyframes.get(month, {}).items()):
-        name = KeyframeName.parse(file)
-        if name is None or not name.is_full or name.slot in fulls:
-            continue
-        slot = dataset.slot(month, name.slot)
-        info = read_info(dataset, dataset.key(month, file), slot, entry.size)
-        fulls[name.slot] = (Keyframe.of(file, name.slot, info), info)
-    return [fulls[slot] for slot in sorted(fulls)]
+# --- a manifest from the files --------------------------------------------------------------------
 
 
 @frozen
-class _Merged:
+class _Holder:
+    """A file that says it holds slots."""
+
     file: str
-    name: WarmName
+    size: int
     info: FileInfo
 
+    @property
+    def slots(self) -> SlotSet:
+        return self.info.slots
 
-def _read_merged(dataset: Dataset, inventory: Inventory, month: Month) -> list[_Merged]:
-    """What the merged files of a month say of themselves."""
-    merged = []
-    start = dataset.slot(month, 0)
-    for file, entry in inventory.warm.get(month, {}).items():
-        name = WarmName.parse(file)
-        if name is not None and name.id is not None:
-            info = read_info(dataset, dataset.key(month, file), start, entry.size)
-            merged.append(_Merged(file, name, info))
-    return merged
+    @property
+    def order(self) -> tuple[int, int, int]:
+        """Those that hold most come first; of the same size, the higher level, then the older."""
+        name = WarmName.parse(self.file)
+        if name is None:
+            return (0, 0, 0)
+        return (-len(self.slots), -name.level, name.id or 0)
+
+
+def _remade(
+    dataset: Dataset, inventory: Inventory, month: Month, reason: str, head: Head
+) -> Repair:
+    """The manifest of a month, from the files that hold slots."""
+    waiting = SlotSet.of(inventory.hot.get(month, {}))
+    holders = _read_holders(dataset, inventory, month)
+    chosen = _disjoint(holders, waiting)
+    if chosen is None:
+        named = ", ".join(sorted(each.file for each in holders))
+        raise CorruptFileError(
+            f"no choice among the files of {month} holds every slot once, so they cannot all have "
+            f"been written by compaction: {named}; look at them before going on, and set aside "
+            "what does not belong there (titans repair --set-aside)",
+            provider=dataset.provider.name,
+            month=str(month),
+            key=dataset.paths.manifest_key(month),
+        )
+
+    manifest = _with_holders(_fresh(head), dataset, chosen)
+    used = {each.file for each in chosen}
+    warm = inventory.warm.get(month, {})
+    unused = tuple(dataset.key(month, name) for name in warm if name not in used)
+    least = 1 + max((_number(name) for name in warm), default=0)
+    least = max(least, manifest.least_file_id, manifest.next_file_id)
+    manifest = evolve(manifest, next_file_id=least, least_file_id=least)
+    return Repair(month, reason, manifest, waiting - manifest.adopted, unused, head.blob)
+
+
+def _number(file: str) -> int:
+    name = WarmName.parse(file)
+    return 0 if name is None else name.id or 0
+
+
+def _fresh(head: Head) -> Manifest:
+    """A manifest without files, in the place of the head's.
+
+    Later months may build on this one, and processes that have read the old manifest may still be
+    at work: what they are about to commit must not fit any more.
+    """
+    known = head.manifest
+    blank = evolve(
+        known,
+        files=(),
+        keyframes=(),
+        adopted=NO_SLOTS,
+        observed=NO_SLOTS,
+        full={},
+        pending=(),
+        dirty=(),
+        built_from={},
+        sealed=False,
+    )
+    return evolve(
+        blank,
+        built_on=True,
+        marks=known.marks + 1 + int(secrets.token_hex(3), 16),
+        fence=known.fence + 1 + int(secrets.token_hex(3), 16),
+        data_version=known.data_version + 1 + int(secrets.token_hex(3), 16),
+    )
+
+
+def _with_holders(manifest: Manifest, dataset: Dataset, chosen: Sequence[_Holder]) -> Manifest:
+    """With the files that were chosen."""
+    files: list[FileEntry] = []
+    keyframes: list[Keyframe] = []
+    adopted = observed = NO_SLOTS
+    full: dict[int, datetime] = {}
+    for each in chosen:
+        info, name = each.info, WarmName.parse(each.file)
+        adopted |= each.slots
+        observed |= info.observed
+        full.update(info.full)
+        manifest = manifest.knowing(dataset.provider, info.schema)
+        if name is None:
+            keyframes.append(Keyframe.of(each.file, info.record.slot, info))
+        else:
+            entry = FileEntry.of(each.file, name.level, name.first, name.last, info)
+            files.append(entry)
+
+    # Older files have smaller ids: that is the order of adoption within a level.
+    files.sort(key=lambda entry: (entry.level, entry.number))
+    keyframes.sort(key=lambda keyframe: keyframe.slot)
+    return evolve(
+        manifest,
+        files=tuple(files),
+        keyframes=tuple(keyframes),
+        adopted=adopted,
+        observed=observed,
+        full=full,
+    )
+
+
+def _read_holders(dataset: Dataset, inventory: Inventory, month: Month) -> list[_Holder]:
+    """What the files of a month that hold slots say of themselves."""
+    holders = []
+    unreadable: dict[str, CorruptFileError] = {}
+    for file, entry in sorted(inventory.holders(month).items()):
+        try:
+            info = read_held(dataset, month, entry)
+        except NotFound:
+            continue
+        except ForeignObjectError as error:
+            log.warning("%s", error)
+        except CorruptFileError as error:
+            unreadable[file] = error
+        else:
+            holders.append(_Holder(file, entry.size, info))
+
+    held = SlotSet.of(inventory.hot.get(month, {}))
+    for each in holders:
+        held |= each.slots
+    for file in unreadable:
+        if may_hold(file) - held:
+            raise unreadable[file]
+    return holders
+
+
+_STEPS = 100_000
+"""So many choices are tried at most."""
+
+
+def _disjoint(holders: Sequence[_Holder], waiting: SlotSet) -> list[_Holder] | None:
+    """Files that together hold every slot that any of them holds, no slot twice; `None`: there is
+    no such choice. Only where there is none otherwise, slots that wait as hot files are left out.
+
+    Mostly the largest ones are right. But a merge that was cut short leaves its output beside its
+    inputs, and these may be merged with others afterwards: then two of them overlap.
+    """
+    by_slot: dict[int, list[_Holder]] = {}
+    for each in sorted(holders, key=lambda holder: holder.order):
+        for slot in each.slots:
+            by_slot.setdefault(slot, []).append(each)
+    return _Choice(by_slot).found() or _Choice(by_slot, frozenset(waiting)).found()
+
+
+@define
+class _Choice:
+    """A search for files that hold every slot once."""
+
+    by_slot: Mapping[int, list[_Holder]]
+    optional: frozenset[int] = frozenset()
+    """Slots that may be left out."""
+    steps: int = 0
+
+    def found(self, done: frozenset[int] = frozenset()) -> list[_Holder] | None:
+        """Files for the slots that are not `done`."""
+        self.steps += 1
+        slot = min((slot for slot in self.by_slot if slot not in done), default=None)
+        if slot is None:
+            return []
+        if self.steps > _STEPS:
+            return None
+
+        candidates = self.by_slot[slot]
+        for each in candidates:
+            if done.isdisjoint(each.slots):
+                rest = self.found(done | {*each.slots})
+                if rest is not None:
+                    return [each, *rest]
+
+        alike = {other for other in self.optional if self.by_slot.get(other) == candidates}
+        return self.found(done | alike) if slot in alike else None
 
 
 # --- carrying out ---------------------------------------------------------------------------------
 
 
-def execute(dataset: Dataset, repair: Repair) -> Manifest:
-    """Write the manifest of a plan. A damaged one is kept beside it as `manifest.damaged-….json`.
+def repair(dataset: Dataset) -> tuple[Repair, ...]:
+    """Carry out what `plan_repairs` says; what was done. A damaged manifest is kept beside the new
+    one as `manifest.damaged-….json`.
 
     Raises:
-        AlreadyExists, PreconditionFailed: somebody else has written the manifest since the plan was
-            made; nothing changed.
+        ConcurrencyConflictError: others have won every race; nothing is lost.
+        FormatVersionError, CorruptFileError: see `plan_repairs`.
     """
-    key = dataset.paths.manifest_key(repair.month)
-    manifest = repair.manifest.committed(secrets.token_hex(8))
-    if repair.damaged is None:
-        dataset.store.create(key, manifest.dump(dataset.paths))
-    else:
-        copy = key.replace("manifest.json", f"manifest.damaged-{secrets.token_hex(4)}.json")
-        dataset.store.create(copy, repair.damaged.data)
-        dataset.store.replace(key, manifest.dump(dataset.paths), repair.damaged.etag)
+    done: list[Repair] = []
+    for month in list_inventory(dataset).months:
+        plan = _repair_month(dataset, month)
+        if plan is not None:
+            done.append(plan)
+    return tuple(done)
 
-    name, month = dataset.provider.name, str(repair.month)
-    log.warning(
-        "%s %s: manifest made again from %d file(s)",
-        name,
-        month,
-        len(manifest.files),
-        extra={"provider": name, "month": month},
+
+def _repair_month(dataset: Dataset, month: Month) -> Repair | None:
+    """What was done, `None` if nothing was needed."""
+    name = dataset.provider.name
+    reason: Exception | None = None
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            dataset.wait(attempt - 1)
+        try:
+            plan = _plan_month(dataset, list_inventory(dataset), month)
+            if plan is None:
+                return None
+            _execute(dataset, plan)
+        except (AlreadyExists, PreconditionFailed, OutcomeUnknown, Unavailable) as error:
+            reason = error  # what is there now is looked at again
+            continue
+        log.warning(
+            "%s %s: manifest made again from %d file(s): %s",
+            name,
+            month,
+            len(plan.manifest.files),
+            plan.reason,
+            extra={"provider": name, "month": str(month)},
+        )
+        return plan
+
+    raise ConcurrencyConflictError(
+        f"the manifest of {month} was written by others {ATTEMPTS} times while it was made again "
+        f"(the last time: {reason}); nothing is lost, run it again",
+        provider=name,
+        month=str(month),
+        key=dataset.paths.manifest_key(month),
     )
-    return manifest
+
+
+def _execute(dataset: Dataset, plan: Repair) -> None:
+    """Put the manifest of a plan in the place of the one that was there when it was made."""
+    key = dataset.paths.manifest_key(plan.month)
+    manifest = plan.manifest.committed(secrets.token_hex(8))
+    if plan.damaged is None:
+        dataset.store.create(key, manifest.dump(dataset.paths))
+        return
+    copy = key.replace("manifest.json", f"manifest.damaged-{secrets.token_hex(4)}.json")
+    dataset.store.create(copy, plan.damaged.data)
+    dataset.store.replace(key, manifest.dump(dataset.paths), plan.damaged.etag)

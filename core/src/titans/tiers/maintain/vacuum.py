@@ -12,7 +12,8 @@ from datetime import timedelta
 from attrs import frozen
 
 from titans.dataset import Dataset
-from titans.tiers.maintain.inventory import Inventory, list_inventory
+from titans.slots import Month
+from titans.tiers.maintain.inventory import Inventory, list_inventory, read_lost
 from titans.tiers.manifest.commit import Head, check_agreement, commit, read_head
 from titans.tiers.manifest.deletion import (
     GRACE,
@@ -24,6 +25,7 @@ from titans.tiers.manifest.deletion import (
     with_pending,
 )
 from titans.tiers.manifest.entries import Pending
+from titans.tiers.manifest.lost import lost_slots
 from titans.tiers.manifest.model import Manifest
 
 __all__ = ["Vacuumed", "vacuum"]
@@ -57,13 +59,13 @@ def vacuum(dataset: Dataset, grace: timedelta = GRACE, *, dry_run: bool = False)
     With `dry_run`, nothing changes and the result says what would be listed and removed.
 
     Raises:
-        ManifestError, FormatVersionError: some manifest cannot be read; nothing was listed or
-            removed anywhere.
+        ManifestError, FormatVersionError: some manifest cannot be read, or does not know what
+            merged files hold; nothing was listed or removed anywhere.
         CorruptFileError: a file that is to replace others is not what its manifest says; nothing of
             that month was removed.
     """
     inventory = list_inventory(dataset)
-    heads = [read_head(dataset, month) for month in inventory.months]
+    heads = [_read_latest(dataset, inventory, month) for month in inventory.months]
     result = Vacuumed()
     for head in heads:
         if dry_run:
@@ -71,6 +73,19 @@ def vacuum(dataset: Dataset, grace: timedelta = GRACE, *, dry_run: bool = False)
         else:
             result += _vacuum_month(dataset, inventory, head, grace)
     return result
+
+
+def _read_latest(dataset: Dataset, inventory: Inventory, month: Month) -> Head:
+    """The manifest of a month, if it is the latest there was: what it does not name may be the only
+    copy otherwise.
+    """
+    head = read_head(dataset, month)
+    if read_lost(dataset, inventory, head.manifest):
+        head = read_head(dataset, month)  # the inventory may just be newer
+        unknown = read_lost(dataset, inventory, head.manifest)
+        if unknown:
+            raise lost_slots(dataset, month, unknown)
+    return head
 
 
 def _foreseen(dataset: Dataset, inventory: Inventory, head: Head, grace: timedelta) -> Vacuumed:
@@ -90,7 +105,10 @@ def _vacuum_month(dataset: Dataset, inventory: Inventory, head: Head, grace: tim
 
     def list_orphans(now: Head) -> Manifest | None:
         # Against the manifest as it is now: what has become live or was listed meanwhile is no
-        # orphan.
+        # orphan. It is newer than the inventory, so it knows what that shows.
+        unknown = read_lost(dataset, inventory, now.manifest)
+        if unknown:
+            raise lost_slots(dataset, month, unknown)
         fresh = _old_orphans(inventory, now.manifest, grace)
         manifest = stamped(now)
         if fresh.files or fresh.slots:

@@ -24,6 +24,7 @@ from titans.slots import Month
 from titans.store import Blob
 from titans.tiers.files.fetch import read_info
 from titans.tiers.manifest.legacy import is_legacy, read_legacy
+from titans.tiers.manifest.lost import holds_slots, list_holders, lost_slots, read_unknown
 from titans.tiers.manifest.model import Manifest, check_provider, parse_object
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "list_months",
     "read_head",
     "read_head_to_write",
+    "require_known",
 ]
 
 log = logging.getLogger("titans.commit")
@@ -94,12 +96,60 @@ def read_head(dataset: Dataset, month: Month) -> Head:
 
 
 def list_months(dataset: Dataset, start_after: str = "") -> Iterator[Month]:
-    """The months that have a manifest, of those whose keys are greater than `start_after`."""
+    """The months that have a manifest, of those whose keys are greater than `start_after`.
+
+    Raises:
+        ManifestError: a month has merged files and no manifest.
+    """
+    for month, has_manifest in _list_begun(dataset, start_after):
+        if not has_manifest:
+            head = read_head(dataset, month)
+            if head.blob is None:  # else the list lags
+                require_known(dataset, head.manifest)
+                continue
+        yield month
+
+
+def _list_begun(dataset: Dataset, start_after: str = "") -> Iterator[tuple[Month, bool]]:
+    """Months that have a manifest, or files that hold slots; with whether they have one."""
     paths = dataset.paths
+    waiting: Month | None = None
+    folder = ""
+    month: Month | None = None
     for entry in dataset.store.list(paths.warm_prefix + "/", start_after):
-        month = paths.parse_manifest_key(entry.key)
-        if month is not None:
-            yield month
+        before, _, name = entry.key.rpartition("/")
+        if before != folder:
+            folder, month = before, paths.parse_manifest_key(f"{before}/manifest.json")
+        if waiting is not None and month != waiting:
+            yield waiting, False
+            waiting = None
+        if month is None:
+            continue
+        # In the order of keys, files that hold slots come before the manifest.
+        if name == "manifest.json":
+            waiting = None
+            yield month, True
+        elif holds_slots(name):
+            waiting = month
+    if waiting is not None:
+        yield waiting, False
+
+
+def require_known(dataset: Dataset, manifest: Manifest, slot: int | None = None) -> None:
+    """Raise where merged files of the month hold slots that `manifest`, as it was just read, does
+    not know; with `slot`, where they hold that one.
+
+    Raises:
+        ManifestError: it was lost, or an earlier version of it was put back.
+    """
+    month = manifest.month
+    listed = list_holders(dataset, month)
+    unknown = read_unknown(dataset, manifest, listed)
+    if unknown:
+        # It was read before the files were listed, so it may just be old.
+        unknown = read_unknown(dataset, read_head(dataset, month).manifest, listed)
+    if unknown and (slot is None or any(slot in slots for slots in unknown.values())):
+        raise lost_slots(dataset, month, unknown)
 
 
 def _remembered(data: bytes, dataset: Dataset, month: Month) -> Manifest | None:
@@ -143,7 +193,8 @@ def check_agreement(dataset: Dataset, month: Month) -> None:
     if _check_manifest(dataset, paths.manifest_key(month.previous())):
         return
 
-    months = sorted(other for other in list_months(dataset) if other != month)
+    begun = _list_begun(dataset)
+    months = sorted(other for other, has_manifest in begun if has_manifest and other != month)
     if months:
         before = [m for m in months if m < month]
         nearest = before[-1] if before else months[0]
@@ -171,7 +222,7 @@ def _check_manifest(dataset: Dataset, key: str) -> bool:
         check_provider(data, dataset.provider, key)
     except NotFound:
         return False
-    except (FormatError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (FormatError, LookupError, TypeError, ValueError, AttributeError) as error:
         log.warning("%s cannot be read, and says nothing of other months: %s", key, error)
     return True
 
@@ -199,6 +250,7 @@ def commit(
 
     Raises:
         ProviderMismatchError: as `read_head`.
+        ManifestError: as `read_head`; or there is none, and merged files lie in the month.
         ConcurrencyConflictError: `attempts` races were lost. Nothing is lost: hot files stay, and
             whoever compacts next adopts them.
         Unavailable: the store does not answer.
@@ -234,6 +286,8 @@ def commit(
         if changed is None:
             return head.manifest
 
+        if head.blob is None:
+            require_known(dataset, head.manifest)
         commit_id = secrets.token_hex(8)
         tried.add(commit_id)
         try:

@@ -19,9 +19,10 @@ from titans.errors import CorruptFileError, NotFound, RetryableError
 from titans.layout import WarmName
 from titans.slots import NO_SLOTS, SlotSet
 from titans.store import ObjectStore
-from titans.tiers.files.fetch import read_info
+from titans.tiers.files.fetch import exists, read_info
 from titans.tiers.manifest.commit import Head
 from titans.tiers.manifest.entries import FileEntry, Keyframe, Pending
+from titans.tiers.manifest.lost import may_hold
 from titans.tiers.manifest.model import Manifest
 
 __all__ = [
@@ -168,22 +169,36 @@ def remove(dataset: Dataset, manifest: Manifest, lists: Iterable[Pending]) -> Re
     for the next time.
 
     What the manifest still (or again) names as live stays. A hot file goes only if its slot was
-    adopted and a live file that is there says in its own metadata that it holds the slot.
+    adopted and a live file that is there says in its own metadata that it holds the slot; a merged
+    file or a full snapshot only if that is so of every adopted slot it may hold, hot files among
+    those that hold them.
     """
     chosen = tuple(lists)
     if not chosen:
         return Removal()
 
-    slots = NO_SLOTS
+    slots = held = NO_SLOTS
     for pending in chosen:
         slots |= pending.slots
-    proven = _read_proven(dataset, manifest, slots) & manifest.adopted
+        for file in pending.files:
+            held |= may_hold(file) & manifest.adopted
+    proven = _read_proven(dataset, manifest, slots | held) & manifest.adopted
     live = manifest.live
+    # What was not merged yet when a merge of it was given up.
+    kept = held - proven - _find_hot(dataset, manifest, held - proven)
 
     removed: list[str] = []
     done: list[Pending] = []
     for pending in chosen:
-        keys = [dataset.key(manifest.month, file) for file in pending.files if file not in live]
+        keys = []
+        for file in pending.files:
+            if file in live:
+                continue
+            key = dataset.key(manifest.month, file)
+            if may_hold(file) & kept:
+                log.error("%s was to be removed, but no other file holds its rows; it stays", key)
+            else:
+                keys.append(key)
         for index in pending.slots:
             key = dataset.paths.hot_key(dataset.slot(manifest.month, index))
             if key in live:
@@ -206,6 +221,15 @@ def _try_delete(store: ObjectStore, key: str) -> bool:
         log.warning("%s is not removed this time: %s", key, error)
         return False
     return True
+
+
+def _find_hot(dataset: Dataset, manifest: Manifest, slots: SlotSet) -> SlotSet:
+    """Those of `slots` whose live hot files are there."""
+    found = NO_SLOTS
+    for entry in manifest.files:
+        if entry.is_hot and entry.slots & slots and exists(dataset.store, entry.file):
+            found |= entry.slots
+    return found
 
 
 def _read_proven(dataset: Dataset, manifest: Manifest, slots: SlotSet) -> SlotSet:

@@ -10,11 +10,15 @@ from typing import Any
 
 from attrs import fields, frozen
 
-from titans.layout import WarmName
-from titans.slots import NO_SLOTS, SlotSet, iso, parse_iso
+from titans.layout import KeyframeName, WarmName
+from titans.slots import DAY_MINUTES, NO_SLOTS, SlotSet, iso, parse_iso
 from titans.tiers.files.metadata import Contents, FileInfo
+from titans.tiers.files.reading import flag, hex_digits, integer, sequence, shown, text
 
-__all__ = ["FileEntry", "Keyframe", "Pending", "dump_json"]
+__all__ = ["FileEntry", "Keyframe", "Pending", "dump_json", "slots"]
+
+MOST_SLOTS = 31 * DAY_MINUTES
+"""No month has more slots."""
 
 dump_json = partial(json.dumps, separators=(",", ":"))
 
@@ -78,14 +82,17 @@ class FileEntry(Contents):
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], level: int) -> FileEntry:
-        first, last = data["hot_range"]
+        """Raises `KeyError`, `TypeError`, `ValueError` where a field is missing or wrong."""
+        first, last = sequence(data, "hot_range", int)
+        if not 0 <= first <= MOST_SLOTS > last >= 0:
+            raise ValueError(f"hot_range is {shown(first)} to {shown(last)}")
         return cls(
-            file=data["file"],
+            file=text(data, "file"),
             level=level,
             first=first,
             last=last,
-            slots=SlotSet.from_intervals(data["slots"]),
-            bytes=data["bytes"],
+            slots=slots(data, "slots"),
+            bytes=integer(data, "bytes"),
             **cls.contents_from_json(data),
         )
 
@@ -115,6 +122,11 @@ class Keyframe:
         """It is a full snapshot: the state at the end of its slot, and no file but this says it."""
         return self.file.startswith("F_")
 
+    @property
+    def slots(self) -> SlotSet:
+        """The slots whose observations it holds: its own, if it is a full snapshot."""
+        return SlotSet(((self.slot, self.slot),)) if self.is_full else NO_SLOTS
+
     @cached_property
     def text(self) -> str:
         """As it stands in the manifest."""
@@ -122,8 +134,20 @@ class Keyframe:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Keyframe:
-        known = {f.name: data[f.name] for f in fields(cls) if f.name in data}
-        return cls(**known)
+        """Raises `KeyError`, `TypeError`, `ValueError` where a field is missing or wrong."""
+        file, slot = text(data, "file"), integer(data, "slot", most=MOST_SLOTS)
+        name = KeyframeName.parse(file)
+        if name is None or name.slot != slot:
+            raise ValueError(f"{file!r} is no keyframe of slot {slot}")
+        return cls(
+            file=file,
+            slot=slot,
+            rows=integer(data, "rows"),
+            bytes=integer(data, "bytes"),
+            hash=hex_digits(data, "hash", 16),
+            dependent=flag(data, "dependent"),
+            schema_version=integer(data, "schema_version", 1, default=1),
+        )
 
 
 @frozen
@@ -144,5 +168,18 @@ class Pending:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], files: tuple[str, ...]) -> Pending:
-        since = parse_iso(data["since"]) if data["since"] else None
-        return cls(since, files, SlotSet.from_intervals(data["slots"]))
+        """Raises `KeyError`, `TypeError`, `ValueError` where a field is missing or wrong."""
+        since = parse_iso(text(data, "since")) if data["since"] else None
+        return cls(since, files, slots(data, "slots"))
+
+
+def slots(data: Mapping[str, Any], name: str) -> SlotSet:
+    """A list of intervals of slots, as many as a month may have.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is none.
+    """
+    found = SlotSet.from_intervals(sequence(data, name, list))
+    if found.last is not None and found.last >= MOST_SLOTS:
+        raise ValueError(f"{name} has slot {shown(found.last)} in it")
+    return found

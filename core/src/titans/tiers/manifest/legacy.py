@@ -17,18 +17,21 @@ import polars as pl
 from attrs import evolve
 
 from titans.dataset import Dataset
-from titans.errors import InvalidKeyError, ManifestError
 from titans.layout import KeyframeName, WarmName
 from titans.schema import CEASED, TIME
 from titans.slots import Month, Slot, SlotSet
 from titans.tiers.files.fetch import read_file, read_info
 from titans.tiers.files.metadata import FileInfo, check_format_version
+from titans.tiers.files.reading import LARGEST, integer, mapping, text
 from titans.tiers.manifest.entries import FileEntry, Keyframe, Pending
-from titans.tiers.manifest.model import Manifest, check_provider
+from titans.tiers.manifest.model import Manifest, check_provider, reading_manifest
 
-__all__ = ["is_legacy", "read_legacy"]
+__all__ = ["is_legacy", "live_slots", "read_legacy"]
 
 log = logging.getLogger("titans.legacy")
+
+_HIGHEST = 99
+"""No file has a higher level."""
 
 
 def is_legacy(data: Mapping[str, Any]) -> bool:
@@ -62,37 +65,30 @@ def read_legacy(data: Mapping[str, Any], dataset: Dataset, month: Month) -> Mani
         NotFound: a file it names is not there.
     """
     provider = dataset.provider
-    key = dataset.paths.manifest_key(month)
-    about = {"provider": provider.name, "month": str(month), "key": key}
     if "format_version" in data:
-        check_format_version(data["format_version"], key)
-    try:
+        check_format_version(data["format_version"], dataset.paths.manifest_key(month))
+    with reading_manifest(dataset, month):
         owner = (str(data.get("provider", provider.name)), int(data["year"]), int(data["month"]))
-        levels = {}
-        for level, entries in data["levels"].items():
-            levels[int(level)] = [str(entry["file"]) for entry in entries]
-        next_id = int(data["next_file_id"])
+        if owner != (provider.name, month.year, month.month):
+            raise ValueError(
+                f"it is that of provider {owner[0]!r}, month {owner[1]}-{owner[2]:02d}"
+            )
+        levels: dict[int, list[str]] = {}
+        for level, entries in mapping(data, "levels").items():
+            number = integer({"level": int(level)}, "level", most=_HIGHEST)
+            levels[number] = [text(entry, "file") for entry in entries]
+        next_id = integer(data, "next_file_id", -LARGEST)
         arrivals = int(data.get("last_hot_idx") or 0) + 1
-    except (KeyError, TypeError, ValueError) as error:
-        raise ManifestError(
-            f"{key} cannot be read: {error!r}; it is left as it is", **about
-        ) from error
-    if owner != (provider.name, month.year, month.month):
-        raise ManifestError(
-            f"{key} is that of provider {owner[0]!r}, month {owner[1]}-{owner[2]:02d}; it is left "
-            "as it is",
-            **about,
-        )
-    check_provider(data, provider, key)
+        check_provider(data, provider, dataset.paths.manifest_key(month))
 
-    # What was saved over may have said that later months build on this one.
-    empty = evolve(Manifest.empty(provider, month), built_on=True)
-    manifest = evolve(empty, next_file_id=max(1, next_id))
-    for level in sorted(levels, reverse=True):
-        for file in levels[level]:
-            manifest = _read_entry(manifest, file, level, dataset)
-    manifest = _without_dependent(_read_fulls(manifest, dataset))
-    manifest = _with_removals(manifest, data, dataset)
+        # What was saved over may have said that later months build on this one.
+        empty = evolve(Manifest.empty(provider, month), built_on=True)
+        manifest = evolve(empty, next_file_id=max(1, next_id))
+        for number in sorted(levels, reverse=True):
+            for file in levels[number]:
+                manifest = _read_entry(manifest, file, number, dataset)
+        manifest = _without_dependent(_read_fulls(manifest, dataset))
+        manifest = _with_removals(manifest, data, dataset)
     # Greater than it was before the original adopted more: what later months have from this one
     # is known to be old.
     return evolve(manifest, data_version=max(len(manifest.adopted), arrivals))
@@ -133,22 +129,14 @@ def _read_fulls(manifest: Manifest, dataset: Dataset) -> Manifest:
 def _read_entry(manifest: Manifest, file: str, level: int, dataset: Dataset) -> Manifest:
     """`manifest` with one file more."""
     month, paths = manifest.month, dataset.paths
-    try:
-        key = dataset.key(month, file)
-    except InvalidKeyError as error:
-        raise ManifestError(
-            f"{paths.manifest_key(month)} names a file that cannot be its own: {error}",
-            provider=dataset.provider.name,
-            month=str(month),
-        ) from error
-
+    key = dataset.key(month, file)
     hot = "/" in file
     slot = paths.parse_hot_key(file) if hot else dataset.slot(month, 0)
     rows, info = read_file(dataset, key, slot, hot=hot)
     if info.kind != "legacy" or hot:
         slots = info.slots
     else:
-        slots = _live_slots(rows, dataset, month)
+        slots = live_slots(rows, dataset, month)
     slots -= manifest.adopted
 
     name = WarmName.parse(file)
@@ -222,7 +210,7 @@ def _own(names: Iterable[Any], dataset: Dataset, month: Month) -> tuple[list[str
     return files, SlotSet.of(slots)
 
 
-def _live_slots(rows: pl.DataFrame, dataset: Dataset, month: Month) -> SlotSet:
+def live_slots(rows: pl.DataFrame, dataset: Dataset, month: Month) -> SlotSet:
     """The slots of `month` in which live rows lie."""
     minutes = dataset.paths.minutes
     times = rows.filter(~pl.col(CEASED))[TIME].dt.truncate(f"{minutes}m").unique()

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -17,23 +18,33 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from titans.dataset import Dataset
-from titans.errors import InvalidKeyError, ManifestError, ProviderMismatchError
+from titans.errors import (
+    InputError,
+    InvalidKeyError,
+    ManifestError,
+    ProviderMismatchError,
+    TitansError,
+)
 from titans.layout import FANOUT, KeyframeName, Paths, WarmName
 from titans.provider import Provider
 from titans.schema import Schema
-from titans.slots import NO_SLOTS, Month, Slot, SlotSet, iso, parse_iso
+from titans.slots import DAY_MINUTES, NO_SLOTS, Month, Slot, SlotSet, iso, parse_iso
 from titans.tiers.files.metadata import (
     FORMAT_VERSION,
     UNSAID_MINUTES,
     check_format_version,
     check_slot_length,
 )
-from titans.tiers.manifest.entries import FileEntry, Keyframe, Pending, dump_json
+from titans.tiers.files.reading import flag, integer, mapping, sequence, shown, text
+from titans.tiers.manifest.entries import FileEntry, Keyframe, Pending, dump_json, slots
 
-__all__ = ["COMMIT_IDS", "Manifest", "check_provider", "parse_object"]
+__all__ = ["COMMIT_IDS", "Manifest", "check_provider", "parse_object", "reading_manifest"]
 
 COMMIT_IDS = 64
 """How many of the latest commit ids a manifest keeps, for writers whose answer got lost."""
+
+_HIGHEST = 99
+"""No file has a higher level."""
 
 _MARK = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])/[0-9a-f]{8,32}")
 
@@ -245,25 +256,52 @@ class Manifest:
             ProviderMismatchError: see `check_provider`.
         """
         key = dataset.paths.manifest_key(month)
-        about = {"provider": dataset.provider.name, "month": str(month), "key": key}
         check_format_version(data.get("format_version"), key)
-        try:
+        with reading_manifest(dataset, month):
             manifest = _parsed(data, dataset.paths, month)
             if (manifest.provider, manifest.month) != (dataset.provider.name, month):
-                raise ManifestError(
-                    f"{key} is that of provider {manifest.provider!r}, month {manifest.month}; it "
-                    "is left as it is",
-                    **about,
+                raise ValueError(
+                    f"it is that of provider {manifest.provider!r}, month {manifest.month}"
                 )
             schemas = check_provider(data, dataset.provider, key)
             manifest = evolve(manifest, schemas=schemas).knowing(dataset.provider)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ManifestError(
-                f"{key} cannot be read: {error!r}; it is left as it is", **about
-            ) from error
-
-        _check(manifest, dataset)
+            _check(manifest, dataset)
         return manifest
+
+
+@contextmanager
+def reading_manifest(dataset: Dataset, month: Month) -> Iterator[None]:
+    """Around everything that reads the manifest of a month, of whatever layout.
+
+    Raises:
+        ManifestError: whatever that raised, unless it is one of TITANS' own errors.
+    """
+    key = dataset.paths.manifest_key(month)
+    try:
+        yield
+    except InvalidKeyError as error:
+        why = f"it names a file that cannot be its own ({error}); nothing was read"
+        raise unreadable(key, why, dataset.provider.name, month) from error
+    except (InputError, ValueError) as error:
+        raise unreadable(key, str(error), dataset.provider.name, month) from error
+    except (TitansError, MemoryError):
+        raise
+    except Exception as error:
+        raise unreadable(key, shown(error), dataset.provider.name, month) from error
+
+
+def unreadable(
+    key: str, why: str, provider: str | None = None, month: Month | None = None
+) -> ManifestError:
+    """The error for a manifest that says what cannot be."""
+    about = None if month is None else str(month)
+    return ManifestError(
+        f"{key} cannot be read: {why}; it is left as it is. Run titans repair, which makes it "
+        "again from the files",
+        provider=provider,
+        month=about,
+        key=key,
+    )
 
 
 def parse_object(data: bytes, key: str) -> dict[str, Any]:
@@ -274,10 +312,11 @@ def parse_object(data: bytes, key: str) -> dict[str, Any]:
     """
     try:
         parsed = json.loads(data)
-    except ValueError as error:
-        raise ManifestError(f"{key} is not JSON ({error}); it is left as it is", key=key) from error
+    # Nesting without end, numbers without end, bytes that are no text.
+    except (ValueError, RecursionError) as error:
+        raise unreadable(key, f"it is not JSON ({shown(error)})") from error
     if not isinstance(parsed, dict):
-        raise ManifestError(f"{key} is not a JSON object; it is left as it is", key=key)
+        raise unreadable(key, f"it is not a JSON object but {shown(parsed)}")
     return parsed
 
 
@@ -288,9 +327,12 @@ def check_provider(data: Mapping[str, Any], provider: Provider, key: str) -> dic
     Raises:
         ProviderMismatchError: the provider declares another primary key or slot length, or a schema
             that can be no later one.
-        KeyError, TypeError, ValueError, AttributeError: it cannot be read.
+        KeyError, TypeError, ValueError: it cannot be read.
     """
-    columns = tuple(data.get("pk_columns") or provider.key)
+    columns = provider.key
+    if data.get("pk_columns"):
+        columns = tuple(sequence(data, "pk_columns", str))
+    integer(data, "slot_minutes", 1, DAY_MINUTES, default=UNSAID_MINUTES)
     if columns != provider.key:
         way_out = "or begin another archive (another store, or other prefixes)"
         if "format_version" not in data:
@@ -308,8 +350,10 @@ def check_provider(data: Mapping[str, Any], provider: Provider, key: str) -> dic
     check_slot_length(data, provider, key)
 
     schemas = {}
-    for version, dtypes in data.get("schemas", {}).items():
-        schemas[int(version)] = Schema(dtypes, version=int(version))
+    known = mapping({"schemas": {}, **data}, "schemas")
+    for version in known:
+        number = integer({"version": int(version)}, "version", 1)
+        schemas[number] = Schema(mapping(known, version), version=number)
     for schema in schemas.values():
         provider.evolution(schema, key)
     return schemas
@@ -332,54 +376,68 @@ def _entry_text(entry: FileEntry, month: Month, paths: Paths) -> str:
 
 
 def _parsed(data: Mapping[str, Any], paths: Paths, month: Month) -> Manifest:
+    """With the right type in every field."""
     warm, state = paths.warm_month(month), paths.state_month(month)
+    levels = mapping(data, "levels")
     files = []
-    for level in sorted(data["levels"], key=int):
-        for entry in data["levels"][level]:
-            named = {**entry, "file": entry["file"].removeprefix(warm)}
-            files.append(FileEntry.from_json(named, int(level)))
-    full = {}
-    for slot, time in data["full"].items():
-        full[int(slot)] = parse_iso(time)
-    built_from = {}
-    for earlier, version in data["built_from"].items():
-        built_from[Month.parse(earlier)] = int(version)
+    for level in sorted(levels, key=int):
+        number = integer({"level": int(level)}, "level", most=_HIGHEST)
+        for entry in sequence(levels, level, dict):
+            named = {**entry, "file": text(entry, "file").removeprefix(warm)}
+            files.append(FileEntry.from_json(named, number))
+    times = mapping(data, "full")
+    full = {int(slot): parse_iso(text(times, slot)) for slot in times}
+    versions = mapping(data, "built_from")
+    built_from = {Month.parse(earlier): integer(versions, earlier) for earlier in versions}
 
     return Manifest(
-        provider=data["provider"],
-        month=Month(data["year"], data["month"]),
-        key=tuple(data["pk_columns"]),
-        casts=tuple(data.get("casts", ())),
-        slot_minutes=data.get("slot_minutes", UNSAID_MINUTES),
+        provider=text(data, "provider"),
+        month=Month(integer(data, "year"), integer(data, "month")),
+        key=tuple(sequence(data, "pk_columns", str)),
+        casts=tuple(_casts(data)),
+        slot_minutes=integer(data, "slot_minutes", 1, DAY_MINUTES, default=UNSAID_MINUTES),
         files=tuple(files),
-        next_file_id=data["next_file_id"],
-        least_file_id=data.get("least_file_id", 1),
-        adopted=SlotSet.from_intervals(data["adopted"]),
-        observed=SlotSet.from_intervals(data["observed"]),
+        next_file_id=integer(data, "next_file_id", 1),
+        least_file_id=integer(data, "least_file_id", 1, default=1),
+        adopted=slots(data, "adopted"),
+        observed=slots(data, "observed"),
         full=full,
-        keyframes=tuple(Keyframe.from_json(k) for k in data.get("keyframes", ())),
-        sealed=bool(data.get("sealed", False)),
-        built_on=bool(data.get("built_on", False)),
+        keyframes=tuple(Keyframe.from_json(k) for k in _some(data, "keyframes", dict)),
+        sealed=flag(data, "sealed", default=False),
+        built_on=flag(data, "built_on", default=False),
         built_from=built_from,
-        dirty=tuple(data.get("dirty", ())),
-        marks=data.get("marks", 0),
-        fence=data.get("fence", 0),
+        dirty=tuple(_some(data, "dirty", str)),
+        marks=integer(data, "marks", default=0),
+        fence=integer(data, "fence", default=0),
         pending=_pending(data, (warm, state)),
-        version=data["version"],
-        data_version=data["data_version"],
-        commit_ids=tuple(data["commit_ids"]),
+        version=integer(data, "version"),
+        data_version=integer(data, "data_version"),
+        commit_ids=tuple(sequence(data, "commit_ids", str)),
     )
+
+
+def _some(data: Mapping[str, Any], name: str, kind: type) -> list[Any]:
+    """A list that may be missing."""
+    return sequence(data, name, kind) if name in data else []
+
+
+def _casts(data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    casts = _some(data, "casts", dict)
+    for cast in casts:
+        integer(cast, "from", 1)
+        integer(cast, "to", 1)
+    return casts
 
 
 def _pending(data: Mapping[str, Any], prefixes: tuple[str, str]) -> tuple[Pending, ...]:
     """The lists of files that wait for removal; their keys stand in one list."""
-    names = [
-        key.removeprefix(prefixes[0]).removeprefix(prefixes[1]) for key in data["pending_deletions"]
-    ]
+    names = []
+    for key in sequence(data, "pending_deletions", str):
+        names.append(key.removeprefix(prefixes[0]).removeprefix(prefixes[1]))
     lists = []
     start = 0
-    for each in data["pending"]:
-        end = start + each["files"]
+    for each in sequence(data, "pending", dict):
+        end = start + integer(each, "files")
         lists.append(Pending.from_json(each, tuple(names[start:end])))
         start = end
     if start != len(names):
@@ -391,50 +449,37 @@ def _pending(data: Mapping[str, Any], prefixes: tuple[str, str]) -> tuple[Pendin
 
 
 def _check(manifest: Manifest, dataset: Dataset) -> None:
-    """Raise `ManifestError` where a manifest names what cannot be its own, or names it twice."""
+    """Raise `ValueError` where a manifest names what cannot be its own, or names it twice."""
     month = manifest.month
-    key = dataset.paths.manifest_key(month)
-    about = {"provider": manifest.provider, "month": str(month), "key": key}
-    slots = month.slots(dataset.paths.minutes)
+    most = month.slots(dataset.paths.minutes)
     for numbers in (
         manifest.adopted,
         manifest.observed,
         manifest.pending_slots,
+        SlotSet.of(slot for slot in manifest.full if slot >= 0),
         *(f.slots for f in manifest.files),
     ):
-        if numbers.last is not None and numbers.last >= slots:
-            raise ManifestError(
-                f"{key} names slot {numbers.last}, but {month} has {slots}; it is left as it is",
-                **about,
-            )
+        if numbers.last is not None and numbers.last >= most:
+            raise ValueError(f"it names slot {numbers.last}, but {month} has {most}")
+    if any(slot < 0 for slot in manifest.full):
+        raise ValueError("it names a slot below 0")
     for mark in manifest.dirty:
         if not _MARK.fullmatch(mark) or mark[:7] >= str(month):
-            raise ManifestError(
-                f"{key} has the mark {mark!r}, which no earlier month sets; it is left as it is",
-                **about,
-            )
+            raise ValueError(f"it has the mark {mark!r}, which no earlier month sets")
 
-    try:
-        _check_names(manifest, dataset)
-    except InvalidKeyError as error:
-        raise ManifestError(
-            f"{key} names a file that cannot be its own: {error}; nothing was read", **about
-        ) from error
-
+    _check_names(manifest, dataset)
     versions = {f.schema_version for f in manifest.files}
     versions |= {k.schema_version for k in manifest.keyframes}
     unknown = sorted(versions - set(manifest.schemas))
     if unknown:
-        raise ManifestError(
-            f"{key} has files of schema version {unknown[0]}, of which it does not say the "
-            "columns; it is left as it is",
-            **about,
+        raise ValueError(
+            f"it has files of schema version {unknown[0]}, of which it does not say the columns"
         )
 
     names = [f.file for f in manifest.files] + [k.file for k in manifest.keyframes]
     if len(set(names)) != len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
-        raise ManifestError(f"{key} names {', '.join(twice)} twice; it is left as it is", **about)
+        raise ValueError(f"it names {', '.join(twice)} twice")
 
 
 def _check_names(manifest: Manifest, dataset: Dataset) -> None:
@@ -445,6 +490,8 @@ def _check_names(manifest: Manifest, dataset: Dataset) -> None:
         dataset.key(month, entry.file)
         if KeyframeName.parse(entry.file) is not None:
             raise InvalidKeyError(f"{entry.file!r} is a keyframe, not a file of change points")
+        if entry.is_hot and dataset.paths.parse_hot_key(entry.file).index != entry.first:
+            raise InvalidKeyError(f"{entry.file!r} is not the hot file of slot {entry.first}")
 
     for keyframe in manifest.keyframes:
         name = KeyframeName.parse(keyframe.file)

@@ -16,6 +16,7 @@ from titans.changes.adoption import corrected, restored
 from titans.changes.frames import instant
 from titans.changes.state import last_rows, overlay, resolve, resolve_last
 from titans.dataset import Dataset
+from titans.errors import CorruptFileError
 from titans.schema import CEASED, TIME
 from titans.slots import TICK, Month, Slot, SlotSet
 from titans.tiers.files.fetch import read_info
@@ -25,7 +26,7 @@ from titans.tiers.files.read import Selection, StoredFile, read_by_key, read_sel
 from titans.tiers.manifest.entries import FileEntry, Keyframe
 from titans.tiers.manifest.model import Manifest
 
-__all__ = ["EVERYTHING", "Criteria", "Full", "MonthView", "Part"]
+__all__ = ["EVERYTHING", "Criteria", "Damage", "Full", "MonthView", "Part"]
 
 
 @frozen(eq=False)
@@ -115,6 +116,14 @@ class Full:
     """Every living key, with `time` as its `Time`."""
 
 
+@frozen
+class Damage:
+    """A hot file that is ours and waits to be adopted, but whose rows cannot be had."""
+
+    slot: int
+    error: CorruptFileError
+
+
 @frozen(eq=False)
 class MonthView:
     """Immutable. `adopt` gives the view that has one file more."""
@@ -133,6 +142,8 @@ class MonthView:
     """What `adopt` added to the files of the manifest."""
     records: Mapping[int, SlotRecord] = field(factory=dict)
     """Of the slots that `adopt` added."""
+    damaged: tuple[Damage, ...] = ()
+    """Questions whose answer needs one of them raise its error."""
 
     @classmethod
     def of(cls, manifest: Manifest, dataset: Dataset) -> MonthView:
@@ -211,6 +222,7 @@ class MonthView:
         In canonical columns, sorted by key and `Time`, one row for each.
         """
         start, end, provider = wanted.start, wanted.end, self.dataset.provider
+        self.require_changes(start, end)
         parts = self.parts_in(start, end, wanted.key)
         plain = [part for part in parts if part.merged_file and part.within(start, end)]
         paths = self._local_paths(plain)
@@ -225,7 +237,7 @@ class MonthView:
             lazy = lazy.filter(wanted.where)
         try:
             scanned = lazy.collect()
-        except (pl.exceptions.PolarsError, OSError):
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
             return resolve(*self._frames(parts, wanted), provider)
         scanned = scanned.sort([*provider.key, TIME], maintain_order=True)
         return resolve([scanned, *real], corrections, provider, repeated=True)
@@ -292,6 +304,7 @@ class MonthView:
         `earlier` is the state at the start of the month, for months in which no full snapshot comes
         first. `where` is over key columns.
         """
+        self._require_state(end)
         start: datetime | None = None
         selections = []
         keyframe, full = self.keyframe(end), self.last_full(end)
@@ -337,6 +350,36 @@ class MonthView:
         selection = Selection(_stored(border, self.manifest, self.dataset))
         (rows,) = read_selections(self.dataset, [selection])
         return rows
+
+    # --- what cannot be had -----------------------------------------------------------------------
+
+    def require_changes(self, start: datetime | None, end: datetime | None) -> None:
+        """Raise where the change points with `start <= Time < end` need a damaged file.
+
+        It would add rows in its own slot, and correcting ones at the next snapshot.
+
+        Raises:
+            CorruptFileError: with the key of the file.
+        """
+        for damage in self.damaged:
+            following = self.observed.after(damage.slot)
+            last = damage.slot if following is None else following
+            before = end is not None and end <= self.slot(damage.slot).start
+            after = start is not None and start >= self.slot(last).end
+            if not before and not after:
+                raise damage.error
+
+    def _require_state(self, end: datetime) -> None:
+        """Raise where the state after all change points before `end` needs a damaged file.
+
+        From the next snapshot on nothing depends on it: a snapshot says everything.
+        """
+        for damage in self.damaged:
+            if end <= self.slot(damage.slot).start:
+                continue
+            following = self.observed.after(damage.slot)
+            if following is None or end <= self._read_collected(following):
+                raise damage.error
 
     # --- adoption ---------------------------------------------------------------------------------
 

@@ -12,15 +12,23 @@ import polars as pl
 from attrs import define, evolve, field, frozen
 
 from titans.dataset import Dataset
-from titans.errors import ConcurrencyConflictError, FormatError, NotFound, RetryableError
+from titans.errors import (
+    ConcurrencyConflictError,
+    CorruptFileError,
+    ForeignObjectError,
+    FormatError,
+    NotFound,
+    RetryableError,
+)
 from titans.layout import Paths
 from titans.slots import Month, Slot
 from titans.tiers.files.create import create_for_slot
-from titans.tiers.files.fetch import read_info
+from titans.tiers.files.fetch import read_info, read_whole
 from titans.tiers.files.metadata import FileInfo
 from titans.tiers.files.parquet import encode
 from titans.tiers.files.read import StoredFile
-from titans.tiers.manifest.commit import ATTEMPTS, Head, commit
+from titans.tiers.files.reading import damaged
+from titans.tiers.manifest.commit import ATTEMPTS, Head, commit, require_known
 from titans.tiers.manifest.deletion import stamped, without_files, without_keyframes
 from titans.tiers.manifest.entries import FileEntry, Pending
 from titans.tiers.manifest.model import Manifest
@@ -28,7 +36,7 @@ from titans.tiers.manifest.view import MonthView
 from titans.tiers.write.hot import HotFile
 from titans.tiers.write.late import Marks
 
-__all__ = ["Adopter", "Adoption", "read_waiting"]
+__all__ = ["Adopter", "Adoption", "LeftOut", "knows_base", "read_waiting", "without_base"]
 
 log = logging.getLogger("titans.adopt")
 
@@ -49,17 +57,69 @@ class Adoption:
     """Later months whose keyframes and borders had to be dropped."""
 
 
-def read_waiting(dataset: Dataset, manifest: Manifest, keys: Mapping[int, str]) -> list[Waiting]:
-    """The hot files among `keys` (by slot) that `manifest` has not adopted, oldest first."""
-    waiting = []
+@frozen
+class LeftOut:
+    """An object under the name of a hot file that cannot be adopted."""
+
+    key: str
+    slot: int
+    error: CorruptFileError
+
+    @property
+    def is_foreign(self) -> bool:
+        """It was never part of the archive; else it is damaged."""
+        return isinstance(self.error, ForeignObjectError)
+
+
+def read_waiting(
+    dataset: Dataset, manifest: Manifest, keys: Mapping[int, str]
+) -> tuple[list[Waiting], list[LeftOut]]:
+    """The hot files among `keys` (by slot) that `manifest` has not adopted, oldest first, and what
+    is left out. Their rows are looked at when they are read.
+
+    Raises:
+        NotFound: one is gone since it was listed.
+        FormatVersionError, ProviderMismatchError: a newer TITANS or provider wrote one.
+    """
+    waiting: list[Waiting] = []
+    left_out: list[LeftOut] = []
     for index in manifest.adopted.missing(keys):
-        waiting.append(_read_waiting(dataset, keys[index], dataset.slot(manifest.month, index)))
-    return waiting
+        key, slot = keys[index], dataset.slot(manifest.month, index)
+        try:
+            info = read_info(dataset, key, slot)
+        except CorruptFileError as error:
+            log.warning("%s", error)
+            left_out.append(LeftOut(key, index, error))
+        else:
+            waiting.append((info, _stored(key, slot, info)))
+    return waiting, left_out
 
 
-def _read_waiting(dataset: Dataset, key: str, slot: Slot) -> Waiting:
-    info = read_info(dataset, key, slot)
-    return info, StoredFile(key, info.size, slot, info.hash, info.schema)
+def _stored(key: str, slot: Slot, info: FileInfo) -> StoredFile:
+    return StoredFile(key, info.size, slot, info.hash, info.schema, info)
+
+
+def knows_base(view: MonthView, info: FileInfo) -> bool:
+    """Whether the archive has the snapshot that a hot file was compared with.
+
+    It had it when the file was written, and what is adopted stays: else the manifest is an earlier
+    one, or the file comes from elsewhere.
+    """
+    return info.base is None or info.base in view.observed
+
+
+def without_base(dataset: Dataset, month: Month, info: FileInfo) -> LeftOut:
+    """What `knows_base` says no to."""
+    slot = info.record.slot
+    key = dataset.paths.hot_key(dataset.slot(month, slot))
+    base = dataset.slot(month, info.base or 0)
+    error = damaged(
+        key,
+        f"was compared with the snapshot of {base}, which the archive does not have: its manifest "
+        "may be an earlier one (titans repair brings back a newer)",
+        dataset.provider.name,
+    )
+    return LeftOut(key, slot, error)
 
 
 class _UnmarkedError(Exception):
@@ -146,13 +206,14 @@ class Adopter:
             waiting = self._waiting(index)
             if waiting is None:
                 continue
-            if view is None:
-                # All keyframes and borders, trusted or not: those that stay must be right once
-                # they are trusted again.
-                view = MonthView.of(evolve(manifest, dirty=()), self.dataset)
-
+            # All keyframes and borders, trusted or not: those that stay must be right once they
+            # are trusted again.
+            known = view or MonthView.of(evolve(manifest, dirty=()), self.dataset)
             info, data = waiting
-            view, rows = view.adopt(info, data)
+            if not knows_base(known, info):
+                self._refuse_without_base(manifest, info)
+                continue
+            view, rows = known.adopt(info, data)
             entries = [FileEntry.of(self.keys[index], 0, index, index, info)]
             if rows is not None:
                 corrections += rows.height
@@ -180,7 +241,8 @@ class Adopter:
         if self._known.get(index) is None:
             slot, key = self.dataset.slot(self.month, index), self.keys[index]
             try:
-                self._known[index] = _read_waiting(self.dataset, key, slot)
+                info = read_whole(self.dataset, key, slot)
+                self._known[index] = (info, _stored(key, slot, info))
             except NotFound:
                 log.warning("%s vanished before it was adopted", key)
                 return None
@@ -190,6 +252,11 @@ class Adopter:
                 log.error("%s is not adopted: %s", key, error)
                 return None
         return self._known[index]
+
+    def _refuse_without_base(self, manifest: Manifest, info: FileInfo) -> None:
+        """Raise where the manifest is an earlier one; else the file stays out by itself."""
+        require_known(self.dataset, manifest)
+        log.error("%s", without_base(self.dataset, self.month, info).error)
 
     def _write_corrections(self, index: int, rows: pl.DataFrame) -> FileEntry:
         """An attempt that loses its race leaves the file to vacuum."""

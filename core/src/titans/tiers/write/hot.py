@@ -21,7 +21,7 @@ from titans.layout import Paths
 from titans.provider import Provider
 from titans.slots import Month, Slot
 from titans.store import Page, list_pages
-from titans.tiers.files.fetch import read_info
+from titans.tiers.files.fetch import read_info, read_whole
 from titans.tiers.files.metadata import FileInfo, SlotRecord
 from titans.tiers.files.parquet import sink
 from titans.tiers.manifest.commit import read_head
@@ -222,7 +222,7 @@ def create_hot(dataset: Dataset, file: HotFile) -> tuple[HotFile, SlotRecord]:
         except AlreadyExists:
             # It may be just removed: it had been merged, or it lost against a merged one.
             with suppress(NotFound):
-                return file, read_info(dataset, file.key, file.slot).record
+                return file, read_whole(dataset, file.key, file.slot).record
         except OutcomeUnknown:
             if attempt == _ATTEMPTS - 1:
                 raise
