@@ -12,6 +12,7 @@ from titans.dataset import Dataset, pause
 from titans.errors import InputError
 from titans.layout import Paths
 from titans.provider import Provider
+from titans.read.pushdown import check_condition, filtered_scan
 from titans.read.queries import Held, compared, grid_times, gridded, to_intervals
 from titans.read.reader import Reader, bounds, retrying
 from titans.read.scan import scan
@@ -41,7 +42,8 @@ class ReadableArchive:
 
     Every question may raise:
         TimestampError: a time is naive. A `ValueError`.
-        InputError: the start lies after the end, or a column is not there. A `ValueError`.
+        InputError: the start lies after the end, a column is not there, or `where` cannot be
+            applied. A `ValueError`.
         ProviderMismatchError: the archive was written with another key or slot length, or with a
             newer schema.
         ManifestError, CorruptFileError, FormatVersionError: what was found in the store is not what
@@ -90,7 +92,9 @@ class ReadableArchive:
 
         Args:
             at: change points at this very time are included.
-            where: a polars expression over the columns of the answer.
+            where: any polars expression over all columns of the answer. The rows are those of
+                `state(at).filter(where)`; what looks at key columns only, row by row, also reads
+                less.
             columns: which of them are wanted; all by default.
 
         Returns:
@@ -190,7 +194,8 @@ class ReadableArchive:
         """
         lazy = scan(self._reader, self.provider, start, end)
         if where is not None:
-            lazy = lazy.filter(where)
+            check_condition(where, self._reader().empty_changes())
+            lazy = filtered_scan(lazy, where)
         if columns is not None:
             lazy = lazy.select(self._reader().known(columns, self.provider.canonical_columns))
         return lazy

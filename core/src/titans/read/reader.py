@@ -4,6 +4,7 @@ nobody has adopted yet.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -13,8 +14,9 @@ from attrs import define, evolve, field
 
 from titans.changes.state import delta
 from titans.dataset import Dataset
-from titans.errors import InputError, NotFound, SnapshotExpiredError
+from titans.errors import CorruptFileError, InputError, NotFound, SnapshotExpiredError
 from titans.provider import Provider
+from titans.read.pushdown import check_condition, filtered, is_pushable
 from titans.schema import CEASED, TIME
 from titans.slots import TICK, Month, to_utc
 from titans.tiers.manifest.commit import list_months, read_head
@@ -24,6 +26,8 @@ from titans.tiers.write.adopt import read_waiting
 from titans.tiers.write.hot import list_hot_since
 
 __all__ = ["Reader", "bounds", "expired", "retrying"]
+
+log = logging.getLogger("titans.read")
 
 _RETRIES = 4
 _FEW = timedelta(days=62)
@@ -189,19 +193,15 @@ class Reader:
         """The living keys at `at`, change points at `at` included: key, `Time`, values; sorted by
         key.
         """
-        state = self.state_before(to_utc(at, "at") + TICK, self._pushed(where))
-        return self._chosen(state, where, columns)
+        return self._chosen(to_utc(at, "at") + TICK, where, columns)
 
     def latest(
         self, where: pl.Expr | None = None, columns: Sequence[str] | None = None
     ) -> pl.DataFrame:
         """The living keys after the last change point there is."""
         newest = self.newest()
-        if newest is None:
-            state = self.empty_state()
-        else:
-            state = self.state_before(newest.end, self._pushed(where))
-        return self._chosen(state, where, columns)
+        end = datetime.now(UTC) if newest is None else newest.end
+        return self._chosen(end, where, columns)
 
     def state_before(self, end: datetime, where: pl.Expr | None = None) -> pl.DataFrame:
         """The state after all change points before `end`. Goes back month by month as far as it
@@ -224,24 +224,30 @@ class Reader:
 
     def empty_state(self) -> pl.DataFrame:
         """No key at all."""
-        dtypes = dict(self.provider.schema_dtypes)
-        dtypes.pop(CEASED)
-        return pl.DataFrame(schema=dtypes)
+        return self.empty_changes().drop(CEASED)
 
-    def _pushed(self, where: pl.Expr | None) -> pl.Expr | None:
-        """`where`, if it may be applied before the last change point of each key is known."""
-        if where is None or not set(where.meta.root_names()) <= set(self.provider.key):
-            return None
-        return where
+    def empty_changes(self) -> pl.DataFrame:
+        """No change point at all."""
+        return pl.DataFrame(schema=dict(self.provider.schema_dtypes))
 
     def _chosen(
-        self, state: pl.DataFrame, where: pl.Expr | None, columns: Sequence[str] | None
+        self, end: datetime, where: pl.Expr | None, columns: Sequence[str] | None
     ) -> pl.DataFrame:
-        if where is not None and self._pushed(where) is None:
-            state = state.filter(where)
+        """The rows of a state that satisfy `where`, with the columns that are wanted."""
+        state = self.state_before(end) if where is None else self._filtered(end, where)
         if columns is not None:
             state = state.select(self.known(columns, state.columns))
         return state
+
+    def _filtered(self, end: datetime, where: pl.Expr) -> pl.DataFrame:
+        check_condition(where, self.empty_state())
+        if is_pushable(where, self.provider.key):
+            try:
+                return self.state_before(end, where)
+            except CorruptFileError as error:
+                # Or polars cannot compare the statistics of a file with it, as in `true | (k > 3)`.
+                log.debug("read again without the condition: %s", error)
+        return filtered(self.state_before(end), where)
 
     def known(self, columns: Sequence[str], available: Sequence[str]) -> list[str]:
         """`columns`. Raises `InputError` where one is not `available`."""
@@ -262,7 +268,7 @@ class Reader:
             frames.append(self.changes_of(month, evolve(wanted, start=first, end=last)))
 
         if not frames:
-            return pl.DataFrame(schema=dict(self.provider.schema_dtypes))
+            return self.empty_changes()
         if len(frames) == 1:
             return frames[0]
         return pl.concat(frames).sort([*self.provider.key, TIME])
