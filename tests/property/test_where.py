@@ -190,9 +190,8 @@ def test_a_scan_with_a_condition_is_the_changes_filtered(archives, where, start)
     since = None if start is None else at(start)
     for archive in archives:
         expected = outcome(lambda a=archive: a.changes(since).filter(where))
-        found = outcome(lambda a=archive: a.scan(since, where=where).collect())
-        assert (found is None) == (expected is None)
-        if found is not None and expected is not None:
+        if expected is not None:  # otherwise polars may leave out what fails
+            found = archive.scan(since, where=where).collect()
             order = ["k", "j", "Time"]
             assert_frame_equal(found.sort(order), expected.sort(order))
 

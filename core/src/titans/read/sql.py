@@ -29,7 +29,7 @@ _STATE = "state at "
 _MACRO = """CREATE MACRO state("at") AS TABLE SELECT * FROM query_table('state at ' || "at")"""
 
 
-@frozen
+@frozen(eq=False)
 class _Table:
     """Gives rows to DuckDB by the Arrow PyCapsule interface alone, batch by batch; for polars' own
     types it would want pyarrow.
