@@ -20,6 +20,7 @@ from titans.events import Event, emit
 from titans.ingest import Ingestor
 from titans.provider import Provider
 from titans.read.api import ReadableArchive
+from titans.redaction import redacted
 from titans.results import Compaction, IngestResult
 from titans.slots import Month, Slot, parse_duration, to_utc
 from titans.store import ObjectStore
@@ -95,7 +96,7 @@ class Archive(ReadableArchive):
         self._ingestor = Ingestor(self._dataset, self._event)
 
     def __repr__(self) -> str:
-        return f"Archive({self.provider.name!r} in {self.store.url})"
+        return f"Archive({self.provider.name!r} in {redacted(self.store.url)})"
 
     # --- writing ----------------------------------------------------------------------------------
 

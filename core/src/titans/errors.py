@@ -29,6 +29,8 @@ TitansError
 
 from __future__ import annotations
 
+from titans.redaction import redacted
+
 __all__ = [
     "AlreadyExists",
     "ConcurrencyConflictError",
@@ -66,7 +68,8 @@ class TitansError(Exception):
         month: the month it is about, like `"2026-01"`.
         key: the key of the object it is about.
 
-    The three are attributes, and `None` where the error is about no such thing.
+    The three are attributes, and `None` where the error is about no such thing. Passwords and
+    tokens in URLs are left out of the message.
     """
 
     def __init__(
@@ -76,7 +79,7 @@ class TitansError(Exception):
         month: str | None = None,
         key: str | None = None,
     ) -> None:
-        super().__init__(*args)
+        super().__init__(*(redacted(a) if isinstance(a, str) else a for a in args))
         self.provider = provider
         self.month = month
         self.key = key

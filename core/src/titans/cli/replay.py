@@ -16,7 +16,7 @@ from attrs import define, field
 
 from titans.cli.input import TABLE, scan_table
 from titans.cli.options import on_archive, open_archive
-from titans.cli.output import console
+from titans.cli.output import console, printable
 from titans.errors import SchemaError, SuspiciousSnapshotError
 from titans.schema import TIME
 from titans.slots import iso
@@ -150,13 +150,13 @@ def replay(
         count = min(count, limit)
 
     with _progress() as bar:
-        task = bar.add_task(file.name, total=count)
+        task = bar.add_task(printable(file.name), total=count)
         for timestamp, snapshot in islice(each, count):
             tally.ingest(archive, timestamp, snapshot, max_ceased)
             bar.advance(task)
 
     for note in tally.notes:
-        click.echo(f"  {note}")
+        click.echo(f"  {printable(note)}")
     click.echo(f"{count} snapshots, {tally.rows:,} rows: {tally.summary()}")
     if tally.statuses["ingested"] or tally.statuses["unchanged"]:
         seconds = time.monotonic() - started
@@ -176,7 +176,7 @@ def _progress() -> Progress:
 
     piped = not sys.stderr.isatty() and not sys.stdout.isatty()
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),

@@ -57,6 +57,9 @@ class LocalStore:
         self._writer = Writer(self.root)
         self._etags = Etags()
 
+    def __repr__(self) -> str:
+        return f"LocalStore({str(self.root)!r})"
+
     # --- reading ----------------------------------------------------------------------------------
 
     def get(self, key: str) -> Blob:

@@ -33,6 +33,9 @@ class MemoryStore:
         self._objects: dict[str, Blob] = {}
         self._lock = threading.Lock()
 
+    def __repr__(self) -> str:
+        return f"MemoryStore({self.url!r})"
+
     def get(self, key: str) -> Blob:
         check_key(key)
         try:

@@ -100,6 +100,9 @@ class S3Store:
         self._parts_checked = False
         self._bucket_seen = False
 
+    def __repr__(self) -> str:
+        return f"S3Store({self.url!r})"
+
     # --- reading ----------------------------------------------------------------------------------
 
     def get(self, key: str) -> Blob:
