@@ -16,6 +16,7 @@ TitansError
 │   ├── AlreadyExists
 │   ├── PreconditionFailed
 │   ├── InvalidKeyError             (a ValueError too)
+│   ├── ArchiveNotFoundError
 │   └── UnsupportedStoreError
 ├── FormatError                     bytes found in the archive are not what they should be
 │   ├── FormatVersionError
@@ -33,6 +34,7 @@ from titans.redaction import redacted
 
 __all__ = [
     "AlreadyExists",
+    "ArchiveNotFoundError",
     "ConcurrencyConflictError",
     "CorruptFileError",
     "FormatError",
@@ -155,6 +157,13 @@ class InvalidKeyError(StoreError, ValueError):
     """A key is malformed, or lies outside the prefixes it may come from.
 
     Nothing was read or deleted.
+    """
+
+
+class ArchiveNotFoundError(StoreError):
+    """There is no archive of this provider in this store: nothing was ever written to it.
+
+    The message says what lies there instead.
     """
 
 

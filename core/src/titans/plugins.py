@@ -8,6 +8,7 @@ observers (`titans.events`) too.
 
 from __future__ import annotations
 
+import copyreg
 import logging
 import os
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,7 @@ from titans import entry_points
 from titans.entry_points import ALLOW, DENY, PluginInfo, discover
 from titans.errors import InputError, PluginError, ProviderError, UnknownProviderError
 from titans.layout import check_name
-from titans.provider import Provider
+from titans.provider import Hooks, Provider
 
 __all__ = [
     "ALLOW",
@@ -216,6 +217,21 @@ def _unknown(name: object, scan: _Scan) -> str:
     except InputError:
         return message
     return f"{message}. A provider is a package: pip install {package}"
+
+
+# --- other processes ------------------------------------------------------------------------------
+
+
+def _hooks_of(name: str) -> Any:
+    """The hooks of an installed provider, in a process to which it was sent."""
+    return load(name).hooks
+
+
+def _sent(hooks: Hooks) -> tuple[Any, tuple[str]]:
+    return _hooks_of, (hooks.name,)
+
+
+copyreg.pickle(Hooks, _sent)
 
 
 # --- the mapping ----------------------------------------------------------------------------------

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field
 
 from titans.dataset import Dataset, pause
-from titans.errors import InputError
+from titans.errors import InputError, ManifestError
 from titans.layout import Paths
 from titans.provider import Provider
 from titans.read.pushdown import check_condition, filtered_scan
@@ -44,6 +45,7 @@ class ReadableArchive:
         TimestampError: a time is naive. A `ValueError`.
         InputError: the start lies after the end, a column is not there, or `where` cannot be
             applied. A `ValueError`.
+        ArchiveNotFoundError: nothing was ever written to it; the message says what lies there.
         ProviderMismatchError: the archive was written with another key or slot length, or with a
             newer schema.
         ManifestError, CorruptFileError, FormatVersionError: what was found in the store is not what
@@ -75,7 +77,20 @@ class ReadableArchive:
         return Reader(self._dataset)
 
     def _ask(self, question: Callable[[Reader], T]) -> T:
-        return retrying(lambda: question(self._reader()))
+        def attempt() -> T:
+            reader = self._reader()
+            answer = question(reader)
+            reader.check_exists()
+            return answer
+
+        return retrying(attempt)
+
+    def _check_exists(self) -> None:
+        """Raise `ArchiveNotFoundError` where nothing was ever written; files without any manifest
+        are left to who asks.
+        """
+        with suppress(ManifestError):
+            self._reader().check_exists()
 
     # --- states -----------------------------------------------------------------------------------
 
@@ -300,7 +315,7 @@ class ReadableArchive:
 
     def status(self) -> tuple[MonthStatus, ...]:
         """What the archive consists of, month by month, ascending."""
-        return status(self._reader())
+        return self._ask(status)
 
     def sql(self, query: str) -> pl.DataFrame:
         """Ask in SQL, through DuckDB (extra `titans-core[sql]`).

@@ -16,6 +16,7 @@ from titans.changes.state import delta
 from titans.dataset import Dataset
 from titans.errors import CorruptFileError, InputError, NotFound, SnapshotExpiredError
 from titans.provider import Provider
+from titans.read.missing import missing
 from titans.read.pushdown import check_condition, filtered, is_pushable
 from titans.schema import CEASED, TIME
 from titans.slots import TICK, Month, to_utc
@@ -90,6 +91,8 @@ class Reader:
     _manifests: dict[Month, Manifest] = field(factory=dict, init=False)
     _views: dict[Month, MonthView] = field(factory=dict, init=False)
     _months: tuple[Month, ...] | None = field(default=None, init=False)
+    _has_manifest: bool = field(default=False, init=False)
+    """Whether some month that was looked at has one."""
 
     @property
     def provider(self) -> Provider:
@@ -112,6 +115,18 @@ class Reader:
             self._months = tuple(sorted({*self.list_hot(), *list_months(self.dataset)}))
         return self._months
 
+    def check_exists(self) -> None:
+        """Raise where there is no archive: nothing of it was found.
+
+        The store is asked only where that is not known from what was read.
+
+        Raises:
+            ArchiveNotFoundError: nothing was ever written to it.
+            ManifestError: there are files of it, and no manifest.
+        """
+        if not self._has_manifest and not self.list_hot() and not self.months():
+            raise missing(self.dataset)
+
     def newest(self) -> Month | None:
         """The last month that holds anything.
 
@@ -132,7 +147,9 @@ class Reader:
     def manifest(self, month: Month) -> Manifest:
         self.list_hot()
         if month not in self._manifests:
-            self._manifests[month] = read_head(self.dataset, month).manifest
+            head = read_head(self.dataset, month)
+            self._manifests[month] = head.manifest
+            self._has_manifest |= head.blob is not None
         return self._manifests[month]
 
     def view(self, month: Month) -> MonthView:
