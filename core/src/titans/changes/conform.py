@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import polars as pl
 
 from titans.changes.frames import instant, is_small, to_polars
+from titans.changes.keys import key_texts
 from titans.errors import SchemaError, TimestampError
 from titans.provider import Provider
 from titans.schema import CEASED, TIME
@@ -165,6 +166,8 @@ def _cast(frame: pl.DataFrame, provider: Provider, columns: Sequence[str]) -> pl
             continue
         if name == TIME:
             cast_columns.append(_times(frame[name], provider))
+        elif name in provider.key:
+            cast_columns.append(_key_texts(frame[name], provider))
         else:
             cast_columns.append(_cast_column(frame[name], dtypes[name], provider))
 
@@ -176,6 +179,14 @@ def _cast(frame: pl.DataFrame, provider: Provider, columns: Sequence[str]) -> pl
             _refuse_null_keys(frame, cast[name], provider)
 
     return cast
+
+
+def _key_texts(column: pl.Series, provider: Provider) -> pl.Series:
+    try:
+        return key_texts(column)
+    except SchemaError as error:
+        message = f"provider {provider.name!r}: {error}"
+        raise SchemaError(message, provider=provider.name) from error
 
 
 def _refuse_null_keys(frame: pl.DataFrame, key_column: pl.Series, provider: Provider) -> NoReturn:

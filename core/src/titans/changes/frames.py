@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from titans.errors import InputError
+from titans.exact.texts import is_missing, text_of
 
 __all__ = ["instant", "is_pandas", "is_small", "to_polars"]
 
@@ -84,11 +85,19 @@ def _series(name: str, column: Any) -> pl.Series:
     values = column.to_numpy(dtype=object, na_value=None).tolist()
     try:
         return pl.Series(name, values, strict=True)
-    except (TypeError, pl.exceptions.PolarsError):
-        # Values of several types: keep each as text, so that the cast to the schema can say which
-        # one does not fit.
-        texts = [None if value is None else str(value) for value in values]
-        return pl.Series(name, texts, dtype=pl.String)
+    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
+        return _mixed(name, values)
+
+
+def _mixed(name: str, values: list[Any]) -> pl.Series:
+    """Values of several types, or too large for their own: as text, so that what is made of the
+    column can say which one does not fit.
+    """
+    texts = [text_of(value) for value in values]
+    for text, value in zip(texts, values, strict=True):
+        if text is None and not is_missing(value):
+            return pl.Series(name, values, dtype=pl.Object)
+    return pl.Series(name, texts, dtype=pl.String)
 
 
 def _times(name: str, column: Any) -> pl.Series:
