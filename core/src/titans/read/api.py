@@ -13,6 +13,7 @@ from titans.dataset import Dataset, pause
 from titans.errors import InputError, ManifestError
 from titans.layout import Paths
 from titans.provider import Provider
+from titans.read.keys import wanted_keys, wanted_values
 from titans.read.pushdown import check_condition, filtered_scan
 from titans.read.queries import Held, compared, grid_times, gridded, to_intervals
 from titans.read.reader import Reader, bounds, retrying
@@ -165,7 +166,7 @@ class ReadableArchive:
         start: datetime | None = None,
         end: datetime | None = None,
         *,
-        keys: pl.DataFrame | None = None,
+        keys: Any = None,
         **key: Any,
     ) -> pl.DataFrame:
         """As `changes`, of the keys whose columns equal `key`:
@@ -173,18 +174,25 @@ class ReadableArchive:
 
         Args:
             start, end: as for `changes`.
-            keys: instead, a frame of several keys (some or all key columns).
-            key: key column → value; columns that are left out may have any value.
+            keys: instead, several keys (some or all key columns): a frame of polars, pandas or
+                Arrow, a LazyFrame, or a list of dicts.
+            key: key column → value, or a list of values of which any will do; columns that are left
+                out may have any value.
+
+        Values of any dtype are compared as the text that keys have: 7 is `"7"`.
 
         Raises:
-            InputError: a name that is no key column.
+            InputError: a name that is no key column, or a value that no key has.
         """
+        # What is given is read once, however often the question is asked again.
         if keys is not None and "keys" not in self.provider.key:
             if key:
                 raise InputError("give either keys=, a frame, or the columns of one key")
-            return self._ask(lambda reader: reader.histories(start, end, keys))
+            rows = wanted_keys(keys, self.provider)
+            return self._ask(lambda reader: reader.histories(start, end, rows))
         named = key if keys is None else {**key, "keys": keys}
-        return self._ask(lambda reader: reader.history(start, end, named))
+        values = wanted_values(named, self.provider)
+        return self._ask(lambda reader: reader.history(start, end, values))
 
     def scan(
         self,

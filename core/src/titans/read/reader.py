@@ -5,9 +5,9 @@ nobody has adopted yet.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import polars as pl
 from attrs import define, evolve, field
@@ -328,36 +328,26 @@ class Reader:
         return spans
 
     def history(
-        self, start: datetime | None, end: datetime | None, key: Mapping[str, Any]
+        self, start: datetime | None, end: datetime | None, key: Mapping[str, pl.Series]
     ) -> pl.DataFrame:
-        """`changes` of the keys that agree with `key` (some or all key columns)."""
-        self.check_key_columns(key)
-        values = {column: str(value) for column, value in key.items()}
-        where = None
-        if values:
-            where = pl.all_horizontal(pl.col(c) == value for c, value in values.items())
-        return self.changes(Criteria(start, end, where, values))
+        """`changes` of the keys that agree with `key`: some or all key columns, each with the texts
+        of which any will do.
+        """
+        single: dict[str, str] = {}
+        conditions: list[pl.Expr] = []
+        for column, wanted in key.items():
+            if len(wanted) == 1:
+                single[column] = wanted[0]
+                conditions.append(pl.col(column) == wanted[0])
+            else:
+                conditions.append(pl.col(column).is_in(wanted.implode()))
+        where = pl.all_horizontal(conditions) if conditions else None
+        return self.changes(Criteria(start, end, where, single or None))
 
     def histories(
-        self, start: datetime | None, end: datetime | None, keys: pl.DataFrame
+        self, start: datetime | None, end: datetime | None, wanted: pl.DataFrame
     ) -> pl.DataFrame:
-        """`changes` of the keys that agree with a row of `keys`."""
-        self.check_key_columns(keys.columns)
-        if not keys.columns:
-            raise InputError(
-                f"the frame of keys has no columns; the key is {', '.join(self.provider.key)}"
-            )
-        wanted = keys.select(pl.all().cast(pl.String)).unique()
+        """`changes` of the keys that agree with a row of `wanted`, texts of key columns."""
         among = [pl.col(c).is_in(wanted[c].unique().implode()) for c in wanted.columns]
         rows = self.changes(Criteria(start, end, pl.all_horizontal(among)))
         return rows.join(wanted, on=wanted.columns, how="semi", maintain_order="left")
-
-    def check_key_columns(self, names: Iterable[str]) -> None:
-        """Raise `InputError` where a name is no key column."""
-        unknown = [column for column in names if column not in self.provider.key]
-        if unknown:
-            raise InputError(
-                f"{', '.join(unknown)} is no key column of provider {self.provider.name!r}; the "
-                f"key is {', '.join(self.provider.key)}",
-                provider=self.provider.name,
-            )
