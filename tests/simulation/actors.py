@@ -14,7 +14,15 @@ from oracle import at, changes, snapshot
 
 from simulation.book import Book, State, Violation
 from titans import Archive
-from titans.errors import FormatError, InputError, NotFound, SlotConflictError, TitansError
+from titans.errors import (
+    ArchiveNotFoundError,
+    FormatError,
+    InputError,
+    ManifestError,
+    NotFound,
+    SlotConflictError,
+    TitansError,
+)
 from titans.slots import Slot
 
 __all__ = ["Compact", "Ingest", "Job", "Look", "Upload", "Vacuum", "attempt"]
@@ -160,6 +168,15 @@ class Look:
 
     def __call__(self, archive: Archive, book: Book) -> str:
         known = book.copy()
+        try:
+            return self._ask(archive, known)
+        except (ArchiveNotFoundError, ManifestError) as error:
+            # Nothing may be there yet, or no list may show it.
+            if self.lagging or not (known.acknowledged or known.kept):
+                return "not there"
+            raise Violation(f"what was acknowledged is not found: {error}") from error
+
+    def _ask(self, archive: Archive, known: Book) -> str:
         moment = self.random.choice([*known.acknowledged, at(self.random.randrange(8, 18), 5)])
         if self.question == "state":
             known.check_state(moment, archive.state(moment))
