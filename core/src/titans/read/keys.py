@@ -24,7 +24,9 @@ def wanted_values(key: Mapping[str, Any], provider: Provider) -> dict[str, pl.Se
     _check_columns(key, provider)
     wanted = {}
     for column, value in key.items():
-        if isinstance(value, pl.Series):
+        if isinstance(value, str):
+            texts = pl.Series(column, [value])
+        elif isinstance(value, pl.Series):
             texts = key_texts(value.alias(column))
         elif _are_several(value):
             texts = _texts(column, [*value])
@@ -32,7 +34,7 @@ def wanted_values(key: Mapping[str, Any], provider: Provider) -> dict[str, pl.Se
             texts = _texts(column, [value])
         if texts.null_count():
             raise InputError(f"a key is never null, and a wanted value of {column!r} is")
-        wanted[column] = texts.unique()
+        wanted[column] = texts.unique() if len(texts) > 1 else texts
     return wanted
 
 

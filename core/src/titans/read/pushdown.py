@@ -146,13 +146,14 @@ def check_condition(where: object, nothing: pl.DataFrame) -> None:
             "where is a polars expression, like pl.col('Region') == 'eu-west-1'; got a "
             f"{type(where).__name__}"
         )
+    if is_pushable(where, nothing.columns):
+        # Some dtypes are compared, and patterns parsed, no sooner than it runs.
+        filtered(nothing, where)
+        return
     try:
         nothing.lazy().filter(where).collect_schema()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise _wrong(error, nothing.columns) from error
-    if is_pushable(where, nothing.columns):
-        # Some dtypes are compared, and patterns parsed, no sooner than it runs.
-        filtered(nothing, where)
 
 
 def _wrong(error: BaseException, columns: Collection[str]) -> InputError:
