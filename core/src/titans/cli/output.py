@@ -58,6 +58,19 @@ class Target:
     spreadsheet: bool = False
     """Whether cells of CSV must not be taken for formulas."""
 
+    def checked_form(self) -> str:
+        """The format. Raises `click.UsageError` where the options contradict each other."""
+        form = self.form or _form_of(self.out)
+        if self.spreadsheet and form != "csv":
+            raise click.UsageError("--spreadsheet is for CSV; add --format csv")
+        if form == "table" and self.out is not None:
+            raise click.UsageError(
+                "a table goes to the terminal; use --format csv, json or parquet with --out"
+            )
+        if form == "parquet" and self.out is None and sys.stdout.isatty():
+            raise click.UsageError("Parquet is not for a terminal; use --out FILE or a pipe")
+        return form
+
 
 def as_output(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say where a frame goes; the command gets them as `target`."""
@@ -82,29 +95,19 @@ def as_output(command: Callable[..., Any]) -> Callable[..., Any]:
     def targeted(
         *args: Any, form: str | None, out: Path | None, spreadsheet: bool, **options: Any
     ) -> Any:
-        return command(*args, target=Target(form, out, spreadsheet), **options)
+        target = Target(form, out, spreadsheet)
+        target.checked_form()  # before anything is read
+        return command(*args, target=target, **options)
 
     return form(out(spreadsheet(targeted)))
 
 
 def write(frame: pl.DataFrame, target: Target) -> None:
     """Put `frame` where the options say."""
-    form, out = target.form, target.out
-    if form is None:
-        form = _form_of(out)
-    if target.spreadsheet and form != "csv":
-        raise click.UsageError("--spreadsheet is for CSV; add --format csv")
-
+    form, out = target.checked_form(), target.out
     if form == "table":
-        if out is not None:
-            raise click.UsageError(
-                "a table goes to the terminal; use --format csv, json or parquet with --out"
-            )
         show(frame)
         return
-
-    if out is None and form == "parquet" and sys.stdout.isatty():
-        raise click.UsageError("Parquet is not for a terminal; use --out FILE or a pipe")
 
     if out is not None:
         with out.open("wb") as file:
