@@ -13,14 +13,17 @@ from oracle import PROVIDER, at, changes, replayed, snapshot
 
 from titans import Archive
 from titans.errors import (
+    ArchiveNotFoundError,
     CorruptFileError,
     InputError,
+    ManifestError,
     NotFound,
     SnapshotExpiredError,
     TimestampError,
 )
 from titans.read.reader import Reader
 from titans.slots import Month
+from titans.store.local import LocalStore
 from titans.store.memory import MemoryStore
 from titans.tiers.manifest.commit import read_head
 
@@ -100,16 +103,16 @@ def test_before_the_first_and_after_the_last_slot(archive):
     assert archive.intervals(FAR_AHEAD)["valid_to"].to_list() == [None, None]
 
 
-def test_an_empty_archive_answers_with_empty_frames():
+def test_an_archive_without_rows_answers_with_empty_frames():
     empty = Archive(MemoryStore(), PROVIDER)
+    empty.ingest(snapshot({}), at(0), max_ceased=1.0)
     canonical = ["k", "Time", "v", "w", "Ceased"]
     assert empty.latest().columns == empty.state(at(0)).columns == canonical[:-1]
     assert empty.scan().collect().columns == empty.changes().columns == canonical
     assert empty.grid().columns == ["k", "Time", "v", "w"]
     assert empty.intervals().columns == ["k", "v", "w", "valid_from", "valid_to"]
     assert empty.diff(at(0), at(1)).columns == ["k", "change", "v_old", "v_new", "w_old", "w_new"]
-    assert empty.coverage().rows() == empty.files().rows() == []
-    assert empty.status() == ()
+    assert empty.coverage().rows() == [(at(0), "observed")]
     assert empty.sql("select count(*) from latest").item() == 0
 
 
@@ -380,3 +383,128 @@ def test_a_look_never_mixes_a_month_with_a_border_made_from_another_look_at_it(s
     points = reader.changes()
     assert replayed(points, at(13)) == {"a": later, "b": B}
     assert not points.select("k", "Time").is_duplicated().any()
+
+
+# --- an archive that is not there -----------------------------------------------------------------
+
+QUESTIONS = {
+    "state": lambda a: a.state(at(0)),
+    "latest": lambda a: a.latest(),
+    "latest where": lambda a: a.latest(where=pl.col("v") > 1),
+    "keys": lambda a: a.keys(),
+    "diff": lambda a: a.diff(at(0), at(1)),
+    "changes": lambda a: a.changes(),
+    "changes of a range": lambda a: a.changes(at(0), at(1)),
+    "changes of nothing": lambda a: a.changes(at(0), at(0)),
+    "history": lambda a: a.history(k="a"),
+    "history of keys": lambda a: a.history(keys=pl.DataFrame({"k": ["a"]})),
+    "scan": lambda a: a.scan().collect(),
+    "scan of a range": lambda a: a.scan(at(0), at(1)).collect(),
+    "intervals": lambda a: a.intervals(),
+    "grid": lambda a: a.grid(),
+    "grid of a range": lambda a: a.grid(at(0), at(2)),
+    "coverage": lambda a: a.coverage(),
+    "files": lambda a: a.files(),
+    "status": lambda a: a.status(),
+    "sql": lambda a: a.sql("select count(*) from changes"),
+    "sql of a state": lambda a: a.sql("from state('2026-01-31')"),
+    "verify": lambda a: a.verify(),
+}
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_question_to_an_archive_that_is_not_there(tmp_path, question):
+    for store in (MemoryStore("nowhere"), LocalStore(tmp_path / "nowhere")):
+        nobody = Archive(store, PROVIDER)
+        with pytest.raises(ArchiveNotFoundError) as refused:
+            QUESTIONS[question](nobody)
+        assert "no archive of provider 'small' in" in str(refused.value)
+        assert "nowhere" in str(refused.value)
+        assert "there is nothing at all" in str(refused.value)
+    assert not (tmp_path / "nowhere").exists(), "a question makes nothing"
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_an_archive_in_which_nothing_is_found_is_there_all_the_same(question):
+    """As soon as something was written, whatever became of it."""
+    archive = Archive(MemoryStore(), PROVIDER)
+    archive.ingest(snapshot({}), at(0), max_ceased=1.0)
+    QUESTIONS[question](archive)
+    archive.compact()
+    archive.vacuum("0s")
+    QUESTIONS[question](archive)
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        (["parquet_cp_hot/aws/2026/01/01/00-00.parquet"], "an archive of provider 'aws'"),
+        (
+            [
+                "parquet_cp_hot/aws/2026/01/01/00-00.parquet",
+                "parquet_cp_hot/aws/2026/01/01/00-10.parquet",
+                "parquet_warm/gcp/m8/2026/01/manifest.json",
+            ],
+            "there is an archive of provider 'aws', an archive of provider 'gcp'.",
+        ),
+        (["test/parquet_warm/gcp/m8/2026/01/manifest.json"], "provider 'gcp' (in test/)"),
+        (["test/parquet_cp_hot/small/2026/01/01/00-00.parquet"], "below test/, for TITANS_ENV"),
+        (["photos/2026/a.jpg", "photos/2026/b.jpg", "README"], "there is README, photos/2026."),
+        ([f"x/{n}/y" for n in range(100)], "x/0, x/1, x/10"),
+        (["parquet_cp_hot/smaller/2026/01/01/00-00.parquet"], "an archive of provider 'smaller'"),
+    ],
+)
+def test_what_lies_there_instead(keys, says):
+    store = MemoryStore()
+    for key in keys:
+        store.create(key, b"x")
+    with pytest.raises(ArchiveNotFoundError) as refused:
+        Archive(store, PROVIDER).latest()
+    assert says in str(refused.value)
+    assert refused.value.provider == "small"
+
+
+def test_an_archive_outside_of_test(archive, monkeypatch):
+    monkeypatch.setenv("TITANS_ENV", "test")
+    with pytest.raises(ArchiveNotFoundError, match=r"there is one outside of test/"):
+        Archive(archive.store, PROVIDER).latest()
+
+
+@pytest.mark.parametrize("question", [q for q in QUESTIONS if q != "verify"])
+def test_files_without_any_manifest_are_no_empty_archive(archive, question):
+    archive.compact()
+    archive.vacuum("0s")
+    for entry in list(archive.store.list()):
+        if not entry.key.endswith(".parquet") or "/small/m8/" not in entry.key:
+            archive.store.delete(entry.key)
+    with pytest.raises(ManifestError, match="run titans repair"):
+        QUESTIONS[question](Archive(archive.store, PROVIDER))
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_store_is_asked_no_more_for_it(archive, monkeypatch, question):
+    """Wherever something is found, as it is in all but the rarest questions."""
+    requests: list[str] = []
+    for name in ("get", "get_range", "head", "list"):
+        method = getattr(MemoryStore, name)
+
+        def counted(store, *args, name=name, method=method):
+            requests.append(name)
+            return method(store, *args)
+
+        monkeypatch.setattr(MemoryStore, name, counted)
+    QUESTIONS[question](archive)
+    with_check = len(requests)
+    monkeypatch.setattr(Reader, "check_exists", lambda reader: None)
+    requests.clear()
+    QUESTIONS[question](archive)
+    allowed = 1 if question in ("verify", "changes of nothing") else 0
+    assert with_check <= len(requests) + allowed
+
+
+def test_the_first_write_makes_it():
+    archive = Archive(MemoryStore(), PROVIDER)
+    with pytest.raises(ArchiveNotFoundError):
+        archive.latest()
+    archive.upload(changes({"a": A}), at(0))
+    assert archive.latest().height == 1

@@ -15,7 +15,15 @@ from oracle import at, changes, snapshot
 from simulation.book import Book, State, Violation
 from simulation.store import Disk
 from titans import Archive
-from titans.errors import FormatError, InputError, NotFound, SlotConflictError, TitansError
+from titans.errors import (
+    ArchiveNotFoundError,
+    FormatError,
+    InputError,
+    ManifestError,
+    NotFound,
+    SlotConflictError,
+    TitansError,
+)
 from titans.slots import Slot
 
 __all__ = [
@@ -181,11 +189,18 @@ class Look:
         moment = self.random.choice([*known.acknowledged, at(self.random.randrange(8, 18), 5)])
         try:
             self._look(archive, known, moment)
-        except Violation:
+        except (ArchiveNotFoundError, ManifestError, Violation) as error:
             # A reader cannot tell that an earlier version of a manifest was put back.
-            if not known.broken and known.breaks == book.breaks:
+            if known.broken or known.breaks != book.breaks:
+                if isinstance(error, ManifestError):
+                    raise
+                return "broken"
+            if isinstance(error, Violation):
                 raise
-            return "broken"
+            # Nothing may be there yet, or no list may show it.
+            if self.lagging or not (known.acknowledged or known.kept):
+                return "not there"
+            raise Violation(f"what was acknowledged is not found: {error}") from error
         return "right"
 
     def _look(self, archive: Archive, known: Book, moment: datetime) -> None:

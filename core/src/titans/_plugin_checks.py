@@ -18,7 +18,7 @@ from titans.entry_points import DENY
 from titans.errors import InputError
 from titans.hookspecs import API_VERSION, ProviderSpec, hookimpl
 from titans.layout import PathLayout
-from titans.provider import Provider
+from titans.provider import Hooks, Provider
 from titans.schema import Schema
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def build_provider(info: PluginInfo, group: str) -> Provider:
             layout=layout,
             distribution=info.distribution,
             version=info.version,
-            hooks=manager.hook,
+            hooks=Hooks(info.name, manager.hook),
         )
     except InputError as error:
         raise Refused(str(error)) from error

@@ -18,8 +18,10 @@ from titans.errors import InputError, SlotConflictError, TitansError
 from titans.event import ms_since
 from titans.events import Event, emit
 from titans.ingest import Ingestor
+from titans.layout import Paths
 from titans.provider import Provider
 from titans.read.api import ReadableArchive
+from titans.redaction import redacted
 from titans.results import Compaction, IngestResult
 from titans.slots import Month, Slot, parse_duration, to_utc
 from titans.store import ObjectStore
@@ -78,6 +80,14 @@ def open(
     return Archive(resolve_store(store, s3_client=s3_client), provider)
 
 
+def _sent(cls: type[Archive], *parts: Any) -> Archive:
+    """An archive in a process to which it was sent, in the environment it was opened in."""
+    store, provider, wait, paths = parts
+    archive = cls(store, provider, wait=wait)
+    archive._enter(paths)
+    return archive
+
+
 @define(eq=False, repr=False)
 class Archive(ReadableArchive):
     """A provider in a store.
@@ -92,10 +102,18 @@ class Archive(ReadableArchive):
     def __attrs_post_init__(self) -> None:
         # A class that attrs makes anew, with slots, has no __class__ cell for a bare super().
         ReadableArchive.__attrs_post_init__(self)
+        self._enter(self._dataset.paths)
+
+    def _enter(self, paths: Paths) -> None:
+        """Work at these places from now on."""
+        self._dataset = evolve(self._dataset, paths=paths)
         self._ingestor = Ingestor(self._dataset, self._event)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _sent, (type(self), self.store, self.provider, self.wait, self.paths)
+
     def __repr__(self) -> str:
-        return f"Archive({self.provider.name!r} in {self.store.url})"
+        return f"Archive({self.provider.name!r} in {redacted(self.store.url)})"
 
     # --- writing ----------------------------------------------------------------------------------
 
@@ -296,9 +314,13 @@ class Archive(ReadableArchive):
     def verify(self, *, deep: bool = False) -> Verification:
         """Check that the store holds what the manifests say, exactly once; with `deep`, down to
         every row.
+
+        Raises:
+            ArchiveNotFoundError: there is nothing to check.
         """
         from titans.tiers.maintain.verify import verify
 
+        self._check_exists()
         return verify(self._dataset, deep=deep)
 
     def repair(self, *, dry_run: bool = False) -> tuple[Repair, ...]:

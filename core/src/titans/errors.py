@@ -17,6 +17,7 @@ TitansError
 │   ├── AlreadyExists
 │   ├── PreconditionFailed
 │   ├── InvalidKeyError             (a ValueError too)
+│   ├── ArchiveNotFoundError
 │   └── UnsupportedStoreError
 ├── FormatError                     bytes found in the archive are not what they should be
 │   ├── FormatVersionError
@@ -31,8 +32,11 @@ TitansError
 
 from __future__ import annotations
 
+from titans.redaction import redacted
+
 __all__ = [
     "AlreadyExists",
+    "ArchiveNotFoundError",
     "ConcurrencyConflictError",
     "ConversionError",
     "CorruptFileError",
@@ -70,7 +74,8 @@ class TitansError(Exception):
         month: the month it is about, like `"2026-01"`.
         key: the key of the object it is about.
 
-    The three are attributes, and `None` where the error is about no such thing.
+    The three are attributes, and `None` where the error is about no such thing. Passwords and
+    tokens in URLs are left out of the message.
     """
 
     def __init__(
@@ -80,7 +85,7 @@ class TitansError(Exception):
         month: str | None = None,
         key: str | None = None,
     ) -> None:
-        super().__init__(*args)
+        super().__init__(*(redacted(a) if isinstance(a, str) else a for a in args))
         self.provider = provider
         self.month = month
         self.key = key
@@ -163,6 +168,13 @@ class InvalidKeyError(StoreError, ValueError):
     """A key is malformed, or lies outside the prefixes it may come from.
 
     Nothing was read or deleted.
+    """
+
+
+class ArchiveNotFoundError(StoreError):
+    """There is no archive of this provider in this store: nothing was ever written to it.
+
+    The message says what lies there instead.
     """
 
 

@@ -8,6 +8,7 @@ observers (`titans.events`) too.
 
 from __future__ import annotations
 
+import copyreg
 import difflib
 import importlib.util
 import logging
@@ -22,7 +23,7 @@ from titans import entry_points
 from titans.entry_points import ALLOW, DENY, PluginInfo, discover
 from titans.errors import InputError, PluginError, ProviderError, UnknownProviderError
 from titans.layout import check_name
-from titans.provider import Provider
+from titans.provider import Hooks, Provider
 
 __all__ = [
     "ALLOW",
@@ -252,6 +253,21 @@ def _advice(name: str, package: str, usable: list[str]) -> str:
             "that it is a provider: pip install the folder of its pyproject.toml"
         )
     return f"A provider is a package: pip install {package}"
+
+
+# --- other processes ------------------------------------------------------------------------------
+
+
+def _hooks_of(name: str) -> Any:
+    """The hooks of an installed provider, in a process to which it was sent."""
+    return load(name).hooks
+
+
+def _sent(hooks: Hooks) -> tuple[Any, tuple[str]]:
+    return _hooks_of, (hooks.name,)
+
+
+copyreg.pickle(Hooks, _sent)
 
 
 # --- the mapping ----------------------------------------------------------------------------------

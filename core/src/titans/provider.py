@@ -18,9 +18,22 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-__all__ = ["DEFAULT_BUCKET", "Provider"]
+__all__ = ["DEFAULT_BUCKET", "Hooks", "Provider"]
 
 DEFAULT_BUCKET = "titans-spotlake-data"
+
+
+@frozen(eq=False)
+class Hooks:
+    """The hooks of an installed provider. They pickle as its name: another process loads it anew,
+    see `titans.plugins`.
+    """
+
+    name: str
+    _relay: Any = field(repr=False)
+
+    def __getattr__(self, hook: str) -> Any:
+        return getattr(self._relay, hook)
 
 
 @frozen

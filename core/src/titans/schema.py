@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import field, fields, frozen
 
 from titans.errors import InputError
 
@@ -75,6 +76,13 @@ def _no_renames(value: object) -> InputError:
     )
 
 
+def _writable(value: Any) -> Any:
+    """The same with dicts for mappings."""
+    if isinstance(value, Mapping):
+        return {key: _writable(item) for key, item in value.items()}
+    return value
+
+
 @frozen
 class Schema:
     """The value columns of a provider.
@@ -102,6 +110,11 @@ class Schema:
     unobserved: Mapping[str, float] = field(factory=dict, converter=_read_only, hash=False)
     version: int = 1
     renamed: Mapping[int, Mapping[str, str]] = field(factory=dict, converter=_renames, hash=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Mappings that are read-only do not pickle.
+        values = {each.name: getattr(self, each.name) for each in fields(Schema) if each.init}
+        return partial(Schema, **_writable(values)), ()
 
     def __attrs_post_init__(self) -> None:
         if not self.columns:

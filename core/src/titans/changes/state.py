@@ -36,7 +36,7 @@ _OLD = "\x00old"
 """Suffix of columns of the older state in a join; no user's column ends with it."""
 
 
-@frozen
+@frozen(eq=False)
 class Delta:
     """What leads from one state to another."""
 

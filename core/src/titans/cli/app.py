@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from titans.cli import convert, demo, new_provider, plugins, read, replay, write
+from titans.cli.output import printable
 from titans.errors import TitansError
+from titans.redaction import redacted
 
 __all__ = ["cli", "run"]
 
@@ -29,9 +34,9 @@ def cli(ctx: click.Context, debug: bool, verbose: bool) -> None:
         level = logging.INFO
     if debug:
         level = logging.DEBUG
-    logging.basicConfig(
-        level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Printable("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
 
     # What these log of every request would hide what TITANS says.
     for noisy in ("botocore", "boto3", "urllib3", "s3transfer"):
@@ -41,6 +46,21 @@ def cli(ctx: click.Context, debug: bool, verbose: bool) -> None:
 for _module in (convert, demo, new_provider, plugins, read, replay, write):
     for _command in _module.COMMANDS:
         cli.add_command(_command)
+
+
+class _Printable(logging.Formatter):
+    """Lines for a terminal: what stands in data gives it no orders, and secrets stay out."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        lines = redacted(super().format(record)).split("\n")
+        return "\n".join(map(printable, lines))
+
+
+def _leave_closed_pipe() -> NoReturn:
+    """Whoever read our output wants no more of it: nothing is left to say, at exit neither."""
+    with Path(os.devnull).open("w") as nothing:
+        os.dup2(nothing.fileno(), sys.stdout.fileno())
+    sys.exit(1)
 
 
 def run(args: list[str] | None = None) -> None:
@@ -54,8 +74,11 @@ def run(args: list[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except BrokenPipeError:
+        _leave_closed_pipe()
     except (TitansError, OSError) as error:
         if debug:
             raise
-        sys.exit(f"titans: {' '.join(str(error).split()) or type(error).__name__}")
+        message = redacted(" ".join(str(error).split())) or type(error).__name__
+        sys.exit(f"titans: {printable(message)}")
     sys.exit(code or 0)

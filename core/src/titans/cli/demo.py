@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from titans.cli.output import console, sparkline, table
+from titans.cli.output import console, printable, sparkline, table
 from titans.errors import InputError
 from titans.schema import CEASED, TIME
 
@@ -63,10 +63,12 @@ def demo(folder: Path | None, slots: int, keys: int, seed: int) -> None:
 
     if folder is None:
         folder = Path(tempfile.mkdtemp(prefix="titans-demo-"))
+    from rich.markup import escape
+
     folder = folder.absolute()
     out = console()
     named = ", ".join(f"{p.name} (every {p.layout.slot_minutes} minutes)" for p in providers)
-    out.print(f"{slots} snapshots for {named}, archived in [bold]{folder}[/]\n")
+    out.print(f"{slots} snapshots for {named}, archived in [bold]{escape(str(folder))}[/]\n")
 
     archives: list[Archive] = []
     with _progress(out) as bar:
@@ -88,7 +90,7 @@ def _progress(out: Console) -> Progress:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -148,6 +150,8 @@ def _levels(archives: list[Archive]) -> object:
 
 def _ask(archive: Archive, moment: datetime) -> None:
     """A state, and the history of the liveliest key."""
+    from rich.markup import escape
+
     out = console()
     provider = archive.provider
     started = time.monotonic()
@@ -164,10 +168,8 @@ def _ask(archive: Archive, moment: datetime) -> None:
     history = archive.history(**key)
     milliseconds = 1e3 * (time.monotonic() - started)
 
-    out.print(
-        f"\n[bold]{' / '.join(key.values())}[/]: {history.height} change points, "
-        f"{milliseconds:.0f} ms"
-    )
+    named = escape(printable(" / ".join(key.values())))
+    out.print(f"\n[bold]{named}[/]: {history.height} change points, {milliseconds:.0f} ms")
     column = _liveliest_column(provider, history)
     values = _living_values(history, column)
     seen = [value for value in values if value is not None] or [0.0]

@@ -60,22 +60,24 @@ def _row(kind: str, info: PluginInfo) -> dict[str, str]:
 def _show(infos: list[tuple[str, PluginInfo]]) -> None:
     """A table, and below it what is wrong."""
     from rich.table import Table
+    from rich.text import Text
 
-    from titans.cli.output import console
+    from titans.cli.output import console, plain
 
     table = Table(
         "Name", "Kind", "Status", "Distribution", "Version", "Entry point", header_style="bold"
     )
     for kind, info in infos:
         style = _COLORS.get(info.status, "yellow")
-        status = f"[{style}]{info.status}[/]"
-        table.add_row(info.name, kind, status, info.distribution, info.version, info.value)
+        status = Text(info.status, style=style)
+        about = (info.distribution, info.version, info.value)
+        table.add_row(plain(info.name), kind, status, *map(plain, about))
 
     out = console()
     out.print(table)
     for _, info in infos:
         if info.problem:
-            out.print(f"{info.name}: {info.problem}", markup=False)
+            out.print(plain(f"{info.name}: {info.problem}"))
 
 
 @plugins.command()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from titans.cli.options import MOMENT, in_range, on_archive, open_archive, parse_pairs
-from titans.cli.output import as_output, write
+from titans.cli.output import Target, as_output, write
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,10 +31,8 @@ def asks(question: Callable[..., pl.DataFrame]) -> Callable[..., None]:
     """A command that puts `question` to an archive, and writes the answer where its options say."""
 
     @wraps(question)
-    def command(
-        provider: str, store: str | None, form: str | None, out: Path | None, **options: Any
-    ) -> None:
-        write(question(open_archive(provider, store), **options), form, out)
+    def command(provider: str, store: str | None, target: Target, **options: Any) -> None:
+        write(question(open_archive(provider, store), **options), target)
 
     return on_archive(as_output(command))
 
@@ -94,8 +92,7 @@ def diff(
     second: datetime,
     provider: str,
     store: str | None,
-    form: str | None,
-    out: Path | None,
+    target: Target,
 ) -> None:
     """What is different between two moments: keys added, removed, changed, with old and new
     values.
@@ -103,9 +100,9 @@ def diff(
     differences = open_archive(provider, store).diff(first, second)
 
     # A terminal has no room for columns in which nothing differs.
-    if form is None and out is None:
+    if target == Target():
         differences = _without_equal_columns(differences)
-    write(differences, form, out)
+    write(differences, target)
 
 
 def _without_equal_columns(differences: pl.DataFrame) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from attrs import define, field
 
 from titans.cli.input import TABLE, collected, columns_of, scan_table
 from titans.cli.options import on_archive, open_archive
-from titans.cli.output import progress_bar
+from titans.cli.output import printable, progress_bar
 from titans.errors import SchemaError, SuspiciousSnapshotError
 from titans.schema import TIME
 from titans.slots import iso
@@ -156,13 +156,13 @@ def replay(
         count = min(count, limit)
 
     with progress_bar() as bar:
-        task = bar.add_task(file.name, total=count)
+        task = bar.add_task(printable(file.name), total=count)
         for timestamp, snapshot in islice(each, count):
             tally.ingest(archive, timestamp, snapshot, max_ceased)
             bar.advance(task)
 
     for note in tally.notes:
-        click.echo(f"  {note}")
+        click.echo(f"  {printable(note)}")
     click.echo(f"{count} snapshots, {tally.rows:,} rows: {tally.summary()}")
     if tally.statuses["ingested"] or tally.statuses["unchanged"]:
         seconds = time.monotonic() - started

@@ -10,6 +10,7 @@ import click
 
 from titans.cli.input import TABLE, read_table
 from titans.cli.options import MOMENT, on_archive, open_archive
+from titans.cli.output import printable
 
 if TYPE_CHECKING:
     from titans.archive import OnConflict
@@ -122,7 +123,7 @@ def verify(deep: bool, provider: str, store: str | None) -> None:
         verdict = "ok    " if check.passed else "FAILED"
         click.echo(f"{verdict}  {check.name:12}  {check.asked:6,} looked at: {CHECKS[check.name]}")
         for failure in check.failures:
-            click.echo(f"          {failure}")
+            click.echo(f"          {printable(failure)}")
 
     # Neither makes the archive wrong.
     for month, gaps in report.gaps.items():

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field
 
 from titans.dataset import Dataset, pause
-from titans.errors import InputError
+from titans.errors import InputError, ManifestError
 from titans.layout import Paths
 from titans.provider import Provider
+from titans.read.keys import wanted_keys, wanted_values
+from titans.read.pushdown import check_condition, filtered_scan
 from titans.read.queries import Held, compared, grid_times, gridded, to_intervals
 from titans.read.reader import Reader, answered, bounds, retrying
 from titans.read.scan import scan
@@ -41,7 +44,9 @@ class ReadableArchive:
 
     Every question may raise:
         TimestampError: a time is naive. A `ValueError`.
-        InputError: the start lies after the end, or a column is not there. A `ValueError`.
+        InputError: the start lies after the end, a column is not there, or `where` cannot be
+            applied. A `ValueError`.
+        ArchiveNotFoundError: nothing was ever written to it; the message says what lies there.
         ProviderMismatchError: the archive was written with another key or slot length, or with a
             newer schema.
         ManifestError, CorruptFileError, FormatVersionError: what was found in the store is not what
@@ -73,7 +78,19 @@ class ReadableArchive:
         return Reader(self._dataset)
 
     def _ask(self, question: Callable[[Reader], T]) -> T:
-        return retrying(lambda: answered(self._dataset, question))
+        def asked(reader: Reader) -> T:
+            answer = question(reader)
+            reader.check_exists()
+            return answer
+
+        return retrying(lambda: answered(self._dataset, asked))
+
+    def _check_exists(self) -> None:
+        """Raise `ArchiveNotFoundError` where nothing was ever written; files without any manifest
+        are left to who asks.
+        """
+        with suppress(ManifestError):
+            self._reader().check_exists()
 
     # --- states -----------------------------------------------------------------------------------
 
@@ -90,7 +107,9 @@ class ReadableArchive:
 
         Args:
             at: change points at this very time are included.
-            where: a polars expression over the columns of the answer.
+            where: any polars expression over all columns of the answer. The rows are those of
+                `state(at).filter(where)`; what looks at key columns only, row by row, also reads
+                less.
             columns: which of them are wanted; all by default.
 
         Returns:
@@ -146,7 +165,7 @@ class ReadableArchive:
         start: datetime | None = None,
         end: datetime | None = None,
         *,
-        keys: pl.DataFrame | None = None,
+        keys: Any = None,
         **key: Any,
     ) -> pl.DataFrame:
         """As `changes`, of the keys whose columns equal `key`:
@@ -154,17 +173,25 @@ class ReadableArchive:
 
         Args:
             start, end: as for `changes`.
-            keys: instead, a frame of several keys (some or all key columns).
-            key: key column → value; columns that are left out may have any value.
+            keys: instead, several keys (some or all key columns): a frame of polars, pandas or
+                Arrow, a LazyFrame, or a list of dicts.
+            key: key column → value, or a list of values of which any will do; columns that are left
+                out may have any value.
+
+        Values of any dtype are compared as the text that keys have: 7 is `"7"`.
 
         Raises:
-            InputError: a name that is no key column.
+            InputError: a name that is no key column, or a value that no key has.
         """
-        if keys is not None:
+        # What is given is read once, however often the question is asked again.
+        if keys is not None and "keys" not in self.provider.key:
             if key:
                 raise InputError("give either keys=, a frame, or the columns of one key")
-            return self._ask(lambda reader: reader.histories(start, end, keys))
-        return self._ask(lambda reader: reader.history(start, end, key))
+            rows = wanted_keys(keys, self.provider)
+            return self._ask(lambda reader: reader.histories(start, end, rows))
+        named = key if keys is None else {**key, "keys": keys}
+        values = wanted_values(named, self.provider)
+        return self._ask(lambda reader: reader.history(start, end, values))
 
     def scan(
         self,
@@ -189,7 +216,8 @@ class ReadableArchive:
         """
         lazy = scan(self._reader, self.provider, start, end)
         if where is not None:
-            lazy = lazy.filter(where)
+            check_condition(where, self._reader().empty_changes())
+            lazy = filtered_scan(lazy, where)
         if columns is not None:
             lazy = lazy.select(self._reader().known(columns, self.provider.canonical_columns))
         return lazy
@@ -294,7 +322,7 @@ class ReadableArchive:
 
     def status(self) -> tuple[MonthStatus, ...]:
         """What the archive consists of, month by month, ascending."""
-        return status(self._reader())
+        return self._ask(status)
 
     def sql(self, query: str) -> pl.DataFrame:
         """Ask in SQL, through DuckDB (extra `titans-core[sql]`).

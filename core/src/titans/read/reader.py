@@ -4,9 +4,10 @@ nobody has adopted yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import polars as pl
 from attrs import define, evolve, field
@@ -21,6 +22,8 @@ from titans.errors import (
     TitansError,
 )
 from titans.provider import Provider
+from titans.read.missing import missing
+from titans.read.pushdown import check_condition, filtered, is_pushable
 from titans.schema import CEASED, TIME
 from titans.slots import BEGIN, END, TICK, Month, to_utc
 from titans.tiers.files.reading import ReplacedError, damaged
@@ -31,6 +34,8 @@ from titans.tiers.write.adopt import LeftOut, knows_base, read_waiting, without_
 from titans.tiers.write.hot import list_hot_since
 
 __all__ = ["Reader", "answered", "bounds", "expired", "retrying"]
+
+log = logging.getLogger("titans.read")
 
 _RETRIES = 4
 _FEW = timedelta(days=62)
@@ -132,6 +137,8 @@ class Reader:
     _manifests: dict[Month, Manifest] = field(factory=dict, init=False)
     _views: dict[Month, MonthView] = field(factory=dict, init=False)
     _months: tuple[Month, ...] | None = field(default=None, init=False)
+    _has_manifest: bool = field(default=False, init=False)
+    """Whether some month that was looked at has one."""
 
     @property
     def provider(self) -> Provider:
@@ -153,6 +160,18 @@ class Reader:
         if self._months is None:
             self._months = tuple(sorted({*self.list_hot(), *list_months(self.dataset)}))
         return self._months
+
+    def check_exists(self) -> None:
+        """Raise where there is no archive: nothing of it was found.
+
+        The store is asked only where that is not known from what was read.
+
+        Raises:
+            ArchiveNotFoundError: nothing was ever written to it.
+            ManifestError: there are files of it, and no manifest.
+        """
+        if not self._has_manifest and not self.list_hot() and not self.months():
+            raise missing(self.dataset)
 
     def newest(self) -> Month | None:
         """The last month that holds anything.
@@ -178,6 +197,7 @@ class Reader:
             if head.blob is None:
                 require_known(self.dataset, head.manifest)
             self._manifests[month] = head.manifest
+            self._has_manifest |= head.blob is not None
         return self._manifests[month]
 
     def view(self, month: Month) -> MonthView:
@@ -248,19 +268,15 @@ class Reader:
         key.
         """
         end = min(to_utc(at, "at"), END - TICK) + TICK
-        state = self.state_before(end, self._pushed(where))
-        return self._chosen(state, where, columns)
+        return self._chosen(end, where, columns)
 
     def latest(
         self, where: pl.Expr | None = None, columns: Sequence[str] | None = None
     ) -> pl.DataFrame:
         """The living keys after the last change point there is."""
         newest = self.newest()
-        if newest is None:
-            state = self.empty_state()
-        else:
-            state = self.state_before(newest.end, self._pushed(where))
-        return self._chosen(state, where, columns)
+        end = datetime.now(UTC) if newest is None else newest.end
+        return self._chosen(end, where, columns)
 
     def state_before(self, end: datetime, where: pl.Expr | None = None) -> pl.DataFrame:
         """The state after all change points before `end`. Goes back month by month as far as it
@@ -285,24 +301,30 @@ class Reader:
 
     def empty_state(self) -> pl.DataFrame:
         """No key at all."""
-        dtypes = dict(self.provider.schema_dtypes)
-        dtypes.pop(CEASED)
-        return pl.DataFrame(schema=dtypes)
+        return self.empty_changes().drop(CEASED)
 
-    def _pushed(self, where: pl.Expr | None) -> pl.Expr | None:
-        """`where`, if it may be applied before the last change point of each key is known."""
-        if where is None or not set(where.meta.root_names()) <= set(self.provider.key):
-            return None
-        return where
+    def empty_changes(self) -> pl.DataFrame:
+        """No change point at all."""
+        return pl.DataFrame(schema=dict(self.provider.schema_dtypes))
 
     def _chosen(
-        self, state: pl.DataFrame, where: pl.Expr | None, columns: Sequence[str] | None
+        self, end: datetime, where: pl.Expr | None, columns: Sequence[str] | None
     ) -> pl.DataFrame:
-        if where is not None and self._pushed(where) is None:
-            state = state.filter(where)
+        """The rows of a state that satisfy `where`, with the columns that are wanted."""
+        state = self.state_before(end) if where is None else self._filtered(end, where)
         if columns is not None:
             state = state.select(self.known(columns, state.columns))
         return state
+
+    def _filtered(self, end: datetime, where: pl.Expr) -> pl.DataFrame:
+        check_condition(where, self.empty_state())
+        if is_pushable(where, self.provider.key):
+            try:
+                return self.state_before(end, where)
+            except CorruptFileError as error:
+                # Or polars cannot compare the statistics of a file with it, as in `true | (k > 3)`.
+                log.debug("read again without the condition: %s", error)
+        return filtered(self.state_before(end), where)
 
     def known(self, columns: Sequence[str], available: Sequence[str]) -> list[str]:
         """`columns`. Raises `InputError` where one is not `available`."""
@@ -323,7 +345,7 @@ class Reader:
             frames.append(self.changes_of(month, evolve(wanted, start=first, end=last)))
 
         if not frames:
-            return pl.DataFrame(schema=dict(self.provider.schema_dtypes))
+            return self.empty_changes()
         if len(frames) == 1:
             return frames[0]
         return pl.concat(frames).sort([*self.provider.key, TIME])
@@ -363,36 +385,26 @@ class Reader:
         return spans
 
     def history(
-        self, start: datetime | None, end: datetime | None, key: Mapping[str, Any]
+        self, start: datetime | None, end: datetime | None, key: Mapping[str, pl.Series]
     ) -> pl.DataFrame:
-        """`changes` of the keys that agree with `key` (some or all key columns)."""
-        self.check_key_columns(key)
-        values = {column: str(value) for column, value in key.items()}
-        where = None
-        if values:
-            where = pl.all_horizontal(pl.col(c) == value for c, value in values.items())
-        return self.changes(Criteria(start, end, where, values))
+        """`changes` of the keys that agree with `key`: some or all key columns, each with the texts
+        of which any will do.
+        """
+        single: dict[str, str] = {}
+        conditions: list[pl.Expr] = []
+        for column, wanted in key.items():
+            if len(wanted) == 1:
+                single[column] = wanted[0]
+                conditions.append(pl.col(column) == wanted[0])
+            else:
+                conditions.append(pl.col(column).is_in(wanted.implode()))
+        where = pl.all_horizontal(conditions) if conditions else None
+        return self.changes(Criteria(start, end, where, single or None))
 
     def histories(
-        self, start: datetime | None, end: datetime | None, keys: pl.DataFrame
+        self, start: datetime | None, end: datetime | None, wanted: pl.DataFrame
     ) -> pl.DataFrame:
-        """`changes` of the keys that agree with a row of `keys`."""
-        self.check_key_columns(keys.columns)
-        if not keys.columns:
-            raise InputError(
-                f"the frame of keys has no columns; the key is {', '.join(self.provider.key)}"
-            )
-        wanted = keys.select(pl.all().cast(pl.String)).unique()
+        """`changes` of the keys that agree with a row of `wanted`, texts of key columns."""
         among = [pl.col(c).is_in(wanted[c].unique().implode()) for c in wanted.columns]
         rows = self.changes(Criteria(start, end, pl.all_horizontal(among)))
         return rows.join(wanted, on=wanted.columns, how="semi", maintain_order="left")
-
-    def check_key_columns(self, names: Iterable[str]) -> None:
-        """Raise `InputError` where a name is no key column."""
-        unknown = [column for column in names if column not in self.provider.key]
-        if unknown:
-            raise InputError(
-                f"{', '.join(unknown)} is no key column of provider {self.provider.name!r}; the "
-                f"key is {', '.join(self.provider.key)}",
-                provider=self.provider.name,
-            )

@@ -87,7 +87,9 @@ def _batches(
     look: Callable[[], Reader], start: datetime | None, end: datetime | None, narrow: Narrow
 ) -> Iterator[pl.DataFrame]:
     def begin() -> tuple[pl.DataFrame, Iterator[pl.DataFrame]]:
-        batches = _Plan.of(look(), start, end).batches(narrow)
+        reader = look()
+        batches = _Plan.of(reader, start, end).batches(narrow)
+        reader.check_exists()
         return next(batches), batches
 
     first, rest = retrying(begin)

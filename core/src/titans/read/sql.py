@@ -4,10 +4,11 @@ nothing else.
 
 from __future__ import annotations
 
-import json
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack, contextmanager, suppress
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import polars as pl
 from attrs import frozen
@@ -15,6 +16,8 @@ from attrs import frozen
 from titans.errors import InputError, NotFound, TitansError
 from titans.read.queries import to_intervals
 from titans.read.scan import scan
+from titans.read.sql_answer import to_frame
+from titans.read.sql_query import TABLES, Query, moment
 
 if TYPE_CHECKING:
     from titans.read.reader import Reader
@@ -26,10 +29,13 @@ _LOCKED: dict[str, str | bool | int | float | list[str]] = {
     "python_enable_replacements": "false",
 }
 _STATE = "state at "
-_MACRO = """CREATE MACRO state("at") AS TABLE SELECT * FROM query_table('state at ' || "at")"""
+# The name of a table is made of parts with dots between them, and a time may hold a dot.
+_MACRO = """
+CREATE MACRO state("at") AS TABLE SELECT * FROM query_table('state at ' || md5("at"))
+"""
 
 
-@frozen
+@frozen(eq=False)
 class _Table:
     """Gives rows to DuckDB by the Arrow PyCapsule interface alone, batch by batch; for polars' own
     types it would want pyarrow.
@@ -40,18 +46,15 @@ class _Table:
     rows: pl.LazyFrame
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        # DuckDB needs an extension for time zones, which cannot be loaded here; all times of an
-        # archive are UTC.
-        naive = self.rows.with_columns(pl.col(pl.Datetime("us", "UTC")).dt.replace_time_zone(None))
-        return naive.collect_batches(lazy=True).__arrow_c_stream__(requested_schema)
+        return self.rows.collect_batches(lazy=True).__arrow_c_stream__(requested_schema)
 
 
-def ask(reader: Reader, query: str) -> pl.DataFrame:
+def ask(reader: Reader, text: str) -> pl.DataFrame:
     """The answer to one SELECT. Times are UTC, without a timezone. All tables are of the same
     moment.
 
     Raises:
-        InputError: it is no SELECT, or DuckDB does not accept it.
+        InputError: it is no SELECT, DuckDB does not accept it, or polars cannot hold the answer.
         NotFound: a file was merged and removed meanwhile.
     """
     failures: list[TitansError] = []
@@ -65,25 +68,47 @@ def ask(reader: Reader, query: str) -> pl.DataFrame:
     except ImportError as error:
         raise InputError("SQL needs DuckDB: pip install 'titans-core[sql]'") from error
 
-    with duckdb.connect(":memory:", config=_LOCKED) as connection:
-        tree = _parsed(connection, query)
-        for name in sorted(_tables(tree) & set(tables)):
+    with (
+        _spill_folder() as folder,
+        duckdb.connect(":memory:", config={**_LOCKED, "temp_directory": folder}) as connection,
+    ):
+        connection.execute("SET TimeZone = 'UTC'")
+        query = Query.of(text, connection)
+        for name in query.tables:
             connection.register(name, _Table(tables[name]()))
-        for text in sorted(set(_moments(tree))):
-            connection.register(_STATE + text, _Table(reader.state(_moment(text)).lazy()))
+        for at in query.moments:
+            rows = reader.state(moment(at, connection)).lazy()
+            connection.register(_STATE + _digest(at), _Table(rows))
         connection.execute(_MACRO)
         connection.execute("SET lock_configuration = true")
 
         try:
             # DuckDB 2.0 may crash where a table fails while polars takes the answer from it: first
             # the whole answer.
-            return pl.DataFrame(connection.sql(query).materialize())
+            return to_frame(connection.sql(query.text).materialize())
         except duckdb.Error as error:
             if failures:
                 raise _first(failures) from error
             raise InputError(
-                f"DuckDB: {error}; there are {', '.join(tables)} and state(at := '…')"
+                f"DuckDB: {error}; there are {', '.join(TABLES)} and state(at := '…')"
             ) from error
+
+
+@contextmanager
+def _spill_folder() -> Iterator[str]:
+    """Where DuckDB puts what it has no memory for; empty where no folder can be made.
+
+    By default that is `.tmp` in the working folder, which queries may read.
+    """
+    with ExitStack() as stack:
+        folder = ""
+        with suppress(OSError):
+            folder = stack.enter_context(TemporaryDirectory(prefix="titans-sql-"))
+        yield folder
+
+
+def _digest(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def _intervals(reader: Reader) -> pl.LazyFrame:
@@ -95,59 +120,3 @@ def _first(failures: Sequence[TitansError]) -> TitansError:
     """What made a table fail; where a file is gone, who asked may look again."""
     cause = failures[0].__cause__
     return cause if isinstance(cause, NotFound) else failures[0]
-
-
-def _parsed(connection: Any, query: str) -> Any:
-    (text,) = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchone()
-    connection.execute("SELECT 1").fetchall()  # ends the result before
-    tree = json.loads(text)
-    if tree["error"]:
-        raise InputError(f"not a SELECT that DuckDB accepts: {tree['error_message']}")
-    if len(tree["statements"]) != 1:
-        raise InputError(f"one SELECT at a time, got {len(tree['statements'])} statements")
-    return tree
-
-
-def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(tree, dict):
-        yield tree
-        for value in tree.values():
-            yield from _nodes(value)
-    elif isinstance(tree, list):
-        for value in tree:
-            yield from _nodes(value)
-
-
-def _tables(tree: Any) -> set[str]:
-    names = set()
-    for node in _nodes(tree):
-        if node.get("type") == "BASE_TABLE":
-            path = node.get("qualified_name", {}).get("path") or [node.get("table_name", "")]
-            names.add(str(path[-1]).lower())
-    return names
-
-
-def _moments(tree: Any) -> Iterator[str]:
-    """The arguments of `state(…)`."""
-    for node in _nodes(tree):
-        function = node.get("function")
-        if node.get("type") != "TABLE_FUNCTION" or not isinstance(function, dict):
-            continue
-        if function.get("function_name", "").lower() != "state":
-            continue
-
-        arguments = [a.get("expression", a) for a in function.get("arguments", ())]
-        literal = arguments[0].get("literal", {}) if len(arguments) == 1 else {}
-        if literal.get("kind") != "STRING":
-            raise InputError("state takes one time as text: state(at := '2026-01-15T12:00Z')")
-        yield str(literal["text"])
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InputError(f"{text!r} is no time; write it like 2026-01-15T12:00Z") from error
-    if moment.tzinfo is None:
-        return moment.replace(tzinfo=UTC)
-    return moment

@@ -12,7 +12,6 @@ know, and only that one's package is imported.
 from __future__ import annotations
 
 import inspect
-import re
 from contextlib import suppress
 from importlib import metadata
 from typing import Any
@@ -68,7 +67,7 @@ def _claim(scheme: str, where: str) -> PluginInfo:
         names = sorted({info.name for info in infos} - set(BUILT_IN))
         others = "".join(f", {name}://" for name in names)
         raise UnsupportedStoreError(
-            f"no store for {scheme}:// ({_shown(where)}); use a folder, file://, s3:// or "
+            f"no store for {scheme}:// ({where}); use a folder, file://, s3:// or "
             f"memory://{others}, or install a package with an entry point named {scheme!r} in the "
             f'group "{GROUP}"'
         )
@@ -114,11 +113,6 @@ def _check_options(info: PluginInfo, factory: Any, where: str, options: dict[str
         raise InputError(
             f"{info.name.lower()}:// ({info}) cannot be opened with {names}: {error}"
         ) from error
-
-
-def _shown(where: str) -> str:
-    """The URL for a message, without credentials."""
-    return re.sub(r"//[^/@]*@", "//…@", where)
 
 
 def _members() -> list[str]:

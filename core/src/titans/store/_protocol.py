@@ -136,7 +136,7 @@ def list_pages(store: ObjectStore, prefix: str = "", start_after: str = "") -> I
     return pages(prefix, start_after)
 
 
-_UNFIT = re.compile(r"(?:\A|/)(?:[./]|\Z)|[\x00-\x1f\x7f\\\ud800-\udfff]")
+_UNFIT = re.compile(r"(?:\A|/)(?:[./]|\Z)|[\x00-\x1f\x7f-\x9f\\\ud800-\udfff]")
 """An empty segment, one that starts with a dot, or a character that no key has."""
 
 _MOST_BYTES = 1024

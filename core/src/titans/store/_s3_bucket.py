@@ -41,17 +41,17 @@ class Bucket:
     `StoreError`, every write also `OutcomeUnknown`.
     """
 
-    client: Any
+    client: Any = field(repr=False)
     name: str
     prefix: str
     url: str
     owner: str
     """Account id of the owner, or empty."""
-    put_args: Mapping[str, Any]
+    put_args: Mapping[str, Any] = field(repr=False)
     """Further arguments of everything that makes an object."""
     sleep: Callable[[float], None]
     """Called between attempts with seconds."""
-    read_args: Mapping[str, Any] = field(init=False)
+    read_args: Mapping[str, Any] = field(init=False, repr=False)
     """Those of `put_args` without which an object cannot be read."""
 
     @read_args.default

@@ -23,7 +23,7 @@ import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from titans.errors import (
     AlreadyExists,
@@ -67,6 +67,12 @@ class LocalStore:
         self._folders = Folders(self.root)
         self._writer = Writer(self.root)
         self._etags = Etags()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.root,)
+
+    def __repr__(self) -> str:
+        return f"LocalStore({str(self.root)!r})"
 
     # --- reading ----------------------------------------------------------------------------------
 

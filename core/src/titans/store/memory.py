@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
 
-from titans.errors import AlreadyExists, NotFound, PreconditionFailed
+from titans.errors import AlreadyExists, NotFound, PreconditionFailed, StoreError
 from titans.store._protocol import Blob, Entry, check_key, check_prefix
 
 __all__ = ["MemoryStore"]
+
+
+_alive: WeakValueDictionary[str, MemoryStore] = WeakValueDictionary()
+"""Stores that were pickled, by their tokens, as long as anybody else holds them. A token means one
+store for ever. Threads may share it: an entry is written whole; a fork has copies of the stores."""
+
+
+def _here(token: str, url: str) -> MemoryStore:
+    """A store that was pickled in this process."""
+    store = _alive.get(token)
+    if store is None:
+        raise StoreError(
+            f"{url} is in the memory of another process, or gone; use a folder or s3:// for what "
+            "several processes share"
+        )
+    return store
 
 
 def _now() -> datetime:
@@ -32,6 +51,14 @@ class MemoryStore:
         self._clock = clock
         self._objects: dict[str, Blob] = {}
         self._lock = threading.Lock()
+        self._token = secrets.token_hex(8)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        _alive[self._token] = self
+        return _here, (self._token, self.url)
+
+    def __repr__(self) -> str:
+        return f"MemoryStore({self.url!r})"
 
     def get(self, key: str) -> Blob:
         check_key(key)

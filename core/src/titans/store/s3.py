@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import pickle
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,16 @@ class S3Store:
         if taken:
             raise InputError(f"put_args may not hold {', '.join(taken)}: the store sets them")
 
+        options: dict[str, Any] = {
+            "expected_bucket_owner": expected_bucket_owner,
+            "put_args": dict(put_args or {}),
+            "sleep": sleep,
+        }
+        if client is None:
+            options |= {"endpoint_url": endpoint_url, "region": region}
+        self._options = options
+        """Of which another process makes the same store."""
+        self._own_client = client is None
         if client is None:
             client = made_client(endpoint_url, region, self.url, bucket)
         self._client = client
@@ -98,6 +110,17 @@ class S3Store:
         # come at once both look.
         self._checked = False
         self._parts_checked = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process makes a client of its own, from its own environment."""
+        options = self._options
+        if not self._own_client:
+            _check_client(self._client, self.url)
+            options = {**options, "client": self._client}
+        return partial(type(self), **options), (self.bucket, self.prefix.rstrip("/"))
+
+    def __repr__(self) -> str:
+        return f"S3Store({self.url!r})"
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -283,6 +306,18 @@ class S3Store:
         except (LostRace, NotFound):
             return True
         return False
+
+
+def _check_client(client: Any, url: str) -> None:
+    """Raise `InputError` where a caller's client cannot be sent to another process."""
+    try:
+        pickle.dumps(client)
+    except Exception as error:
+        raise InputError(
+            f"{url} was opened with a client of yours, which does not pickle ({error}); give other "
+            "processes the URL, with the settings of the client in their environment or in the "
+            "URL, and open it there"
+        ) from error
 
 
 def _is_key(key: str) -> bool:

@@ -130,7 +130,7 @@ class _UnmarkedError(Exception):
         self.fence = fence
 
 
-@define
+@define(eq=False)
 class Adopter:
     """Adopts the hot files of a month.
 
