@@ -4,12 +4,13 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
+from fixtures_plugins import GOOD
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import titans
 from titans import Provider, Schema
-from titans.errors import InputError
+from titans.errors import InputError, PluginError
 
 AT = datetime(2026, 1, 31, 23, 40, tzinfo=UTC)
 SLOT = timedelta(minutes=10)
@@ -176,3 +177,10 @@ letters = st.text(st.sampled_from("aAxX_*^$ .\"'newold") | st.characters(), min_
 @given(st.lists(letters, min_size=2, max_size=4, unique=True))
 def test_any_names(names):
     check(tuple(names[:1]), tuple(names[1:]))
+
+
+def test_a_plugin_with_such_a_name_does_not_load(site):
+    code = GOOD.replace('"Price": "Float64"', '"Price": "Float64", "PRICE": "Float64"')
+    site.add(code, name="acme")
+    with pytest.raises(PluginError, match=r"columns 'Price' and 'PRICE' are one name in SQL"):
+        titans.get_config("acme")
