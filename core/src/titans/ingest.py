@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, evolve, field
 
 from titans.changes.conform import conform_snapshot
-from titans.changes.digest import digest
+from titans.changes.digest import add, digest, subtract
 from titans.changes.state import carried, delta, diff, overlay
 from titans.dataset import Dataset
 from titans.errors import FormatError, InputError, SuspiciousSnapshotError, TitansError
@@ -119,10 +119,7 @@ class Ingestor:
             rows = delta(old, whole, collected, provider).rows
         columns = [*provider.key, *provider.schema.columns]
         after = overlay(old.select(columns), rows, provider)
-        # The state is the snapshot, unless values that it had not observed were carried.
-        made = result.hash
-        if any(column.null_count() for column in frame.iter_columns()):
-            made = digest(after)
+        made = _state_hash(result.hash, frame, after)
         record = SlotRecord(slot.index, kind, result.hash, collected, made)
         file = HotFile.encoding(self.dataset, slot, rows, lambda _: record, base)
         file, stored = create_hot(self.dataset, file)
@@ -227,6 +224,21 @@ class Ingestor:
             ceased=result.ceased,
             ms=ms_since(started),
         )
+
+
+def _state_hash(content: str, snapshot: pl.DataFrame, state: pl.DataFrame) -> str:
+    """The hash of the state that a snapshot with the hash `content` made: the same keys, and the
+    same values, save those that were carried. Only rows with such values are hashed.
+    """
+    carried: pl.Series | None = None
+    for column in snapshot.iter_columns():
+        if column.null_count():
+            differs = column.ne_missing(state[column.name])
+            carried = differs if carried is None else carried | differs
+    if carried is None or not carried.any():
+        return content
+    content = subtract(content, digest(snapshot.filter(carried)))
+    return add(content, digest(state.filter(carried)))
 
 
 def _warn_skipped(provider: str, slot: Slot, stored: SlotRecord, collected: datetime) -> None:

@@ -163,17 +163,26 @@ def read_rows(dataset: Dataset, key: str, slot: Slot | None = None) -> pl.DataFr
     return decode(source, dataset.provider, key, slot=slot)
 
 
-def read_whole(dataset: Dataset, key: str, slot: Slot) -> FileInfo:
+def read_whole(dataset: Dataset, key: str, slot: Slot, etag: str | None = None) -> FileInfo:
     """What the hot file of a slot says of itself, once all its rows were read and are those of its
-    hash; with one request.
+    hash; with one request. `etag` is that of an object whose rows are known: they are not read.
 
     Raises:
         NotFound, CorruptFileError, FormatVersionError, ProviderMismatchError
     """
-    path = dataset.store.local_path(key)
-    source = dataset.store.get(key).data if path is None else path
+    store = dataset.store
+    path = store.local_path(key)
+    source: bytes | Path
+    if path is None:
+        blob = store.get(key)
+        source, found = blob.data, blob.etag
+    else:
+        source, found = path, ""
+        if etag is not None:
+            found = store.head(key).etag
     info = info_of(source, dataset.provider, key, slot)
-    if info.kind != "legacy":  # the hash of an earlier writer's file was made of its rows just now
+    # The hash of an earlier writer's file was made of its rows just now.
+    if info.kind != "legacy" and (etag is None or found != etag):
         written = dataset.provider.as_of(info.schema)
         check_rows(decode(source, written, key, slot=slot), info, dataset.provider, key)
     return info

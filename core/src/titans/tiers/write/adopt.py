@@ -33,7 +33,7 @@ from titans.tiers.manifest.deletion import stamped, without_files, without_keyfr
 from titans.tiers.manifest.entries import FileEntry, Pending
 from titans.tiers.manifest.model import Manifest
 from titans.tiers.manifest.view import MonthView
-from titans.tiers.write.hot import HotFile
+from titans.tiers.write.hot import HotFile, written_etag
 from titans.tiers.write.late import Marks
 
 __all__ = ["Adopter", "Adoption", "LeftOut", "knows_base", "read_waiting", "without_base"]
@@ -241,7 +241,7 @@ class Adopter:
         if self._known.get(index) is None:
             slot, key = self.dataset.slot(self.month, index), self.keys[index]
             try:
-                info = read_whole(self.dataset, key, slot)
+                info = read_whole(self.dataset, key, slot, written_etag(self.dataset, key))
                 self._known[index] = (info, _stored(key, slot, info))
             except NotFound:
                 log.warning("%s vanished before it was adopted", key)

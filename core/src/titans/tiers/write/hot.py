@@ -35,11 +35,13 @@ __all__ = [
     "list_hot_since",
     "read_adopted_record",
     "withdraw_if_adopted",
+    "written_etag",
 ]
 
 log = logging.getLogger("titans.hot")
 
 _ATTEMPTS = 8
+_KNOWN = 64
 
 
 @frozen(eq=False)
@@ -218,7 +220,7 @@ def create_hot(dataset: Dataset, file: HotFile) -> tuple[HotFile, SlotRecord]:
     data = file.encoded()
     for attempt in range(_ATTEMPTS):
         try:
-            dataset.store.create(file.key, data)
+            etag = dataset.store.create(file.key, data)
         except AlreadyExists:
             # It may be just removed: it had been merged, or it lost against a merged one.
             with suppress(NotFound):
@@ -227,6 +229,7 @@ def create_hot(dataset: Dataset, file: HotFile) -> tuple[HotFile, SlotRecord]:
             if attempt == _ATTEMPTS - 1:
                 raise
         else:
+            _remember(dataset, file.key, etag)
             written = evolve(file.info, size=len(data))
             return evolve(file, created=True, info=written), file.info.record
         dataset.wait(attempt)
@@ -234,6 +237,25 @@ def create_hot(dataset: Dataset, file: HotFile) -> tuple[HotFile, SlotRecord]:
     raise OutcomeUnknown(
         f"{file.key} came and went {_ATTEMPTS} times; upload the slot again", key=file.key
     )
+
+
+_written: dict[tuple[str, str], str] = {}
+"""By the store's URL and key, the etag of hot files that this process wrote last.
+
+Bounded to `_KNOWN`, the oldest goes first. Never invalid: an object with another etag is another
+one. Threads may share it, at worst a file is read once more; a fork begins with a copy.
+"""
+
+
+def _remember(dataset: Dataset, key: str, etag: str) -> None:
+    while len(_written) >= _KNOWN:
+        _written.pop(next(iter(_written), ("", "")), None)
+    _written[dataset.store.url, key] = etag
+
+
+def written_etag(dataset: Dataset, key: str) -> str | None:
+    """The etag of a hot file that this process wrote; `None` if it did not, or long ago."""
+    return _written.get((dataset.store.url, key)) or None
 
 
 def read_adopted_record(dataset: Dataset, manifest: Manifest, slot: Slot) -> SlotRecord | None:
