@@ -172,3 +172,54 @@ class Collector:
     @staticmethod
     def _slot(timestamp: datetime) -> datetime:
         return timestamp.replace(minute=timestamp.minute // 10 * 10, second=0, microsecond=0)
+
+
+# --- the original's two scripts -------------------------------------------------------------------
+
+
+def clean_orphans(store: ObjectStore, provider: str, month: datetime) -> list[str]:
+    """Delete what the month's manifest does not list: warm files, and hot files up to the last
+    slot that it says is done. Returns the keys.
+    """
+    folder = f"parquet_warm/{provider}/m8/{month.year}/{month.month:02d}/"
+    hot = f"parquet_cp_hot/{provider}/{month.year}/{month.month:02d}/"
+    manifest = json.loads(store.get(folder + "manifest.json").data)
+    active = {folder + "manifest.json", *_active(manifest, folder)}
+    done = datetime.fromisoformat(manifest["last_processed_time"])
+
+    orphans = [e.key for e in store.list(folder) if e.key not in active]
+    for entry in store.list(hot):
+        slot = datetime.strptime(entry.key[len(hot) - 8 :], "%Y/%m/%d/%H-%M.parquet")
+        if entry.key not in active and slot.replace(tzinfo=UTC) <= done:
+            orphans.append(entry.key)
+    for key in orphans:
+        store.delete(key)
+    return orphans
+
+
+def clean_sentinels(
+    store: ObjectStore, provider: str, month: datetime, values: Sequence[str]
+) -> list[str]:
+    """Rewrite every listed file without the rows that have -1 in a value column. Returns the keys
+    of those that had some.
+    """
+    folder = f"parquet_warm/{provider}/m8/{month.year}/{month.month:02d}/"
+    manifest = json.loads(store.get(folder + "manifest.json").data)
+    changed = []
+    for key in _active(manifest, folder):
+        found = store.get(key)
+        rows = pl.read_parquet(BytesIO(found.data))
+        sentinel = pl.any_horizontal(pl.col(name) == -1 for name in values if name in rows.columns)
+        kept = rows.filter(~sentinel.fill_null(value=False))
+        if kept.height < rows.height:
+            store.replace(key, _parquet(kept), found.etag)
+            changed.append(key)
+    return changed
+
+
+def _active(manifest: Mapping[str, Any], folder: str) -> list[str]:
+    keys = []
+    for level, entries in manifest["levels"].items():
+        for entry in entries:
+            keys.append(entry["file"] if level == "0" else folder + entry["file"])
+    return keys

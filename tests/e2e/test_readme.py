@@ -34,6 +34,7 @@ FOLLOWED = {
 RUN_ELSEWHERE = {
     "docs/compatibility.md": "tests/unit/test_compatibility.py",
     "docs/format.md": "tests/e2e/test_format_page.py",
+    "docs/migration.md": "tests/e2e/test_docs_migration.py",
     "docs/providers.md": "tests/e2e/test_docs_providers.py and test_providers_page.py",
     "docs/testing.md": "tests/conformance/test_docs.py",
 }

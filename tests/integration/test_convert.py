@@ -4,10 +4,12 @@ provider's, and say the same at every time."""
 import json
 from datetime import UTC, datetime, timedelta
 
+import boto3
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from moto import mock_aws
 from original import Collector
 
 import titans
@@ -268,10 +270,10 @@ def test_a_conversion_of_another_source_is_not_gone_on_with(tmp_path):
         titans.convert(tmp_path / "b", tmp_path / "new", provider="azure")
 
 
-def titans_store(folder):
+def titans_store(where):
     from titans.store import open_store
 
-    return open_store(folder)
+    return open_store(where)
 
 
 def test_an_empty_place_is_no_archive(tmp_path):
@@ -370,3 +372,19 @@ def test_the_command_converts_and_says_what_it_did(tmp_path, slots, capsys):
     assert "already: nothing was done" in capsys.readouterr().out
     assert "are one place" not in str(typed("convert", str(source), str(target), "-p", "azure"))
     assert "one place" in typed("convert", str(source), str(source), "-p", "azure")
+
+
+def test_a_bucket_is_converted_into_a_place_of_its_own_within(slots, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        boto3.client("s3").create_bucket(Bucket="spotlake")
+        written(slots, titans_store("s3://spotlake"))
+        target = "s3://spotlake/converted"
+        assert titans.convert("s3://spotlake", target, provider="azure").slots == 40
+        assert titans.convert("s3://spotlake", target, provider="azure").already
+        archive = titans.open(target, provider="azure")
+        assert {s: savings(archive, at(s)) for s in (0, 20, 39)} == {
+            s: states(slots)[s] for s in (0, 20, 39)
+        }

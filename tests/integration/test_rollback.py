@@ -178,6 +178,12 @@ class Snapshots(Run):
         found = self.archive().verify(deep=True)
         assert found.passed, [check for check in found.checks if not check.passed]
 
+    def check_readers(self):
+        """The original's: all rows that its manifests name, one after the other."""
+        points = pl.concat(map(self.collector.rows, MONTHS))
+        for slot in range(self.slots):
+            assert replayed(points, at(slot)) == self.state(slot), slot
+
     def check_answers(self):
         archive = self.archive()
         points = archive.changes()
@@ -195,6 +201,7 @@ def test_snapshots_live_through_a_rollback(keeps_fields, ours):
     run.original(range(3))
     run.titans(ours)
     run.check()
+    run.check_readers()
     run.original(range(ours.stop, ours.stop + 20))
     run.check()
     run.titans(range(ours.stop + 20, 60))

@@ -225,7 +225,7 @@ class _Work:
 
     @property
     def _note_key(self) -> str:
-        return f"{self.paths.environment}titans_convert/{self.provider.name}.json"
+        return f"{self.paths.environment}_titans/converted-{self.provider.name}.json"
 
     def _note(self, original: Original, *, finished: bool) -> bytes:
         note = {

@@ -107,8 +107,10 @@ class Original:
     def _waiting(self, month: Month, data: Mapping[str, Any], merged: set[int]) -> Iterator[str]:
         """The hot files that no manifest names, no merged file holds, and nobody is to delete."""
         known = {file for _, file in _files(data)}
-        known |= {str(key) for key in data.get("pending_deletions") or ()}
-        known |= {str(key) for key in data.get("processed_keys") or ()}
+        for name in ("pending_deletions", "processed_keys"):
+            listed = data.get(name)
+            if isinstance(listed, list):
+                known |= {str(key) for key in listed}
         for entry in self.store.list(self.paths.hot_month(month)):
             slot = self.paths.as_any_hot_key(entry.key)
             if slot is not None and entry.key not in known and slot.index not in merged:

@@ -48,13 +48,11 @@ def _is_saved_over(levels: Any) -> bool:
     if not isinstance(levels, Mapping):
         return False
     for entries in levels.values():
-        if isinstance(entries, list) and any(_is_original(entry) for entry in entries):
+        # What it has added stands at the end of a level.
+        newest = entries[-1] if isinstance(entries, list) and entries else None
+        if isinstance(newest, Mapping) and newest.keys() == {"file", "hot_range"}:
             return True
     return False
-
-
-def _is_original(entry: Any) -> bool:
-    return isinstance(entry, Mapping) and entry.keys() == {"file", "hot_range"}
 
 
 def read_legacy(data: Mapping[str, Any], dataset: Dataset, month: Month) -> Manifest:
