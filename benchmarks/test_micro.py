@@ -11,6 +11,7 @@ import itertools
 import os
 from collections.abc import Callable
 from typing import NamedTuple
+from unittest.mock import patch
 
 import polars as pl
 import pytest
@@ -60,6 +61,12 @@ def provider():
 
 @pytest.fixture(scope="session")
 def filled(provider) -> Filled:
+    # Or with few keys all files would be small, and of level 1.
+    with patch("titans.tiers.compact.plan.SMALL_ROWS", -1):
+        return fill(provider)
+
+
+def fill(provider) -> Filled:
     market, archive = Market(COUNT), Archive(MemoryStore(), provider)
     for slot in range(SLOTS - 1):
         key = archive.upload(market.step(), moment(slot))

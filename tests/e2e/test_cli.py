@@ -190,7 +190,7 @@ def test_replay_wants_a_column_time(cli, tmp_path):
 def test_demo_shows_a_day_of_every_installed_provider(cli, tmp_path):
     code, out, _ = cli("demo", "--folder", tmp_path / "demo", "--slots", "17", "--keys", "60")
     assert code == 0
-    for shown in ("aws", "azure", "gcp", "L1: 2", "living keys", "Try next", "titans state --at"):
+    for shown in ("aws", "azure", "gcp", "L1: 1", "living keys", "Try next", "titans state --at"):
         assert shown in out, shown
     assert any(bar in out for bar in "▁▂▃▄▅▆▇█")
 

@@ -52,6 +52,7 @@ def folder(tmp_path_factory):
     with (
         patch("titans.tiers.compact.plan.FANOUTS", (8,)),
         patch("titans.tiers.compact.plan.TOP", 1),
+        patch("titans.tiers.compact.plan.SMALL_ROWS", -1),
         patch("titans.tiers.compact.plan.FINAL_ROWS", 0),
         patch("titans.tiers.compact.plan.is_worth_a_keyframe", lambda rows, keys: rows > 40),
     ):

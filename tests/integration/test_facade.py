@@ -125,13 +125,13 @@ def test_eight_uploads_merge_into_the_originals_paths(s3):
     for n in range(8):
         at = datetime(2026, 1, 1, n // 6, n % 6 * 10, tzinfo=UTC)
         key = titans_common.upload_hot_tier(
-            aws_rows(3, Time=[f"{at:%Y-%m-%d %H:%M:%S}"] * 3), at, s3_client=s3
+            aws_rows(300, Time=[f"{at:%Y-%m-%d %H:%M:%S}"] * 300), at, s3_client=s3
         )
         titans_common.run_compaction(key, at, s3_client=s3)
     body = s3.get_object(
         Bucket=BUCKET, Key="test/parquet_warm/aws/m8/2026/01/L1_0001_00000-00007.parquet"
     )["Body"]
-    assert pl.read_parquet(BytesIO(body.read())).height == 24
+    assert pl.read_parquet(BytesIO(body.read())).height == 2_400
 
 
 def test_the_quick_start_runs_in_a_folder_too(folder):

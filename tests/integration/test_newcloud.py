@@ -27,7 +27,7 @@ def test_it_is_ingested_compacted_and_read(newcloud, tmp_path):
         assert {
             (r["Flavor"], r["Zone"]): (r["Price"], r["Free"]) for r in state.to_dicts()
         } == carried
-    assert [m.levels for m in archive.status()] == [{0: 4, 1: 1, 3: 1}, {1: 1, 3: 1}]
+    assert [m.levels for m in archive.status()] == [{0: 3, 1: 1, 3: 1}, {0: 3, 1: 1, 3: 1}]
     assert (tmp_path / "parquet_warm/newcloud/m8/2026/01/manifest.json").is_file()
 
 
