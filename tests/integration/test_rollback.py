@@ -7,6 +7,8 @@ from random import Random
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from oracle import PROVIDER, as_dict, at, changes, last_state, replayed, snapshot
 from original import Collector
 
@@ -243,3 +245,40 @@ def test_keyframes_are_not_trusted_where_the_original_has_added_to_an_earlier_mo
     run.collector.run(run.rows(11), at(11))
     run.archive().compact()
     run.check_titans()
+
+
+# --- any schedule ---------------------------------------------------------------------------------
+
+
+@st.composite
+def schedules(draw):
+    """Who writes which slots, phase after phase; some slots come in a later phase, or never."""
+    phases = []
+    first = 0
+    for number in range(draw(st.integers(2, 4))):
+        count = draw(st.integers(1, 24))
+        phases.append(list(range(first, first + count)))
+        first += count
+        for slot in draw(st.sets(st.sampled_from(range(first)), max_size=3)):
+            for phase in phases:
+                if slot in phase:
+                    phase.remove(slot)
+                    phases[draw(st.integers(phases.index(phase), number))].append(slot)
+                    break
+    names = draw(st.permutations(["original", "titans"]))
+    return [(names[number % 2], slots) for number, slots in enumerate(phases)]
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=12)
+@given(schedule=schedules(), keeps_fields=st.booleans(), seed=st.integers(0, 99))
+def test_any_schedule_of_writers_leaves_every_row(schedule, keeps_fields, seed):
+    run = Run(seed, 100, keeps_fields=keeps_fields)
+    for name, slots in schedule:
+        getattr(run, name)(slots)
+        if run.there:
+            run.check_titans()
+    run.titans([])
+    if run.there:
+        run.check_titans()
+        run.check_original()
