@@ -270,7 +270,7 @@ def schedules(draw):
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=8)
 @given(schedule=schedules(), keeps_fields=st.booleans(), seed=st.integers(0, 99))
 def test_any_schedule_of_writers_leaves_every_row(schedule, keeps_fields, seed):
     run = Run(seed, 100, keeps_fields=keeps_fields)
