@@ -178,7 +178,6 @@ def test_a_null_in_a_frame_of_keys_is_no_key(archives):
         ({"keys": pl.LazyFrame({"k": [1]}).select("nope")}, "cannot be collected"),
         ({"keys": pl.DataFrame({"k": [[1]]})}, "cannot be a key"),
     ],
-    ids=str,
 )
 def test_what_is_no_key(archives, key, says):
     with pytest.raises(InputError, match=says):
