@@ -143,6 +143,7 @@ def replay(
     """Ingest every snapshot in FILE, a table of full snapshots with a column Time.
 
     Stopped anywhere, it goes on when it is run again: what is in the archive already is recognised.
+    Exits with 1 where a snapshot was refused.
     """
     from titans.archive import MAX_CEASED
 
@@ -169,6 +170,8 @@ def replay(
         click.echo(f"{tally.change_points:,} change points stored in {seconds:.1f} s")
     else:
         click.echo("nothing new: the archive is as it was")
+    if tally.statuses["refused"]:
+        raise click.exceptions.Exit(1)
 
 
 COMMANDS = (replay,)
