@@ -34,7 +34,11 @@ def frame(name, **values):
 
 
 def uploaded(folder, name, rows):
-    key = titans.upload_hot_tier(titans.prepare_for_upload(rows, None), AT, name, store=folder)
+    """Beside a row that was removed, as the collectors hand it over."""
+    removed = rows.head(1).assign(InstanceType="gone", Ceased=True)
+    workload = [column for column in KEYS[name] if column != "SPS_Update_Time"]
+    both = titans.prepare_for_upload(rows, removed, pk_columns=workload)
+    key = titans.upload_hot_tier(both, AT, name, store=folder)
     titans.run_compaction(key, AT, name, store=folder)
     return titans.open(folder, provider=name).latest().sort("InstanceType")
 
