@@ -25,6 +25,7 @@ ARGUMENTS = {
     "files": (),
     "grid": (),
     "history": ("--key", "Region=r1"),
+    "ingest": ("TABLE", "--time-column", "Time"),
     "intervals": (),
     "latest": (),
     "repair": (),

@@ -1,10 +1,14 @@
 """What the documentation shows works, and its links lead somewhere."""
 
+import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 from readme_blocks import blocks, follow, type_in
+
+import titans
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -24,6 +28,7 @@ FOLLOWED = {
     "README.ko.md",  # shows the same code
     "core/README.md",
     "docs/collectors.md",
+    "docs/ingesting.md",
     "docs/stores.md",
     "docs/tour.md",
     "plugins/aws/README.md",
@@ -59,6 +64,18 @@ def test_the_tour_works_and_prints_what_it_says(reader, monkeypatch, capsys):
 def test_the_page_about_collectors_works_and_prints_what_it_says(reader, monkeypatch, capsys):
     assert follow(ROOT / "docs/collectors.md", monkeypatch, capsys) == 3
     assert list((reader / "collector-folder").rglob("14-20.parquet"))
+
+
+def test_the_page_about_files_works_and_prints_what_it_says(reader, monkeypatch, capsys):
+    item = {"InstanceType": "m5.large", "Region": "us-east-1", "AZ": "use1-az1"}
+    repository = reader / "prices-repository"
+    repository.mkdir()
+    (repository / "data.json").write_text(json.dumps({"items": [item | {"SpotPrice": 0.5}]}))
+    author = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "collected"]):
+        subprocess.run(["git", *author, *command], cwd=repository, check=True)
+    assert follow(ROOT / "docs/ingesting.md", monkeypatch, capsys) == 2
+    assert titans.open(reader / "from-git", provider="aws").latest()["SpotPrice"].to_list() == [0.5]
 
 
 def test_the_page_about_stores_works(reader, monkeypatch, capsys):

@@ -20,7 +20,7 @@ from titans.errors import ConcurrencyConflictError, InputError, RetryableError, 
 from titans.events import Event, emit
 from titans.plugins import PluginInfo, installed, load, providers
 from titans.provider_tools import Presence, draw, drop_sentinel
-from titans.results import Compaction, Conversion, MonthStatus
+from titans.results import Compaction, Conversion, Ingestion, MonthStatus, Outcome
 from titans.store import Blob, Entry, ObjectStore, open_store
 
 NOW = datetime(2026, 1, 23, 9, tzinfo=UTC)
@@ -85,6 +85,14 @@ def write(snapshot: pl.DataFrame) -> None:
         (result.rows, result.added, result.changed, result.ceased), tuple[int, int, int, int]
     )
     assert_type(result.change_points, int)
+    done = titans.ingest_files(
+        ["a.csv", Path("b")], provider="aws", store="folder", time_from_name="%Y-%m-%d"
+    )
+    assert_type(done, Ingestion)
+    assert_type(done.refused, tuple[Outcome, ...])
+    assert_type(done.count("already"), int)
+    assert_type(done.outcomes[0].result, IngestResult | None)
+    titans.ingest_files("a.csv")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     assert_type(archive.upload(snapshot, NOW, on_conflict="error"), str)
     assert_type(archive.compact(), Compaction)
     assert_type(archive.compact(result.key).merged, int)

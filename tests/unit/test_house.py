@@ -12,6 +12,7 @@ PUBLIC = (
     "archive.py",
     "facade.py",
     "hookspecs.py",
+    "ingestion.py",
     "provider_tools.py",
 )
 """Faces, and what their callers see: they may take as many options as users need."""

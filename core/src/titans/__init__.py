@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from titans.facade import run_compaction as run_compaction
     from titans.facade import upload_hot_tier as upload_hot_tier
     from titans.hookspecs import hookimpl as hookimpl
+    from titans.ingestion import ingest_files as ingest_files
     from titans.layout import PathLayout as PathLayout
     from titans.provider import Provider as Provider
     from titans.schema import Schema as Schema
@@ -36,6 +37,7 @@ _HOME = {
     "convert": "conversion",
     "get_config": "facade",
     "hookimpl": "hookspecs",
+    "ingest_files": "ingestion",
     "open": "archive",
     "prepare_for_upload": "facade",
     "run_compaction": "facade",
@@ -53,6 +55,7 @@ __all__ = [
     "convert",
     "get_config",
     "hookimpl",
+    "ingest_files",
     "open",
     "prepare_for_upload",
     "run_compaction",

@@ -9,7 +9,15 @@ from attrs import frozen
 
 from titans.slots import Month
 
-__all__ = ["Compaction", "Conversion", "IngestResult", "IngestStatus", "MonthStatus"]
+__all__ = [
+    "Compaction",
+    "Conversion",
+    "IngestResult",
+    "IngestStatus",
+    "Ingestion",
+    "MonthStatus",
+    "Outcome",
+]
 
 IngestStatus = Literal["ingested", "unchanged", "already", "skipped"]
 """What became of a snapshot.
@@ -55,6 +63,41 @@ class IngestResult:
     @property
     def change_points(self) -> int:
         return self.added + self.changed + self.filled + self.ceased
+
+
+@frozen
+class Outcome:
+    """What became of a snapshot in a file."""
+
+    name: str
+    """Of the file."""
+    timestamp: datetime | None
+    """When it was collected, in UTC; `None` where the file could not be read."""
+    status: IngestStatus | Literal["refused"]
+    """As of `IngestResult`, or `refused`: nothing of it was stored."""
+    rows: int = 0
+    """In the file."""
+    result: IngestResult | None = None
+    """`None` where it was refused."""
+    reason: str = ""
+    """Why it was refused."""
+
+
+@frozen
+class Ingestion:
+    """What became of the snapshots in files."""
+
+    outcomes: tuple[Outcome, ...]
+    """One for each snapshot."""
+
+    @property
+    def refused(self) -> tuple[Outcome, ...]:
+        """The snapshots and files that were refused."""
+        return tuple(each for each in self.outcomes if each.status == "refused")
+
+    def count(self, status: IngestStatus | Literal["refused"]) -> int:
+        """How many snapshots have this status."""
+        return sum(each.status == status for each in self.outcomes)
 
 
 @frozen
