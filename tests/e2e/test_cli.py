@@ -162,6 +162,31 @@ def test_upload_and_compact(cli, tmp_path):
     ]
 
 
+def test_a_quiet_slot_is_uploaded_if_it_is_said_to_be_complete(cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("TITANS_ACTOR", "night shift")
+    pl.DataFrame(ROWS).write_csv(tmp_path / "rows.csv")
+    pl.DataFrame(ROWS).clear().write_csv(tmp_path / "none.csv")
+    place = ("-p", "gcp", "--store", tmp_path / "data")
+    for minute, table, options in (
+        (10, "rows", ()),
+        (20, "none", ()),
+        (30, "none", ("--complete",)),
+        (40, "rows", ("--complete",)),
+    ):
+        at = f"2026-01-23T14:{minute}Z"
+        code, out, _ = cli("upload", tmp_path / f"{table}.csv", "--at", at, *options, *place)
+        assert code == 0
+        assert ("nothing to store" in out) == (minute == 20)
+
+    _, out, _ = cli("coverage", *place, "--format", "json")
+    found = [row["status"] for row in json.loads(out)]
+    assert found == ["changes", "missing", "empty", "observed"]
+    _, out, _ = cli("status", "--writers", *place, "--format", "json")
+    (run,) = json.loads(out)
+    assert (run["slots"], run["actor"], run["titans"]) == (3, "night shift", titans.__version__)
+    assert run["provider"].startswith("titans-gcp ")
+
+
 def test_replay_takes_a_table_in_any_order_and_says_what_it_did(cli, tmp_path):
     table = pl.concat(
         [

@@ -187,7 +187,14 @@ def test_both_packages_have_the_same_names_and_signatures():
             getattr(titans_common, name)
         )
     upload = inspect.signature(titans.upload_hot_tier).parameters
-    assert list(upload) == ["changed_df", "timestamp", "provider", "s3_client", "store"]
+    assert list(upload) == [
+        "changed_df",
+        "timestamp",
+        "provider",
+        "s3_client",
+        "store",
+        "record_empty",
+    ]
     assert upload["provider"].default == "aws"
     compact = inspect.signature(titans.run_compaction).parameters
     assert list(compact)[:5] == [

@@ -29,6 +29,7 @@ KEYS = st.sampled_from("abc")
 CONTENT = st.one_of(
     st.tuples(st.just("snapshot"), st.dictionaries(KEYS, VALUES)),
     st.tuples(st.just("changes"), st.dictionaries(KEYS, st.none() | VALUES, min_size=1)),
+    st.tuples(st.just("complete"), st.dictionaries(KEYS, st.none() | VALUES)),
 )
 UPKEEP = st.sampled_from(["compact", "vacuum", *MONTHS])
 
@@ -71,7 +72,14 @@ def store_content(archive: Archive, time: datetime, kind: str, rows: dict) -> No
         assert archive.ingest(snapshot(rows), time, max_ceased=1.0).status != "skipped"
         return
     frame = changes(rows).with_columns(pl.lit(time).cast(pl.Datetime("us", "UTC")).alias("Time"))
-    archive.upload(frame, time)
+    assert archive.upload(frame, time, complete=kind == "complete")
+
+
+def status_of(kind: str, rows: dict) -> str:
+    """What coverage says of a slot."""
+    if kind == "changes":
+        return "changes"
+    return "empty" if kind == "complete" and not rows else "observed"
 
 
 def tidy(archive: Archive, what: str) -> None:
@@ -101,6 +109,11 @@ def check(archive: Archive, content: dict) -> None:
     for key in "abc":
         assert archive.history(k=key).equals(points.filter(k=key))
 
+    covered = dict(archive.coverage(SLOTS[0], SLOTS[-1] + timedelta(minutes=10)).rows())
+    said = {time.replace(minute=time.minute // 10 * 10): content[time] for time in content}
+    for slot in SLOTS:
+        assert covered[slot] == (status_of(*said[slot]) if slot in said else "missing"), slot
+
 
 def check_files(archive: Archive) -> None:
     """In a sealed month the union of the files is the change points, not one row more."""
@@ -114,6 +127,33 @@ def check_files(archive: Archive) -> None:
         union = pl.concat([pl.DataFrame(schema=dict(PROVIDER.schema_dtypes)), *frames])
         assert union.sort("k", "Time").equals(archive.changes(start, end))
         assert files["rows"].sum() == union.height
+
+
+def lose_manifests(archive: Archive) -> None:
+    for entry in list(archive.store.list("parquet_warm/")):
+        if entry.key.endswith("/manifest.json"):
+            archive.store.delete(entry.key)
+
+
+@given(histories(), st.booleans())
+@FEW
+def test_what_was_acknowledged_outlives_every_manifest(tmp_path_factory, history, is_sealed):
+    content, arrivals = history
+    archive = Archive(LocalStore(tmp_path_factory.mktemp("archive")), PROVIDER)
+    for time, upkeep in arrivals:
+        store_content(archive, time, *content[time])
+        for what in upkeep:
+            tidy(archive, what)
+    archive.compact()
+    for month in MONTHS if is_sealed else ():
+        tidy(archive, month)
+
+    lose_manifests(archive)
+    archive.repair()
+    archive.compact()
+    check(archive, content)
+    found = archive.verify(deep=True)
+    assert found.passed, [c for c in found.checks if not c.passed]
 
 
 @given(histories())

@@ -129,7 +129,7 @@ def _no_commit_id() -> Iterator[None]:
     """no commit ids: a merge takes its own success for a defeat, and rolls back what others build
     on"""
 
-    def committed(self, commit_id):
+    def committed(self, commit_id, writer):
         return evolve(self, version=self.version + 1)
 
     def write(dataset, manifest, plan, memory):

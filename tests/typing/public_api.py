@@ -39,7 +39,7 @@ def collect(changed: pl.DataFrame, removed: pl.DataFrame) -> None:
         titans.run_compaction(key, NOW, provider="aws", timeout_seconds=10.0, store=Path("folder"))
     except titans.ConcurrencyConflictError as error:
         assert_type(error, ConcurrencyConflictError)
-    assert_type(titans_common.upload_hot_tier(rows, NOW, "aws", None), str)
+    assert_type(titans_common.upload_hot_tier(rows, NOW, "aws", None, record_empty=True), str)
     assert_type(titans_common.get_config("aws").name, str)
     config = titans.get_config("aws")
     assert_type(config, Provider)
@@ -93,7 +93,7 @@ def write(snapshot: pl.DataFrame) -> None:
     assert_type(done.count("already"), int)
     assert_type(done.outcomes[0].result, IngestResult | None)
     titans.ingest_files("a.csv")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    assert_type(archive.upload(snapshot, NOW, on_conflict="error"), str)
+    assert_type(archive.upload(snapshot, NOW, on_conflict="error", complete=True), str)
     assert_type(archive.compact(), Compaction)
     assert_type(archive.compact(result.key).merged, int)
     assert_type(archive.seal("2026-01"), Compaction)
@@ -122,6 +122,7 @@ def read(archive: Archive) -> None:
         archive.intervals(NOW),
         archive.coverage(),
         archive.files(),
+        archive.writers(),
         archive.sql("select 1"),
     ]
     assert_type(frames, list[pl.DataFrame])

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import polars as pl
 from attrs import define, evolve, field
 
 from titans.changes.conform import conform_changes
@@ -26,6 +27,7 @@ from titans.results import Compaction, IngestResult
 from titans.slots import Month, Slot, parse_duration, to_utc
 from titans.store import ObjectStore
 from titans.tiers.compact.budget import MEMORY, Budget
+from titans.tiers.files.claims import Claim
 from titans.tiers.files.metadata import SlotRecord
 from titans.tiers.manifest.commit import read_head, read_head_to_write, require_known
 from titans.tiers.manifest.deletion import GRACE
@@ -78,6 +80,17 @@ def open(
 
         provider = load(provider)
     return Archive(resolve_store(store, s3_client=s3_client), provider)
+
+
+def _held(file: HotFile, stored: SlotRecord) -> str:
+    """What a slot holds, to somebody who would have put `file` there."""
+    if stored.is_snapshot:
+        return "a snapshot"
+    if stored.claim == "empty":
+        return "an upload that says nothing had changed"
+    if stored.hash == file.info.hash:
+        return "the same rows, but nobody said that they are complete"
+    return "other rows"
 
 
 def _sent(cls: type[Archive], *parts: Any) -> Archive:
@@ -145,9 +158,16 @@ class Archive(ReadableArchive):
         with self._noticed("ingest"):
             return self._ingestor.ingest(snapshot, timestamp, max_ceased)
 
-    def upload(self, changes: Any, timestamp: datetime, *, on_conflict: OnConflict = "keep") -> str:
+    def upload(
+        self,
+        changes: Any,
+        timestamp: datetime,
+        *,
+        on_conflict: OnConflict = "keep",
+        complete: bool = False,
+    ) -> str:
         """Store changed and removed rows of one collection in the slot of `timestamp`; returns the
-        key, `""` for no rows.
+        key, `""` for no rows that are not said to be `complete`.
 
         The file is part of the archive at once (readers apply it); `compact` adopts and merges it.
 
@@ -157,6 +177,9 @@ class Archive(ReadableArchive):
             timestamp: when they were collected; timezone-aware.
             on_conflict: where the slot holds other content: `"keep"` it, warn and return its key,
                 or raise an `"error"`.
+            complete: the rows are all that changed since the uploader's last look: `coverage` calls
+                the slot `observed`. No rows are then a fact too, stored as a file without rows:
+                `empty`.
 
         Raises:
             TimestampError, SchemaError: the rows are not acceptable; nothing changed.
@@ -165,19 +188,25 @@ class Archive(ReadableArchive):
         if on_conflict not in ("keep", "error"):
             raise InputError(f"on_conflict is 'keep' or 'error', got {on_conflict!r}")
         with self._noticed("upload"):
-            return self._upload(changes, timestamp, on_conflict)
+            return self._upload(changes, timestamp, on_conflict, complete)
 
-    def _upload(self, changes: Any, timestamp: datetime, on_conflict: OnConflict) -> str:
+    def _upload(
+        self, changes: Any, timestamp: datetime, on_conflict: OnConflict, complete: bool
+    ) -> str:
         started = time.monotonic()
         collected = to_utc(timestamp)
         slot = Slot.of(collected, self.paths.minutes)
         frame = changes if is_pandas(changes) else to_polars(changes)
-        if not len(frame):
+        claim: Claim = "complete" if complete else ""
+        if len(frame):
+            rows, _ = conform_changes(frame, self.provider, collected, slot)
+        elif complete:
+            claim, rows = "empty", pl.DataFrame(schema=dict(self.provider.schema_dtypes))
+        else:
             return ""
-        rows, _ = conform_changes(frame, self.provider, collected, slot)
 
         def record(content: str) -> SlotRecord:
-            return SlotRecord(slot.index, "changes", content, collected)
+            return SlotRecord(slot.index, "changes", content, collected, claim=claim)
 
         file = HotFile.encoding(self._dataset, slot, rows, record)
         head = read_head_to_write(self._dataset, slot.month)
@@ -189,7 +218,8 @@ class Archive(ReadableArchive):
         # that and was cut short.
         manifest = read_head(self._dataset, slot.month).manifest
         stored = withdraw_if_adopted(self._dataset, file, manifest) or stored
-        if stored.is_snapshot or stored.hash != file.info.hash:
+        unsaid = complete and not stored.claim
+        if stored.is_snapshot or stored.hash != file.info.hash or unsaid:
             self._conflict(file, stored, on_conflict)
         elif file.created:
             self._written = file
@@ -206,10 +236,9 @@ class Archive(ReadableArchive):
     def _conflict(self, file: HotFile, stored: SlotRecord, on_conflict: OnConflict) -> None:
         """The slot holds something else than the rows of `file`."""
         rows, slot = file.rows.height, str(file.slot)
-        what = "a snapshot" if stored.is_snapshot else "other rows"
         message = (
-            f"slot {slot} of provider {self.provider.name!r} already holds {what} ({file.key}); "
-            f"they stay, and these {rows} row(s) were not stored"
+            f"slot {slot} of provider {self.provider.name!r} already holds {_held(file, stored)} "
+            f"({file.key}); that stays, and these {rows} row(s) were not stored"
         )
         self._event("slot_conflict", slot=slot, key=file.key, rows=rows)
         if on_conflict == "error":

@@ -63,9 +63,10 @@ def upload_hot_tier(
     s3_client: Any = None,
     *,
     store: ObjectStore | str | Path | None = None,
+    record_empty: bool = False,
 ) -> str:
     """Store the change points of one collection as the hot file of its slot; returns the key, `""`
-    for an empty frame.
+    for an empty frame that is not recorded.
 
     Args:
         changed_df: what `prepare_for_upload` returns; pandas, polars or Arrow.
@@ -74,6 +75,8 @@ def upload_hot_tier(
         provider: name of an installed provider.
         s3_client: a boto3 client; the bucket is `TITANS_BUCKET`, by default `titans-spotlake-data`.
         store: where else: a URL, a folder, or an `ObjectStore`.
+        record_empty: for an empty frame, store that somebody looked and nothing had changed: a
+            file without rows, whose key is returned. `Archive.coverage` calls the slot `empty`.
 
     Uploading the same rows again is a success. Other rows for the same slot are not stored: the
     first file stays, its key is returned, and a warning is logged.
@@ -85,7 +88,7 @@ def upload_hot_tier(
         ProviderMismatchError: the archive has another key or slot length, or a newer schema than
             the installed provider.
     """
-    return _upload(changed_df, timestamp, _Target(provider, s3_client, store))
+    return _upload(changed_df, timestamp, _Target(provider, s3_client, store), record_empty)
 
 
 def run_compaction(
@@ -137,15 +140,15 @@ class _Target:
         return Archive(store, provider)
 
 
-def _upload(frame: Any, timestamp: datetime, target: _Target) -> str:
+def _upload(frame: Any, timestamp: datetime, target: _Target, record_empty: bool) -> str:
     collected = to_utc(timestamp)
     if not hasattr(frame, "__len__"):
         from titans.changes.frames import to_polars
 
         frame = to_polars(frame)  # what comes in parts is read once
-    if not len(frame):
-        return ""
-    return target.open().upload(frame, collected)
+    if len(frame):
+        return target.open().upload(frame, collected)
+    return target.open().upload(frame, collected, complete=True) if record_empty else ""
 
 
 def _compact(key: str, timestamp: datetime, timeout: float, target: _Target) -> None:

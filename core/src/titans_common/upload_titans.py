@@ -19,9 +19,10 @@ def upload_hot_tier(
     s3_client: Any = None,
     *,
     store: ObjectStore | str | Path | None = None,
+    record_empty: bool = False,
 ) -> str:
     """As `titans.upload_hot_tier`; without a store, a client or `TITANS_STORE` it uses S3 and
     `TITANS_BUCKET`.
     """
     target = _Target(provider, s3_client, store, default_bucket=True)
-    return _upload(changed_df, timestamp, target)
+    return _upload(changed_df, timestamp, target, record_empty)

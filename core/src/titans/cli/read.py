@@ -184,11 +184,14 @@ def _quiet() -> None:
 
 
 @click.command()
+@click.option("--writers", is_flag=True, help="Who wrote which slots, instead.")
 @asks
-def status(archive: Archive) -> pl.DataFrame:
+def status(archive: Archive, writers: bool) -> pl.DataFrame:
     """What the archive consists of, month by month."""
     import polars as pl
 
+    if writers:
+        return archive.writers()
     months = archive.status()
     rows = [_status_row(month) for month in months]
     for month in months:

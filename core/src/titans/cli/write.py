@@ -25,12 +25,18 @@ __all__ = ["COMMANDS"]
 @click.option(
     "--on-conflict", type=click.Choice(("keep", "error")), default="keep", show_default=True
 )
+@click.option(
+    "--complete",
+    is_flag=True,
+    help="These are all rows that changed since the last look; none says that nothing changed.",
+)
 @on_archive
 def upload(
     file: Path,
     at: datetime,
     removed: Path | None,
     on_conflict: OnConflict,
+    complete: bool,
     provider: str,
     store: str | None,
 ) -> None:
@@ -42,7 +48,7 @@ def upload(
     if removed is not None:
         frame = prepare(frame, read_table(removed, archive.provider))
 
-    key = archive.upload(frame, at, on_conflict=on_conflict)
+    key = archive.upload(frame, at, on_conflict=on_conflict, complete=complete)
     click.echo(key or "nothing to store: no rows")
 
 

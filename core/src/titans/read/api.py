@@ -18,7 +18,7 @@ from titans.read.pushdown import check_condition, filtered_scan
 from titans.read.queries import Held, compared, grid_times, gridded, to_intervals
 from titans.read.reader import Reader, answered, bounds, retrying
 from titans.read.scan import scan
-from titans.read.tables import coverage, files, status
+from titans.read.tables import coverage, files, status, writers
 from titans.results import MonthStatus
 from titans.schema import TIME
 from titans.slots import TICK, Slot, parse_duration, to_utc
@@ -300,7 +300,8 @@ class ReadableArchive:
 
         Returns:
             One row per slot: `slot` (its start), `status`: `observed` (a full snapshot was
-            ingested, changes or not), `changes` (only changed rows were uploaded, which says
+            ingested, changes or not, or all that had changed was uploaded), `empty` (an uploader
+            looked, and nothing had changed), `changes` (changed rows were uploaded, which says
             nothing of the keys that are not among them) or `missing`. Ascending.
         """
         return self._ask(lambda reader: coverage(reader, start, end))
@@ -323,6 +324,18 @@ class ReadableArchive:
     def status(self) -> tuple[MonthStatus, ...]:
         """What the archive consists of, month by month, ascending."""
         return self._ask(status)
+
+    def writers(self) -> pl.DataFrame:
+        """Who wrote which slots: what their files say of it.
+
+        Returns:
+            One row per run of slots that one writer wrote, with nobody else's in between: `first`
+            and `last` (the starts of the first and the last slot), `slots` (how many), `actor`
+            (`TITANS_ACTOR`, by default user@host), `titans` (version of titans-core), `provider`
+            (distribution and version of the provider's package). The last three are null where the
+            file does not say it. Ascending.
+        """
+        return self._ask(writers)
 
     def sql(self, query: str) -> pl.DataFrame:
         """Ask in SQL, through DuckDB (extra `titans-core[sql]`).

@@ -1,10 +1,11 @@
-"""What an archive consists of, as frames: which slots were looked at, and which objects hold a
-range of time.
+"""What an archive consists of, as frames: which slots were looked at, which objects hold a range of
+time, and who wrote what.
 """
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Any
 
 import polars as pl
@@ -15,11 +16,12 @@ from titans.results import MonthStatus
 from titans.slots import Month, Slot, iso
 from titans.tiers.files.fetch import read_info
 from titans.tiers.files.read import StoredFile
+from titans.tiers.files.writers import Writer
 from titans.tiers.manifest.entries import FileEntry, Keyframe
 from titans.tiers.manifest.view import MonthView, Part
 from titans.tiers.write.adopt import read_waiting
 
-__all__ = ["coverage", "files", "status"]
+__all__ = ["coverage", "files", "status", "writers"]
 
 _UTC = pl.Datetime("us", "UTC")
 
@@ -53,7 +55,11 @@ def coverage(reader: Reader, start: datetime | None, end: datetime | None) -> pl
 def _slot_status(view: MonthView | None, slot: Slot) -> str:
     if view is None or slot.index not in view.adopted:
         return "missing"
-    return "observed" if slot.index in view.observed else "changes"
+    if slot.index in view.claims.empty:
+        return "empty"
+    if slot.index in view.observed or slot.index in view.claims.complete:
+        return "observed"
+    return "changes"
 
 
 # --- objects --------------------------------------------------------------------------------------
@@ -157,3 +163,44 @@ def _month_status(reader: Reader, month: Month) -> MonthStatus:
         keyframes=len(manifest.keyframes),
         gaps=len(manifest.gaps),
     )
+
+
+# --- writers --------------------------------------------------------------------------------------
+
+
+def writers(reader: Reader) -> pl.DataFrame:
+    """See `ReadableArchive.writers`."""
+    of_slots: dict[datetime, Writer | None] = {}
+    for month in reader.months():
+        of_slots |= _read_writers(reader, month)
+
+    rows: list[dict[str, Any]] = []
+    for writer, run in groupby(sorted(of_slots), key=of_slots.__getitem__):
+        starts = list(run)
+        row = {"first": starts[0], "last": starts[-1], "slots": len(starts)}
+        rows.append(row if writer is None else row | writer.to_json())
+
+    texts = dict.fromkeys(("actor", "titans", "provider"), pl.String())
+    schema: dict[str, Any] = {"first": _UTC, "last": _UTC, "slots": pl.Int64, **texts}
+    return pl.DataFrame(rows, schema=schema)
+
+
+def _read_writers(reader: Reader, month: Month) -> dict[datetime, Writer | None]:
+    """Start of a slot → who wrote it, `None` where its file does not say."""
+    dataset, manifest = reader.dataset, reader.manifest(month)
+    found: dict[datetime, Writer | None] = {}
+    entries: list[FileEntry | Keyframe] = [*manifest.files, *manifest.keyframes]
+    for entry in entries:
+        if not entry.slots:
+            continue
+        slots = [dataset.slot(month, index) for index in entry.slots]
+        info = read_info(dataset, dataset.key(month, entry.file), slots[0], entry.bytes)
+        known = {record.slot: record.writer for record in info.records}
+        for slot in slots:
+            found[slot.start] = known.get(slot.index)
+
+    hot = reader.list_hot().get(month, {})
+    waiting, _ = read_waiting(dataset, manifest, hot)
+    for info, _ in waiting:
+        found[dataset.slot(month, info.record.slot).start] = info.record.writer
+    return found

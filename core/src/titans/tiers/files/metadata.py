@@ -17,7 +17,9 @@ from titans.errors import FormatVersionError, ProviderMismatchError
 from titans.provider import Provider
 from titans.schema import TIME, Schema
 from titans.slots import DAY_MINUTES, Month, SlotSet, iso, parse_iso
+from titans.tiers.files.claims import Claim, Claims
 from titans.tiers.files.reading import foreign, hex_digits, integer, sequence, shown, text
+from titans.tiers.files.writers import Writer, writers_from_json, writers_to_json
 
 __all__ = [
     "FORMAT_VERSION",
@@ -105,6 +107,10 @@ class SlotRecord:
     That of the snapshot itself, unless values that it had not observed were carried. `None`:
     unknown.
     """
+    claim: Claim = ""
+    """Of an upload: what it says beside its rows."""
+    writer: Writer | None = field(default=None, eq=False)
+    """Who uploaded or ingested it; `None`: unknown."""
 
     @property
     def is_snapshot(self) -> bool:
@@ -200,6 +206,11 @@ class FileInfo(Contents):
         return SlotSet.of(record.slot for record in self.records if record.is_snapshot)
 
     @property
+    def claims(self) -> Claims:
+        """What its slots of uploads say beside their rows."""
+        return Claims.of((record.slot, record.claim) for record in self.records)
+
+    @property
     def full(self) -> dict[int, datetime]:
         """Its slots that hold every living key → the time from which nothing earlier counts."""
         return {record.slot: record.time for record in self.records if record.kind == "full"}
@@ -230,6 +241,8 @@ class FileInfo(Contents):
             "hashes": "".join(record.hash for record in self.records),
             "times": times,
             **_states_to_json(self.records),
+            **self.claims.to_json(),
+            **writers_to_json([record.writer for record in self.records]),
             "corrections": self.corrections,
             **self.contents_to_json(),
         }
@@ -349,6 +362,8 @@ def _records(data: Mapping[str, Any], start: datetime, length: timedelta) -> tup
         raise ValueError("slots, kinds and times differ in length")
 
     states = _states(data, len(slots))
+    claims = Claims.from_json(data, held)
+    writers = writers_from_json(data, len(slots))
     records = []
     for number, slot in enumerate(slots):
         time = start + slot * length
@@ -362,7 +377,10 @@ def _records(data: Mapping[str, Any], start: datetime, length: timedelta) -> tup
         state = states[number]
         if state == "":
             state = content
-        records.append(SlotRecord(slot, _KIND_OF[kinds[number]], content, time, state))
+        kind, claim = _KIND_OF[kinds[number]], claims.of_slot(slot)
+        if claim and kind != "changes":
+            raise ValueError(f"slot {slot} is a snapshot, and claims to be {claim}")
+        records.append(SlotRecord(slot, kind, content, time, state, claim, writers[number]))
     return tuple(records)
 
 

@@ -222,11 +222,17 @@ class MonthChecks:
         if any(entry.file not in self._infos for entry in entries):
             return  # which is told by itself
         observed: set[int] = set()
+        complete: set[int] = set()
+        empty: set[int] = set()
         full = {}
         for info in self._infos.values():
             observed |= set(info.observed)
             full.update(info.full)
+            complete |= set(info.claims.complete)
+            empty |= set(info.claims.empty)
+        claims = manifest.claims
         wrong = sorted(observed ^ set(manifest.observed))
+        wrong += sorted((complete ^ set(claims.complete)) | (empty ^ set(claims.empty)))
         self.notes.say(
             "slots", not wrong, f"{month}: the files disagree on who looked: {self._named(wrong)}"
         )

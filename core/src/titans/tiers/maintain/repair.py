@@ -33,8 +33,10 @@ from titans.errors import (
 from titans.layout import WarmName
 from titans.slots import NO_SLOTS, Month, SlotSet
 from titans.store import Blob
+from titans.tiers.files.claims import NO_CLAIMS
 from titans.tiers.files.fetch import exists
 from titans.tiers.files.metadata import FileInfo
+from titans.tiers.files.writers import writer_of
 from titans.tiers.maintain.inventory import Inventory, find_missing, list_inventory, read_lost
 from titans.tiers.manifest.commit import ATTEMPTS, Head, read_head
 from titans.tiers.manifest.entries import FileEntry, Keyframe
@@ -219,6 +221,7 @@ def _fresh(head: Head) -> Manifest:
         keyframes=(),
         adopted=NO_SLOTS,
         observed=NO_SLOTS,
+        claims=NO_CLAIMS,
         full={},
         pending=(),
         dirty=(),
@@ -239,11 +242,13 @@ def _with_holders(manifest: Manifest, dataset: Dataset, chosen: Sequence[_Holder
     files: list[FileEntry] = []
     keyframes: list[Keyframe] = []
     adopted = observed = NO_SLOTS
+    claims = NO_CLAIMS
     full: dict[int, datetime] = {}
     for each in chosen:
         info, name = each.info, WarmName.parse(each.file)
         adopted |= each.slots
         observed |= info.observed
+        claims |= info.claims
         full.update(info.full)
         manifest = manifest.knowing(dataset.provider, info.schema)
         if name is None:
@@ -261,6 +266,7 @@ def _with_holders(manifest: Manifest, dataset: Dataset, chosen: Sequence[_Holder
         keyframes=tuple(keyframes),
         adopted=adopted,
         observed=observed,
+        claims=claims,
         full=full,
     )
 
@@ -393,7 +399,7 @@ def _repair_month(dataset: Dataset, month: Month) -> Repair | None:
 def _execute(dataset: Dataset, plan: Repair) -> None:
     """Put the manifest of a plan in the place of the one that was there when it was made."""
     key = dataset.paths.manifest_key(plan.month)
-    manifest = plan.manifest.committed(secrets.token_hex(8))
+    manifest = plan.manifest.committed(secrets.token_hex(8), writer_of(dataset.provider))
     if plan.damaged is None:
         dataset.store.create(key, manifest.dump(dataset.paths))
         return

@@ -23,6 +23,7 @@ from titans.errors import (
 from titans.slots import Month
 from titans.store import Blob
 from titans.tiers.files.fetch import read_info
+from titans.tiers.files.writers import writer_of
 from titans.tiers.manifest.legacy import is_legacy, read_legacy
 from titans.tiers.manifest.lost import holds_slots, list_holders, lost_slots, read_unknown
 from titans.tiers.manifest.model import Manifest, check_provider, parse_object
@@ -291,7 +292,8 @@ def commit(
         commit_id = secrets.token_hex(8)
         tried.add(commit_id)
         try:
-            return _write(dataset, head, changed.committed(commit_id))
+            committed = changed.committed(commit_id, writer_of(dataset.provider))
+            return _write(dataset, head, committed)
         except (AlreadyExists, PreconditionFailed, OutcomeUnknown, Unavailable) as error:
             reason = error
             _log_lost(dataset, month, attempt + 1, error)

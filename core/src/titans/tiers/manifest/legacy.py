@@ -151,6 +151,7 @@ def _read_entry(manifest: Manifest, file: str, level: int, dataset: Dataset) -> 
         files=(*manifest.files, entry),
         adopted=manifest.adopted | slots,
         observed=manifest.observed | info.observed,
+        claims=manifest.claims | info.claims,
         full=full,
     )
 

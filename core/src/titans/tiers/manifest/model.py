@@ -29,6 +29,7 @@ from titans.layout import FANOUT, KeyframeName, Paths, WarmName
 from titans.provider import Provider
 from titans.schema import Schema
 from titans.slots import DAY_MINUTES, NO_SLOTS, Month, Slot, SlotSet, iso, parse_iso
+from titans.tiers.files.claims import NO_CLAIMS, Claims
 from titans.tiers.files.metadata import (
     FORMAT_VERSION,
     UNSAID_MINUTES,
@@ -36,6 +37,7 @@ from titans.tiers.files.metadata import (
     check_slot_length,
 )
 from titans.tiers.files.reading import flag, integer, mapping, sequence, shown, text
+from titans.tiers.files.writers import Writer
 from titans.tiers.manifest.entries import FileEntry, Keyframe, Pending, dump_json, slots
 
 __all__ = ["COMMIT_IDS", "Manifest", "check_provider", "parse_object", "reading_manifest"]
@@ -73,6 +75,8 @@ class Manifest:
     adopted: SlotSet = NO_SLOTS
     observed: SlotSet = NO_SLOTS
     """Adopted slots of full snapshots."""
+    claims: Claims = NO_CLAIMS
+    """Adopted slots of uploads that say more than their rows do."""
     full: Mapping[int, datetime] = field(factory=dict)
     """Slots of full snapshots, stored whole → the time from which nothing earlier counts."""
     keyframes: tuple[Keyframe, ...] = ()
@@ -101,6 +105,8 @@ class Manifest:
     data_version: int = 0
     """Counts adoptions."""
     commit_ids: tuple[str, ...] = ()
+    writer: Writer | None = None
+    """Who made the last commit; `None`: unknown."""
 
     @classmethod
     def empty(cls, provider: Provider, month: Month) -> Manifest:
@@ -159,11 +165,17 @@ class Manifest:
 
     @property
     def gaps(self) -> SlotSet:
-        """Slots between the first and the last observed one for which nobody looked."""
-        first, last = self.observed.first, self.observed.last
-        if first is None or last is None:
+        """Slots between the first and the last observed one for which nobody looked.
+
+        Uploads that say that they are complete observe too. Where they alone do, nobody can have
+        looked at more than any other upload says, and that is no gap either.
+        """
+        looked = self.observed | self.claims.complete
+        if looked and not self.observed:
+            looked |= self.adopted
+        if looked.first is None or looked.last is None:
             return NO_SLOTS
-        return SlotSet(((first, last),)) - self.observed
+        return SlotSet(((looked.first, looked.last),)) - looked
 
     @property
     def file_names(self) -> frozenset[str]:
@@ -187,13 +199,14 @@ class Manifest:
             pair for pending in self.pending for pair in pending.slots.intervals
         )
 
-    def committed(self, commit_id: str) -> Manifest:
+    def committed(self, commit_id: str, writer: Writer) -> Manifest:
         """As it is written, and read again: with a new version, the files level by level."""
         return evolve(
             self,
             files=tuple(sorted(self.files, key=lambda f: f.level)),
             version=self.version + 1,
             commit_ids=(*self.commit_ids, commit_id)[-COMMIT_IDS:],
+            writer=writer,
         )
 
     # --- JSON -------------------------------------------------------------------------------------
@@ -218,6 +231,7 @@ class Manifest:
             "commit_ids": self.commit_ids,
             "adopted": self.adopted.to_json(),
             "observed": self.observed.to_json(),
+            **self.claims.to_json(),
             "full": {str(slot): iso(self.full[slot]) for slot in sorted(self.full)},
             "sealed": self.sealed,
             "built_on": self.built_on,
@@ -226,6 +240,8 @@ class Manifest:
             "marks": self.marks,
             "fence": self.fence,
         }
+        if self.writer is not None:
+            data["writer"] = self.writer.to_json()
         data["pending"] = [pending.to_json() for pending in self.pending]
         removed = [_keys_text(p.files, self.month, paths) for p in self.pending if p.files]
 
@@ -389,6 +405,10 @@ def _parsed(data: Mapping[str, Any], paths: Paths, month: Month) -> Manifest:
     full = {int(slot): parse_iso(text(times, slot)) for slot in times}
     versions = mapping(data, "built_from")
     built_from = {Month.parse(earlier): integer(versions, earlier) for earlier in versions}
+    adopted = slots(data, "adopted")
+    writer = None
+    if "writer" in data:
+        writer = Writer.from_json(mapping(data, "writer"))
 
     return Manifest(
         provider=text(data, "provider"),
@@ -399,8 +419,9 @@ def _parsed(data: Mapping[str, Any], paths: Paths, month: Month) -> Manifest:
         files=tuple(files),
         next_file_id=integer(data, "next_file_id", 1),
         least_file_id=integer(data, "least_file_id", 1, default=1),
-        adopted=slots(data, "adopted"),
+        adopted=adopted,
         observed=slots(data, "observed"),
+        claims=Claims.from_json(data, adopted),
         full=full,
         keyframes=tuple(Keyframe.from_json(k) for k in _some(data, "keyframes", dict)),
         sealed=flag(data, "sealed", default=False),
@@ -413,6 +434,7 @@ def _parsed(data: Mapping[str, Any], paths: Paths, month: Month) -> Manifest:
         version=integer(data, "version"),
         data_version=integer(data, "data_version"),
         commit_ids=tuple(sequence(data, "commit_ids", str)),
+        writer=writer,
     )
 
 

@@ -19,6 +19,7 @@ from titans.dataset import Dataset
 from titans.errors import CorruptFileError
 from titans.schema import CEASED, TIME
 from titans.slots import TICK, Month, Slot, SlotSet
+from titans.tiers.files.claims import NO_CLAIMS, Claims
 from titans.tiers.files.fetch import read_info
 from titans.tiers.files.metadata import FileInfo, SlotRecord
 from titans.tiers.files.parquet import scan_files
@@ -144,6 +145,7 @@ class MonthView:
     """Of the slots that `adopt` added."""
     damaged: tuple[Damage, ...] = ()
     """Questions whose answer needs one of them raise its error."""
+    claims: Claims = NO_CLAIMS
 
     @classmethod
     def of(cls, manifest: Manifest, dataset: Dataset) -> MonthView:
@@ -155,6 +157,7 @@ class MonthView:
             _full_snapshots(manifest, dataset),
             frozenset(entry.first for entry in manifest.files if entry.is_border),
             tuple(keyframe for keyframe in manifest.keyframes if not keyframe.is_full),
+            claims=manifest.claims,
         )
         return view.standing_alone() if manifest.dirty else view
 
@@ -423,6 +426,7 @@ class MonthView:
             borders=self.borders - {barrier},
             keyframes=tuple(keyframes),
             records={**self.records, record.slot: record},
+            claims=self.claims | info.claims,
         )
         return view, rows
 
@@ -431,6 +435,8 @@ class MonthView:
     ) -> pl.DataFrame | None:
         """The rows that adopting a hot file needs besides its own."""
         record, provider = info.record, self.dataset.provider
+        if not record.is_snapshot and not info.rows:
+            return None  # no key is asserted, so none can be wrong later
         following = self.observed.after(record.slot)
         if following in self.full:
             following = None  # nothing before a full snapshot reaches past it

@@ -229,6 +229,7 @@ class Adopter:
             manifest,
             adopted=view.adopted,
             observed=view.observed,
+            claims=view.claims,
             full={slot: full.time for slot, full in view.full.items()},
             sealed=False,
             data_version=manifest.data_version + len(slots),

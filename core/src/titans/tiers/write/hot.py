@@ -24,6 +24,7 @@ from titans.store import Page, list_pages
 from titans.tiers.files.fetch import read_info, read_whole
 from titans.tiers.files.metadata import FileInfo, SlotRecord
 from titans.tiers.files.parquet import sink
+from titans.tiers.files.writers import writer_of
 from titans.tiers.manifest.commit import read_head
 from titans.tiers.manifest.model import Manifest
 
@@ -75,9 +76,8 @@ class HotFile:
         try:
             encoded = _encoded(rows, info, dataset.provider)
             content = digest(rows)
-            described = FileInfo.describe(
-                rows, dataset.provider, "hot", (record(content),), hash=content
-            )
+            said = evolve(record(content), writer=writer_of(dataset.provider))
+            described = FileInfo.describe(rows, dataset.provider, "hot", (said,), hash=content)
             described = evolve(described, base=base)
             info.put(described)
             return cls(dataset.paths.hot_key(slot), slot, described, rows, encoded)
