@@ -10,9 +10,11 @@ import click
 import polars as pl
 import pytest
 from oracle import at
+from original import Collector
 
 import titans
 from titans.cli.app import cli, run
+from titans.store.local import LocalStore
 
 ROWS = {"InstanceType": ["n1"], "Region": ["r1"], "Score": [3], "SpotPrice": [0.5]}
 MONTH, SPAN = "2026-01", ("--from", "2026-01-31T22:00Z", "--to", "2026-01-31T22:30Z")
@@ -41,6 +43,7 @@ ARGUMENTS = {
 """Commands that take `--provider` and `--store`, and what else makes them work."""
 
 OTHERS = {
+    "convert": (("ORIGINAL", "NEW", "-p", "gcp"), ("NEW", "FILE/x", "-p", "gcp")),
     "demo": (("--slots", "2", "--keys", "10", "--folder", "NEW"), ("--folder", "FILE/x")),
     "new-provider": (("newcloud", "-d", "NEW"), ("Not a name", "-d", "NEW")),
     "plugins": ((), None),
@@ -58,6 +61,20 @@ def every_command() -> list[str]:
     return sorted(names)
 
 
+def _write_original(folder: Path) -> None:
+    """An archive that the original layout's tools wrote, of another key."""
+    dtypes = {
+        "InstanceType": pl.String,
+        "Region": pl.String,
+        "Time": pl.Datetime("us", "UTC"),
+        "SpotPrice": pl.Float64,
+        "Ceased": pl.Boolean,
+    }
+    rows = pl.DataFrame({**ROWS, "Time": [at(0)], "Ceased": [False]})
+    key = ("InstanceType", "Region")
+    Collector(LocalStore(folder), "gcp", key, dtypes).run(rows, at(0))
+
+
 @pytest.fixture
 def code(tmp_path, monkeypatch, capfd):
     """Runs a command line in a folder of its own; its exit code."""
@@ -70,10 +87,12 @@ def code(tmp_path, monkeypatch, capfd):
         "TABLE": str(tmp_path / "table.parquet"),
         "NEW": str(tmp_path / "new"),
         "FILE/x": str(tmp_path / "file" / "x"),
+        "ORIGINAL": str(tmp_path / "original"),
     }
     archive = titans.open(tmp_path / "data", provider="gcp")
     for n in range(3):
         archive.ingest(rows, at(n))
+    _write_original(tmp_path / "original")
     monkeypatch.delenv("TITANS_STORE", raising=False)
     monkeypatch.setattr("titans.cli.read._quiet", lambda: None)
 

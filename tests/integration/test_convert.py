@@ -14,7 +14,13 @@ from original import Collector
 
 import titans
 from titans.cli.app import run
-from titans.errors import ConversionError, CorruptFileError, ProviderMismatchError, SchemaError
+from titans.errors import (
+    ArchiveNotFoundError,
+    ConversionError,
+    CorruptFileError,
+    ProviderMismatchError,
+    SchemaError,
+)
 from titans.store.memory import MemoryStore
 
 NEWER = ("InstanceTier", "InstanceType", "Region", "AZ")
@@ -221,6 +227,10 @@ def test_keys_that_become_one_live_while_one_of_them_does(slots):
         return
     titans.convert(source, target, provider="azure")
     archive = titans.open(target, provider="azure")
+    if not any(expected.values()):
+        with pytest.raises(ArchiveNotFoundError):  # nothing but tombstones of unknown keys
+            archive.latest()
+        return
     assert {slot: savings(archive, at(slot)) for slot in slots} == expected
 
 

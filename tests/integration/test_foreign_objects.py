@@ -15,6 +15,8 @@ from titans.slots import Month, Slot
 from titans.store.memory import MemoryStore
 from titans.tiers.manifest.commit import read_head
 
+pytestmark = pytest.mark.usefixtures("eight_by_eight")
+
 JANUARY = Month(2026, 1)
 WARM = "parquet_warm/small/m8/2026/01/"
 FREE = 11

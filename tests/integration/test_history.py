@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import date
 from decimal import Decimal
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from oracle import PROVIDER, at
+from oracle import at
 from polars.testing import assert_frame_equal
 
 from titans import Archive, Provider, Schema
@@ -182,15 +182,6 @@ def test_a_null_in_a_frame_of_keys_is_no_key(archives):
 def test_what_is_no_key(archives, key, says):
     with pytest.raises(InputError, match=says):
         archives[0].history(**key)
-
-
-def test_a_key_column_that_is_called_keys():
-    archive = Archive(MemoryStore(), Provider("odd", PROVIDER.schema, ("keys",)))
-    archive.ingest(pl.DataFrame({"keys": ["1", "2"], "v": [1, 2], "w": [0.5, 0.5]}), at(0))
-    assert archive.history(keys=1)["v"].to_list() == [1]
-    assert archive.history(keys=[1, "2"])["v"].to_list() == [1, 2]
-    moment = datetime(2026, 1, 31, tzinfo=UTC)
-    assert archive.history(keys=moment).rows() == []
 
 
 @pytest.mark.parametrize("given", ["stream", "generator"])

@@ -131,6 +131,7 @@ def test_a_row_too_many_or_too_few_is_noticed_before_anything_is_written(monkeyp
     assert {e.key for e in archive.store.list()} == before
 
 
+@pytest.mark.usefixtures("eight_by_eight")
 def test_a_budget_leaves_merges_to_the_next_run():
     archive = Archive(MemoryStore(), PROVIDER)
     for n in range(16):

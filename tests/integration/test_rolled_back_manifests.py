@@ -343,6 +343,7 @@ def test_a_repaired_month_is_marked_before_late_slots_change_later_ones(small_fi
     assert archive.verify(deep=True).passed
 
 
+@pytest.mark.usefixtures("eight_by_eight")
 def test_no_request_more_in_a_slot_that_does_not_merge(monkeypatch):
     """Only a month without a manifest, and merges, list what lies beside the manifest."""
     store = MemoryStore()

@@ -12,7 +12,13 @@ from oracle import PROVIDER, as_dict, at, changes, snapshot
 import titans
 from titans import Archive, PathLayout, plugins, run_compaction, upload_hot_tier
 from titans.cli.app import run
-from titans.errors import InvalidKeyError, PluginError, ProviderMismatchError, TimestampError
+from titans.errors import (
+    ArchiveNotFoundError,
+    InvalidKeyError,
+    PluginError,
+    ProviderMismatchError,
+    TimestampError,
+)
 from titans.store.local import LocalStore
 from titans.store.memory import MemoryStore
 
@@ -149,7 +155,8 @@ def test_hot_files_between_the_slots_of_a_provider_are_named(caplog):
     archive = Archive(MemoryStore(), PROVIDER)
     archive.upload(changes({"a": (1, 0.5)}), at(1))
     hourly = Archive(archive.store, HOURLY)
-    assert hourly.latest().height == 0
+    with pytest.raises(ArchiveNotFoundError, match="31/22-10.parquet, which is none of its"):
+        hourly.latest()
     assert "22-10.parquet is not at the start of a slot of 60 minutes" in caplog.text
     with pytest.raises(ProviderMismatchError, match="22-10.parquet has slots of 10 minutes"):
         hourly.upload(changes({"a": (1, 0.5)}), at(6))

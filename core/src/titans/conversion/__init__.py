@@ -80,7 +80,7 @@ def convert(
     return _Work(open_store(source), archive, provider.paths()).run(progress)
 
 
-@define
+@define(eq=False)
 class _Work:
     """A conversion."""
 
@@ -191,6 +191,9 @@ class _Work:
     ) -> pl.DataFrame | None:
         """Compare a month with its source; returns the last rows of the source's keys."""
         self.done = evolve(self.done, rows=self.done.rows + rows.height)
+        if not self.done.slots:
+            return past  # nothing has lived yet: there is no archive
+
         by = [*self.provider.key, TIME]
         expected = pl.DataFrame(schema=dict(self.provider.schema_dtypes))
         if written:

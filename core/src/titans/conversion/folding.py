@@ -29,7 +29,7 @@ _NEW = "\x00new "
 """Before the names of new key columns beside the old ones."""
 
 
-@define
+@define(eq=False)
 class KeyMap:
     """Which old keys became which new keys, in all rows that have been looked at."""
 
@@ -84,7 +84,7 @@ _Key = tuple[Any, ...]
 _Values = tuple[Any, ...]
 
 
-@define
+@define(eq=False)
 class Folding:
     """Turns the rows of a source into those of the provider, month after month."""
 

@@ -31,6 +31,9 @@ def missing(dataset: Dataset) -> TitansError:
                 )
 
     place = f"{dataset.store.url} (nothing below {paths.hot_prefix} or {paths.warm_prefix})"
+    strange = _first(dataset.store, paths.hot_prefix) or _first(dataset.store, paths.warm_prefix)
+    if strange:
+        place = f"{dataset.store.url}, only {strange}, which is none of its files"
     return ArchiveNotFoundError(
         f"no archive of provider {provider!r} in {place}; {_instead(dataset)}. Check the store, "
         "TITANS_ENV and the name of the provider; the first upload or ingest makes the archive",
@@ -41,7 +44,7 @@ def missing(dataset: Dataset) -> TitansError:
 def _instead(dataset: Dataset) -> str:
     """What lies in the store."""
     other = evolve(dataset.paths, environment="" if dataset.paths.environment else "test/")
-    if any(_is_there(dataset.store, p) for p in (other.hot_prefix, other.warm_prefix)):
+    if any(_first(dataset.store, p) for p in (other.hot_prefix, other.warm_prefix)):
         where = "below test/, for TITANS_ENV=test" if other.environment else "outside of test/"
         return f"there is one {where}"
 
@@ -51,8 +54,10 @@ def _instead(dataset: Dataset) -> str:
     return f"there is {', '.join(found)}"
 
 
-def _is_there(store: ObjectStore, prefix: str) -> bool:
-    return next(iter(store.list(f"{prefix}/")), None) is not None
+def _first(store: ObjectStore, prefix: str) -> str:
+    """The first object below `prefix`; empty where there is none."""
+    entry = next(iter(store.list(f"{prefix}/")), None)
+    return "" if entry is None else entry.key
 
 
 def _places(store: ObjectStore) -> Iterator[str]:

@@ -82,16 +82,9 @@ class S3Store:
         if taken:
             raise InputError(f"put_args may not hold {', '.join(taken)}: the store sets them")
 
-        options: dict[str, Any] = {
-            "expected_bucket_owner": expected_bucket_owner,
-            "put_args": dict(put_args or {}),
-            "sleep": sleep,
-        }
-        if client is None:
-            options |= {"endpoint_url": endpoint_url, "region": region}
-        self._options = options
-        """Of which another process makes the same store."""
         self._own_client = client is None
+        self._place = (endpoint_url, region)
+        """Of the client that another process makes, where this one made its own."""
         if client is None:
             client = made_client(endpoint_url, region, self.url, bucket)
         self._client = client
@@ -113,10 +106,18 @@ class S3Store:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process makes a client of its own, from its own environment."""
-        options = self._options
-        if not self._own_client:
+        requests = self._requests
+        options: dict[str, Any] = {
+            "expected_bucket_owner": requests.owner or None,
+            "put_args": dict(requests.put_args),
+            "sleep": requests.sleep,
+        }
+        if self._own_client:
+            endpoint_url, region = self._place
+            options |= {"endpoint_url": endpoint_url, "region": region}
+        else:
             _check_client(self._client, self.url)
-            options = {**options, "client": self._client}
+            options["client"] = self._client
         return partial(type(self), **options), (self.bucket, self.prefix.rstrip("/"))
 
     def __repr__(self) -> str:

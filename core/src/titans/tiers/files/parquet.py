@@ -339,7 +339,7 @@ def info_of_tail(tail: bytes, provider: Provider, key: str, slot: Slot) -> FileI
 
 def _legacy_info(source: bytes | Path, provider: Provider, key: str, slot: Slot) -> FileInfo:
     with reading(key, provider.name):
-        columns = pl.read_parquet_schema(readable(source))
+        columns = pl.scan_parquet(readable(source), glob=False).collect_schema()
     known = {*columns, *(provider.schema.name_since(1, column) for column in columns)}
     absent = [column for column in (*provider.key, TIME) if column not in known]
     if absent:
