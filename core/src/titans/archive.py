@@ -34,6 +34,8 @@ from titans.tiers.manifest.deletion import GRACE
 from titans.tiers.write.hot import HotFile, create_hot, withdraw_if_adopted
 
 if TYPE_CHECKING:
+    from titans.amend import Amender
+    from titans.results import Amendment
     from titans.tiers.compact.compactor import Compactor
     from titans.tiers.maintain.repair import Repair
     from titans.tiers.maintain.vacuum import Vacuumed
@@ -309,6 +311,79 @@ class Archive(ReadableArchive):
         from titans.tiers.compact.compactor import Compactor
 
         return Compactor(self._dataset, self._event, budget)
+
+    # --- corrections ------------------------------------------------------------------------------
+
+    def amend(
+        self,
+        snapshot: Any,
+        timestamp: datetime,
+        *,
+        reason: str,
+        max_ceased: float = MAX_CEASED,
+        dry_run: bool = False,
+    ) -> Amendment:
+        """Put another full snapshot in the place of what a slot holds.
+
+        The archive becomes what it would be had this been ingested instead. The state at every
+        other snapshot stays what it is. Files are replaced by one commit; the old ones are removed
+        after the grace period.
+
+        Args:
+            snapshot: as for `ingest`; what it did not observe is carried from the state before it.
+            timestamp: when it was collected; a moment of the slot.
+            reason: why. It is kept with the correction, see `amendments`.
+            max_ceased: the share of the keys living there that may be missing.
+            dry_run: change nothing, and say what would be done.
+
+        Returns:
+            `status` is `done`, or `already` where the slot holds this very snapshot; `difference`
+            is how the state at the slot changes.
+
+        Raises:
+            InputError: nothing was ever stored for the slot, or there is no reason.
+            TimestampError, SchemaError, SuspiciousSnapshotError: the snapshot is not acceptable;
+                nothing changed.
+            ConcurrencyConflictError: others wrote to the month again and again; nothing changed.
+        """
+        with self._noticed("amend"):
+            return self._amender(dry_run=dry_run).amend(snapshot, timestamp, reason, max_ceased)
+
+    def amend_changes(
+        self,
+        changes: Any,
+        timestamp: datetime,
+        *,
+        reason: str,
+        complete: bool = False,
+        dry_run: bool = False,
+    ) -> Amendment:
+        """As `amend`, with the changed and removed rows of an upload: see `upload`."""
+        with self._noticed("amend"):
+            amender = self._amender(dry_run=dry_run)
+            return amender.amend_changes(changes, timestamp, reason, complete=complete)
+
+    def retract(self, timestamp: datetime, *, reason: str, dry_run: bool = False) -> Amendment:
+        """Take back what a slot holds, as if nobody had looked; `coverage` calls it `missing`.
+
+        The slot stays taken: a snapshot that is ingested for it later is skipped. `amend` puts one
+        there.
+
+        Args:
+            timestamp: a moment of the slot.
+            reason, dry_run: as for `amend`.
+
+        Raises:
+            InputError, ConcurrencyConflictError: as for `amend`.
+        """
+        with self._noticed("retract"):
+            return self._amender(dry_run=dry_run).retract(timestamp, reason)
+
+    def _amender(self, *, dry_run: bool) -> Amender:
+        from titans.amend import Amender
+
+        amender = Amender(self._dataset, self._event)
+        return amender.rehearsed() if dry_run else amender
 
     # --- maintenance ------------------------------------------------------------------------------
 

@@ -9,26 +9,34 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 
 from titans.changes.conform import conform_snapshot
 from titans.changes.digest import add, digest, subtract
 from titans.changes.state import carried, delta, diff, overlay
 from titans.dataset import Dataset
-from titans.errors import FormatError, InputError, SuspiciousSnapshotError, TitansError
+from titans.errors import (
+    ConcurrencyConflictError,
+    FormatError,
+    InputError,
+    SuspiciousSnapshotError,
+    TitansError,
+)
 from titans.event import ms_since
 from titans.read.reader import Reader, retrying
 from titans.results import IngestResult
 from titans.slots import Slot, iso, to_utc
 from titans.tiers.compact.budget import MEMORY, SLOT_SECONDS, Budget
 from titans.tiers.files.metadata import SlotKind, SlotRecord
-from titans.tiers.manifest.commit import read_head, read_head_to_write, require_known
+from titans.tiers.manifest.commit import ATTEMPTS, read_head, read_head_to_write, require_known
+from titans.tiers.manifest.model import Manifest
 from titans.tiers.manifest.view import MonthView
 from titans.tiers.write.adopt import Adoption
 from titans.tiers.write.hot import (
     HotFile,
     HotFiles,
     create_hot,
+    is_outdated,
     list_hot,
     read_adopted_record,
     withdraw_if_adopted,
@@ -45,13 +53,24 @@ __all__ = ["Ingestor"]
 log = logging.getLogger("titans.archive")
 
 
+@frozen(eq=False)
+class _Base:
+    """What a snapshot is compared with."""
+
+    slot: int | None
+    """Of the snapshot in its month that it follows; `None`: it is the first."""
+    seen: int
+    """The number of the month's last rewrite when the state was read."""
+    state: pl.DataFrame
+
+
 @define(eq=False)
 class Ingestor:
     """Ingests snapshots into a dataset, one after the other."""
 
     dataset: Dataset
     notify: Notify
-    _tip: tuple[Slot, pl.DataFrame] | None = field(default=None, init=False)
+    _tip: tuple[Slot, _Base] | None = field(default=None, init=False)
     """The last snapshot slot this object ingested, and the state there, which no later adoption
     changes.
     """
@@ -82,8 +101,7 @@ class Ingestor:
             require_known(self.dataset, manifest, slot.index)
         adopted = read_adopted_record(self.dataset, manifest, slot)
         if adopted is None:
-            base = manifest.observed.before(slot.index)
-            result, adopted = self._store(frame, slot, base, result, max_ceased)
+            result, adopted = self._store_on_latest(frame, slot, manifest, result, max_ceased)
 
         if result.status == "skipped":
             same = adopted.hash == result.hash and adopted.time == collected
@@ -94,25 +112,49 @@ class Ingestor:
         self._tell(result, started)
         return result
 
+    def _store_on_latest(
+        self,
+        frame: pl.DataFrame,
+        slot: Slot,
+        manifest: Manifest,
+        result: IngestResult,
+        max_ceased: float,
+    ) -> tuple[IngestResult, SlotRecord]:
+        """As `_store`; once more where the base was rewritten meanwhile."""
+        for _ in range(ATTEMPTS):
+            stored = self._store(frame, slot, manifest, result, max_ceased)
+            if stored is not None:
+                return stored
+            manifest = read_head(self.dataset, slot.month).manifest
+
+        name = self.dataset.provider.name
+        raise ConcurrencyConflictError(
+            f"provider {name!r}: what the snapshot of {slot} was compared with was rewritten "
+            f"{ATTEMPTS} times meanwhile; nothing was stored, ingest it again",
+            provider=name,
+            month=str(slot.month),
+        )
+
     def _store(
         self,
         frame: pl.DataFrame,
         slot: Slot,
-        base: int | None,
+        manifest: Manifest,
         result: IngestResult,
         max_ceased: float,
-    ) -> tuple[IngestResult, SlotRecord]:
-        """Write and adopt what changed since the snapshot `base`; what became of it, and what the
-        slot holds afterwards.
+    ) -> tuple[IngestResult, SlotRecord] | None:
+        """Write and adopt what changed since the last snapshot; what became of it, and what the
+        slot holds afterwards. `None` where what it was compared with has been rewritten meanwhile.
         """
         provider, collected = self.dataset.provider, result.timestamp
-        old = retrying(lambda: self._read_state_at(slot, base))
+        base = retrying(lambda: self._read_base(slot, manifest))
+        old = base.state
         change = diff(old, frame, collected, provider)
         self._refuse_truncated(slot, old.height, change, frame.height, max_ceased)
 
         kind: SlotKind = "diff"
         rows = change.rows
-        if base is None:
+        if base.slot is None:
             # The first of a month says everything, so that the month needs nothing before it.
             whole = carried(old, frame, provider)
             kind, old = "full", old.clear()
@@ -121,13 +163,18 @@ class Ingestor:
         after = overlay(old.select(columns), rows, provider)
         made = _state_hash(result.hash, frame, after)
         record = SlotRecord(slot.index, kind, result.hash, collected, made)
-        file = HotFile.encoding(self.dataset, slot, rows, lambda _: record, base)
+        file = HotFile.encoding(self.dataset, slot, rows, lambda _: record, base.slot, base.seen)
         file, stored = create_hot(self.dataset, file)
         adoption, stored = self._adopt(file, stored)
+        if (
+            is_outdated(adoption.manifest, file.info)
+            and slot.index not in adoption.manifest.adopted
+        ):
+            return None
         if stored != record or not file.created:
             return result, stored
 
-        self._tip = (slot, after)
+        self._tip = (slot, _Base(slot.index, base.seen, after))
         result = evolve(
             result,
             status="ingested" if change.rows.height else "unchanged",
@@ -161,30 +208,35 @@ class Ingestor:
             month=str(slot.month),
         )
 
-    def _read_state_at(self, slot: Slot, base: int | None) -> pl.DataFrame:
-        """The state a snapshot for `slot` is compared with: that of the adopted snapshot `base`.
+    def _read_base(self, slot: Slot, manifest: Manifest) -> _Base:
+        """What a snapshot for `slot` is compared with; `manifest` has just been read.
 
         For the first of a month, what is known of the time before it: that tells whether it looks
         truncated, and what is carried where it observed nothing.
         """
-        if base is None:
-            reader = Reader(self.dataset)
-            try:
-                return reader.state_before(slot.start)
-            except FormatError as error:
-                log.error(
-                    "%s: snapshot at %s is not compared with the time before it: %s",
-                    self.dataset.provider.name,
-                    slot,
-                    error,
-                )
-                return reader.empty_state()
+        base = manifest.observed.before(slot.index)
+        if self._tip is not None and base is not None:
+            tip, known = self._tip
+            same = tip == Slot(slot.month, base, slot.minutes)
+            if same and known.seen == manifest.last_rewrite:
+                return known
 
-        if self._tip is not None and self._tip[0] == Slot(slot.month, base, slot.minutes):
-            return self._tip[1]
         manifest = read_head(self.dataset, slot.month).manifest
-        view = MonthView.of(manifest, self.dataset)
-        return view.state(view.slot(base).end)
+        base = manifest.observed.before(slot.index)
+        if base is not None:
+            view = MonthView.of(manifest, self.dataset)
+            return _Base(base, manifest.last_rewrite, view.state(view.slot(base).end))
+        reader = Reader(self.dataset)
+        try:
+            return _Base(None, 0, reader.state_before(slot.start))
+        except FormatError as error:
+            log.error(
+                "%s: snapshot at %s is not compared with the time before it: %s",
+                self.dataset.provider.name,
+                slot,
+                error,
+            )
+            return _Base(None, 0, reader.empty_state())
 
     def _adopt(self, file: HotFile, stored: SlotRecord) -> tuple[Adoption, SlotRecord]:
         """Adopt what is there, `file` among it, and compact; and what the slot holds then."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from attrs import frozen
+from attrs import field, frozen
 
 from titans.slots import Month
 
+if TYPE_CHECKING:
+    import polars as pl
+
 __all__ = [
+    "Amendment",
     "Compaction",
     "Conversion",
     "IngestResult",
@@ -25,6 +29,26 @@ IngestStatus = Literal["ingested", "unchanged", "already", "skipped"]
 `unchanged`: it is stored, nothing had changed. `already`: this snapshot is in. `skipped`: the slot
 holds another observation, which stays.
 """
+
+
+@frozen(eq=False)
+class Amendment:
+    """What became of a correction."""
+
+    status: Literal["done", "already"]
+    """`already`: the archive says so since earlier; nothing was written."""
+    operation: str
+    """`amend`, `retract`, `erase` or `retain`."""
+    slot: datetime | None = None
+    """The start of the slot whose content is another one; `None`: of many."""
+    months: tuple[str, ...] = ()
+    """In which something was rewritten, like `"2026-01"`."""
+    removed: int = 0
+    """Change points that left the archive."""
+    added: int = 0
+    """Change points that came."""
+    difference: pl.DataFrame | None = field(default=None, repr=False)
+    """Of a slot: the state at its end, before and after, as `Archive.diff` says it."""
 
 
 @frozen

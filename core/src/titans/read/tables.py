@@ -55,6 +55,8 @@ def coverage(reader: Reader, start: datetime | None, end: datetime | None) -> pl
 def _slot_status(view: MonthView | None, slot: Slot) -> str:
     if view is None or slot.index not in view.adopted:
         return "missing"
+    if slot.index in view.claims.retracted:
+        return "missing"
     if slot.index in view.claims.empty:
         return "empty"
     if slot.index in view.observed or slot.index in view.claims.complete:

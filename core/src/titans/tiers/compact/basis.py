@@ -42,10 +42,11 @@ class Basis:
     """Earlier months that it was read from → their `data_version` then."""
 
     def holds(self, now: Manifest) -> bool:
-        """Whether nothing was adopted since that changes the state."""
+        """Whether nothing was adopted or rewritten since that changes the state."""
         before = SlotSet(((0, self.slot - 1),)) if self.slot else NO_SLOTS
         unmarked = not now.dirty and now.marks == self.manifest.marks
         same = now.adopted & before == self.manifest.adopted & before
+        same &= now.last_rewrite == self.manifest.last_rewrite
         return same and (unmarked or not self.dependent)
 
 

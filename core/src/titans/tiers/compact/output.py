@@ -30,10 +30,11 @@ from titans.tiers.files.create import create_under_free_name
 from titans.tiers.files.fetch import fetch_objects
 from titans.tiers.files.metadata import UNKNOWN, FileInfo, SlotRecord
 from titans.tiers.files.parquet import ROW_GROUP, Encoding, decode, info_of, scan_files, sink
+from titans.tiers.files.rewrites import Rewrite, merged_rewrites
 from titans.tiers.manifest.entries import FileEntry
 from titans.tiers.manifest.model import Manifest
 
-__all__ = ["Output"]
+__all__ = ["Output", "Seen"]
 
 _NAMES = 64
 _SHARE = 8
@@ -79,7 +80,7 @@ def _check_scratch(folder: str) -> None:
 
 
 @define(eq=False)
-class _Seen:
+class Seen:
     """What has gone through a merge so far."""
 
     rows: int = 0
@@ -118,7 +119,7 @@ class Output:
     inputs: Sequence[FileEntry]
     expected: str = UNKNOWN
     """What the rows of all inputs must have for content hash, in today's columns."""
-    seen: _Seen = field(factory=_Seen)
+    seen: Seen = field(factory=Seen)
     infos: list[FileInfo] = field(factory=list)
 
     @property
@@ -154,9 +155,23 @@ class Output:
                 sink(lazy, target, self._info, self.provider, encoding)
             return self._create(target, level)
 
+    @property
+    def span(self) -> tuple[int, int]:
+        """The first and the last slot that rows belong to."""
+        firsts = [entry.first for entry in self.inputs]
+        return min(firsts), max(entry.last for entry in self.inputs)
+
+    @property
+    def written(self) -> Seen:
+        """What went into the file."""
+        return self.seen
+
+    @property
+    def rows_in(self) -> int:
+        return sum(entry.rows for entry in self.inputs)
+
     def _create(self, target: io.BytesIO | Path, level: int) -> FileEntry:
-        first = min(entry.first for entry in self.inputs)
-        last = max(entry.last for entry in self.inputs)
+        first, last = self.span
         numbers = range(self.manifest.next_file_id, self.manifest.next_file_id + _NAMES)
         names = (Paths.merged_name(level, number, first, last) for number in numbers)
 
@@ -261,32 +276,41 @@ class Output:
 
     def _info(self) -> FileInfo:
         """What the merged file says of itself; asked when all rows have gone through."""
-        records: list[SlotRecord] = []
         corrections: list[str] = []
         versions: set[int] = set()
         for entry, info in zip(self.inputs, self.infos, strict=True):
-            records += self._records(entry, info)
             corrections += info.corrections
             if entry.is_correction:
                 corrections.append(entry.file)
             versions |= {*entry.cast_from, entry.schema_version}
 
-        today = self.provider.schema.version
+        today, written = self.provider.schema.version, self.written
         return FileInfo(
             kind="merged",
-            records=tuple(sorted(records, key=lambda record: record.slot)),
+            records=self._all_records(),
             base=None,
-            rows=self.seen.rows,
-            rows_in=sum(entry.rows for entry in self.inputs),
-            hash=self.seen.hash,
-            min_key=self.seen.min_key,
-            max_key=self.seen.max_key,
-            min_time=self.seen.min_time,
-            max_time=self.seen.max_time,
+            rows=written.rows,
+            rows_in=self.rows_in,
+            hash=written.hash,
+            min_key=written.min_key,
+            max_key=written.max_key,
+            min_time=written.min_time,
+            max_time=written.max_time,
             schema_version=today,
             cast_from=tuple(sorted(versions - {today})),
             corrections=tuple(sorted(corrections)),
+            rewrites=self._all_rewrites(),
         )
+
+    def _all_records(self) -> tuple[SlotRecord, ...]:
+        """Of all slots, ascending."""
+        records: list[SlotRecord] = []
+        for entry, info in zip(self.inputs, self.infos, strict=True):
+            records += self._records(entry, info)
+        return tuple(sorted(records, key=lambda record: record.slot))
+
+    def _all_rewrites(self) -> tuple[Rewrite, ...]:
+        return merged_rewrites(info.rewrites for info in self.infos)
 
     def _records(self, entry: FileEntry, info: FileInfo) -> tuple[SlotRecord, ...]:
         """What each slot contributed; an earlier writer's merged file does not say, only the

@@ -16,9 +16,9 @@ from titans.tiers.files.reading import sequence
 
 __all__ = ["NO_CLAIMS", "Claim", "Claims"]
 
-Claim = Literal["", "complete", "empty"]
+Claim = Literal["", "complete", "empty", "retracted"]
 """Of an upload: nothing beside its rows; that they are all that changed since the uploader's last
-look; or that it looked, and nothing had changed.
+look; that it looked, and nothing had changed. Or of a slot, that what it held counts for nothing.
 """
 
 
@@ -30,22 +30,38 @@ class Claims:
     """What was uploaded is all that changed since the uploader's last look."""
     empty: SlotSet = NO_SLOTS
     """Of these, the slots in which that is nothing."""
+    retracted: SlotSet = NO_SLOTS
+    """Slots that say nothing any more, as if nobody had looked."""
 
     @classmethod
     def of(cls, claims: Iterable[tuple[int, Claim]]) -> Claims:
         """From slots and their claims."""
         said = [(slot, claim) for slot, claim in claims if claim]
         return cls(
-            SlotSet.of(slot for slot, _ in said),
+            SlotSet.of(slot for slot, claim in said if claim != "retracted"),
             SlotSet.of(slot for slot, claim in said if claim == "empty"),
+            SlotSet.of(slot for slot, claim in said if claim == "retracted"),
         )
 
+    def __bool__(self) -> bool:
+        return bool(self.complete or self.retracted)
+
     def __or__(self, other: Claims) -> Claims:
-        if not other.complete:
+        if not other:
             return self
-        return Claims(self.complete | other.complete, self.empty | other.empty)
+        return Claims(
+            self.complete | other.complete,
+            self.empty | other.empty,
+            self.retracted | other.retracted,
+        )
+
+    def without(self, slots: SlotSet) -> Claims:
+        """What is said of other slots."""
+        return Claims(self.complete - slots, self.empty - slots, self.retracted - slots)
 
     def of_slot(self, slot: int) -> Claim:
+        if slot in self.retracted:
+            return "retracted"
         if slot in self.empty:
             return "empty"
         return "complete" if slot in self.complete else ""
@@ -57,6 +73,8 @@ class Claims:
             data["complete"] = self.complete.to_json()
         if self.empty:
             data["empty"] = self.empty.to_json()
+        if self.retracted:
+            data["retracted"] = self.retracted.to_json()
         return data
 
     @classmethod
@@ -67,9 +85,10 @@ class Claims:
             TypeError, ValueError: the fields are none, or name slots that are not there.
         """
         complete, empty = _slots(data, "complete"), _slots(data, "empty")
-        if complete - within or empty - complete:
+        retracted = _slots(data, "retracted")
+        if (complete | retracted) - within or empty - complete or retracted & complete:
             raise ValueError("it claims something of slots that it does not hold")
-        return cls(complete, empty)
+        return cls(complete, empty, retracted)
 
 
 NO_CLAIMS = Claims()

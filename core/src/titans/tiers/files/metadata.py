@@ -19,6 +19,7 @@ from titans.schema import TIME, Schema
 from titans.slots import DAY_MINUTES, Month, SlotSet, iso, parse_iso
 from titans.tiers.files.claims import Claim, Claims
 from titans.tiers.files.reading import foreign, hex_digits, integer, sequence, shown, text
+from titans.tiers.files.rewrites import Rewrite, rewrites_from_json, rewrites_to_json
 from titans.tiers.files.writers import Writer, writers_from_json, writers_to_json
 
 __all__ = [
@@ -188,6 +189,10 @@ class FileInfo(Contents):
     """Of a `diff`: the slot of the snapshot it was taken against."""
     corrections: tuple[str, ...] = ()
     """Names of the correction files that were merged into it."""
+    seen: int = 0
+    """Of a `diff`: the number of the last rewrite of the month when its base was read."""
+    rewrites: tuple[Rewrite, ...] = ()
+    """Those that it is a result of, ascending."""
     size: int = 0
     """Bytes of the object; not part of the metadata."""
     schema: Schema | None = None
@@ -244,8 +249,13 @@ class FileInfo(Contents):
             **self.claims.to_json(),
             **writers_to_json([record.writer for record in self.records]),
             "corrections": self.corrections,
+            **self._seen_to_json(),
+            **rewrites_to_json(self.rewrites),
             **self.contents_to_json(),
         }
+
+    def _seen_to_json(self) -> dict[str, int]:
+        return {"seen": self.seen} if self.seen else {}
 
     @classmethod
     def from_json(
@@ -287,6 +297,8 @@ class FileInfo(Contents):
             base=base,
             **contents,
             corrections=tuple(sequence(data, "corrections", str)),
+            seen=integer(data, "seen", default=0),
+            rewrites=rewrites_from_json(data),
         )
 
     @classmethod

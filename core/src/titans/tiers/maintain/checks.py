@@ -22,9 +22,9 @@ from titans.tiers.files.fetch import read_info, read_rows, read_whole
 from titans.tiers.files.metadata import Contents, FileInfo
 from titans.tiers.maintain.inventory import Inventory
 from titans.tiers.maintain.notes import Notes
-from titans.tiers.maintain.replay import replayed_hashes
 from titans.tiers.manifest.entries import FileEntry, Keyframe
 from titans.tiers.manifest.model import Manifest
+from titans.tiers.manifest.replay import replayed_hashes
 from titans.tiers.manifest.view import MonthView
 
 __all__ = ["MonthChecks"]

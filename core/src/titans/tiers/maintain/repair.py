@@ -36,6 +36,7 @@ from titans.store import Blob
 from titans.tiers.files.claims import NO_CLAIMS
 from titans.tiers.files.fetch import exists
 from titans.tiers.files.metadata import FileInfo
+from titans.tiers.files.rewrites import merged_rewrites
 from titans.tiers.files.writers import writer_of
 from titans.tiers.maintain.inventory import Inventory, find_missing, list_inventory, read_lost
 from titans.tiers.manifest.commit import ATTEMPTS, Head, read_head
@@ -167,6 +168,15 @@ class _Holder:
         return self.info.slots
 
     @property
+    def rewritten(self) -> dict[int, int]:
+        """Slot → the number of the last rewrite that touched it, as far as this file knows."""
+        found: dict[int, int] = {}
+        for rewrite in self.info.rewrites:
+            for slot in rewrite.touched:
+                found[slot] = max(rewrite.number, found.get(slot, 0))
+        return found
+
+    @property
     def order(self) -> tuple[int, int, int]:
         """Those that hold most come first; of the same size, the higher level, then the older."""
         name = WarmName.parse(self.file)
@@ -181,7 +191,7 @@ def _remade(
     """The manifest of a month, from the files that hold slots."""
     waiting = SlotSet.of(inventory.hot.get(month, {}))
     holders = _read_holders(dataset, inventory, month)
-    chosen = _disjoint(holders, waiting)
+    chosen = _latest(holders, waiting)
     if chosen is None:
         named = ", ".join(sorted(each.file for each in holders))
         raise CorruptFileError(
@@ -222,6 +232,7 @@ def _fresh(head: Head) -> Manifest:
         adopted=NO_SLOTS,
         observed=NO_SLOTS,
         claims=NO_CLAIMS,
+        rewrites=(),
         full={},
         pending=(),
         dirty=(),
@@ -257,6 +268,9 @@ def _with_holders(manifest: Manifest, dataset: Dataset, chosen: Sequence[_Holder
             entry = FileEntry.of(each.file, name.level, name.first, name.last, info)
             files.append(entry)
 
+    rewrites = merged_rewrites(each.info.rewrites for each in chosen)
+    newest = rewrites[-1].number if rewrites else 0
+
     # Older files have smaller ids: that is the order of adoption within a level.
     files.sort(key=lambda entry: (entry.level, entry.number))
     keyframes.sort(key=lambda keyframe: keyframe.slot)
@@ -268,6 +282,8 @@ def _with_holders(manifest: Manifest, dataset: Dataset, chosen: Sequence[_Holder
         observed=observed,
         claims=claims,
         full=full,
+        rewrites=rewrites,
+        version=max(manifest.version, newest),
     )
 
 
@@ -294,6 +310,43 @@ def _read_holders(dataset: Dataset, inventory: Inventory, month: Month) -> list[
         if may_hold(file) - held:
             raise unreadable[file]
     return holders
+
+
+def _latest(holders: Sequence[_Holder], waiting: SlotSet) -> list[_Holder] | None:
+    """As `_disjoint`, of the files that no rewrite has replaced.
+
+    Of files that hold a slot, those count that know the last rewrite which touched it. Its files
+    may be there without ever having been committed: then they do not hold what was merged since,
+    and are passed over.
+    """
+    everything = NO_SLOTS
+    for each in holders:
+        everything |= each.slots
+    numbers = {rewrite.number for each in holders for rewrite in each.info.rewrites}
+    for given_up in [0, *sorted(numbers, reverse=True)]:
+        kept = [h for h in holders if given_up not in {r.number for r in h.info.rewrites}]
+        chosen = _disjoint(_not_replaced(kept), waiting)
+        if chosen is None:
+            continue
+        held = NO_SLOTS
+        for each in chosen:
+            held |= each.slots
+        if not everything - held - waiting:
+            return chosen
+    return None
+
+
+def _not_replaced(holders: Sequence[_Holder]) -> list[_Holder]:
+    """Those that know of each of their slots the last rewrite that touched it."""
+    last: dict[int, int] = {}
+    for each in holders:
+        for slot, number in each.rewritten.items():
+            last[slot] = max(number, last.get(slot, 0))
+    kept = []
+    for each in holders:
+        if all(each.rewritten.get(slot, 0) == last.get(slot, 0) for slot in each.slots):
+            kept.append(each)
+    return kept
 
 
 _STEPS = 100_000

@@ -37,6 +37,7 @@ from titans.tiers.files.metadata import (
     check_slot_length,
 )
 from titans.tiers.files.reading import flag, integer, mapping, sequence, shown, text
+from titans.tiers.files.rewrites import Rewrite, rewrites_from_json, rewrites_to_json
 from titans.tiers.files.writers import Writer
 from titans.tiers.manifest.entries import FileEntry, Keyframe, Pending, dump_json, slots
 
@@ -105,6 +106,8 @@ class Manifest:
     data_version: int = 0
     """Counts adoptions."""
     commit_ids: tuple[str, ...] = ()
+    rewrites: tuple[Rewrite, ...] = ()
+    """Ascending."""
     writer: Writer | None = None
     """Who made the last commit; `None`: unknown."""
 
@@ -172,10 +175,15 @@ class Manifest:
         """
         looked = self.observed | self.claims.complete
         if looked and not self.observed:
-            looked |= self.adopted
+            looked |= self.adopted - self.claims.retracted
         if looked.first is None or looked.last is None:
             return NO_SLOTS
         return SlotSet(((looked.first, looked.last),)) - looked
+
+    @property
+    def last_rewrite(self) -> int:
+        """Its number; 0 where there was none."""
+        return self.rewrites[-1].number if self.rewrites else 0
 
     @property
     def file_names(self) -> frozenset[str]:
@@ -232,6 +240,7 @@ class Manifest:
             "adopted": self.adopted.to_json(),
             "observed": self.observed.to_json(),
             **self.claims.to_json(),
+            **rewrites_to_json(self.rewrites),
             "full": {str(slot): iso(self.full[slot]) for slot in sorted(self.full)},
             "sealed": self.sealed,
             "built_on": self.built_on,
@@ -422,6 +431,7 @@ def _parsed(data: Mapping[str, Any], paths: Paths, month: Month) -> Manifest:
         adopted=adopted,
         observed=slots(data, "observed"),
         claims=Claims.from_json(data, adopted),
+        rewrites=rewrites_from_json(data),
         full=full,
         keyframes=tuple(Keyframe.from_json(k) for k in _some(data, "keyframes", dict)),
         sealed=flag(data, "sealed", default=False),

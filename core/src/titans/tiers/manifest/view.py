@@ -381,7 +381,7 @@ class MonthView:
             if end <= self.slot(damage.slot).start:
                 continue
             following = self.observed.after(damage.slot)
-            if following is None or end <= self._read_collected(following):
+            if following is None or end <= self.read_collected(following):
                 raise damage.error
 
     # --- adoption ---------------------------------------------------------------------------------
@@ -462,12 +462,12 @@ class MonthView:
             later = self.slot(following)
             between = self.rows(Criteria(slot.end, later.end))
             held = alone.state(later.end)
-            time = self._read_collected(following)
+            time = self.read_collected(following)
             corrections.append(corrected(after, between, held, time, provider))
         all_rows = pl.concat(corrections).sort([*provider.key, TIME])
         return all_rows if all_rows.height else None
 
-    def _read_collected(self, index: int) -> datetime:
+    def read_collected(self, index: int) -> datetime:
         """When the rows of an adopted slot were collected."""
         record = self.records.get(index)
         if record is not None:

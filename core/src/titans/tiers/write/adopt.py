@@ -33,7 +33,7 @@ from titans.tiers.manifest.deletion import stamped, without_files, without_keyfr
 from titans.tiers.manifest.entries import FileEntry, Pending
 from titans.tiers.manifest.model import Manifest
 from titans.tiers.manifest.view import MonthView
-from titans.tiers.write.hot import HotFile, written_etag
+from titans.tiers.write.hot import HotFile, is_outdated, written_etag
 from titans.tiers.write.late import Marks
 
 __all__ = ["Adopter", "Adoption", "LeftOut", "knows_base", "read_waiting", "without_base"]
@@ -90,6 +90,9 @@ def read_waiting(
         except CorruptFileError as error:
             log.warning("%s", error)
             left_out.append(LeftOut(key, index, error))
+            continue
+        if is_outdated(manifest, info):
+            log.info("%s counts for nothing: its base has been rewritten since", key)
         else:
             waiting.append((info, _stored(key, slot, info)))
     return waiting, left_out
@@ -210,6 +213,9 @@ class Adopter:
             # are trusted again.
             known = view or MonthView.of(evolve(manifest, dirty=()), self.dataset)
             info, data = waiting
+            if is_outdated(manifest, info):
+                log.info("%s counts for nothing: its base has been rewritten", self.keys[index])
+                continue
             if not knows_base(known, info):
                 self._refuse_without_base(manifest, info)
                 continue

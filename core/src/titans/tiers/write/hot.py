@@ -16,7 +16,13 @@ from attrs import evolve, field, frozen
 
 from titans.changes.digest import digest
 from titans.dataset import Dataset
-from titans.errors import AlreadyExists, NotFound, OutcomeUnknown, RetryableError
+from titans.errors import (
+    AlreadyExists,
+    NotFound,
+    OutcomeUnknown,
+    PreconditionFailed,
+    RetryableError,
+)
 from titans.layout import Paths
 from titans.provider import Provider
 from titans.slots import Month, Slot
@@ -32,6 +38,7 @@ __all__ = [
     "HotFile",
     "HotFiles",
     "create_hot",
+    "is_outdated",
     "list_hot",
     "list_hot_since",
     "read_adopted_record",
@@ -66,9 +73,10 @@ class HotFile:
         rows: pl.DataFrame,
         record: Callable[[str], SlotRecord],
         base: int | None = None,
+        seen: int = 0,
     ) -> HotFile:
         """The file of `rows`; `record` is called with their content hash, which is computed while
-        they are encoded.
+        they are encoded. `seen`: see `FileInfo.seen`.
         """
         info = SimpleQueue[FileInfo | None]()
         # A signal's exception may come at any line. Whatever happens, the thread hears of it: one
@@ -78,7 +86,7 @@ class HotFile:
             content = digest(rows)
             said = evolve(record(content), writer=writer_of(dataset.provider))
             described = FileInfo.describe(rows, dataset.provider, "hot", (said,), hash=content)
-            described = evolve(described, base=base)
+            described = evolve(described, base=base, seen=seen)
             info.put(described)
             return cls(dataset.paths.hot_key(slot), slot, described, rows, encoded)
         finally:
@@ -210,9 +218,24 @@ def _log_left_alone(paths: Paths, key: str) -> None:
 # --- writing --------------------------------------------------------------------------------------
 
 
+def is_outdated(manifest: Manifest, info: FileInfo) -> bool:
+    """Whether the snapshot that a hot file was compared with has been rewritten since.
+
+    Such a file is never adopted: what it says would be taken for a difference to something else.
+    Whoever wrote it has not been told that it is stored, and compares again.
+    """
+    base = info.base
+    if base is None or info.seen >= manifest.last_rewrite:
+        return False
+    since = [each for each in manifest.rewrites if each.number > info.seen]
+    return any(each.changes_state_at(base) for each in since)
+
+
 def create_hot(dataset: Dataset, file: HotFile) -> tuple[HotFile, SlotRecord]:
     """Put `file` into its slot unless one is there: the file with what became of it, and what the
     slot holds afterwards.
+
+    An outdated one is replaced.
 
     A write whose answer got lost is tried again: what is then found there with the same content is
     as good as one's own.
@@ -222,21 +245,38 @@ def create_hot(dataset: Dataset, file: HotFile) -> tuple[HotFile, SlotRecord]:
         try:
             etag = dataset.store.create(file.key, data)
         except AlreadyExists:
-            # It may be just removed: it had been merged, or it lost against a merged one.
-            with suppress(NotFound):
-                return file, read_whole(dataset, file.key, file.slot).record
+            # It may be just removed: it had been merged, or it lost against a merged one. Or
+            # somebody else replaces it.
+            with suppress(NotFound, PreconditionFailed):
+                etag = dataset.store.head(file.key).etag
+                there = read_whole(dataset, file.key, file.slot)
+                if not _may_replace(dataset, there, file.slot):
+                    return file, there.record
+                return _created(dataset, file, data, dataset.store.replace(file.key, data, etag))
         except OutcomeUnknown:
             if attempt == _ATTEMPTS - 1:
                 raise
         else:
-            _remember(dataset, file.key, etag)
-            written = evolve(file.info, size=len(data))
-            return evolve(file, created=True, info=written), file.info.record
+            return _created(dataset, file, data, etag)
         dataset.wait(attempt)
 
     raise OutcomeUnknown(
         f"{file.key} came and went {_ATTEMPTS} times; upload the slot again", key=file.key
     )
+
+
+def _may_replace(dataset: Dataset, there: FileInfo, slot: Slot) -> bool:
+    """Whether the hot file of a slot counts for nothing."""
+    if there.base is None:
+        return False
+    manifest = read_head(dataset, slot.month).manifest
+    return slot.index not in manifest.adopted and is_outdated(manifest, there)
+
+
+def _created(dataset: Dataset, file: HotFile, data: bytes, etag: str) -> tuple[HotFile, SlotRecord]:
+    _remember(dataset, file.key, etag)
+    written = evolve(file.info, size=len(data))
+    return evolve(file, created=True, info=written), file.info.record
 
 
 _written: dict[tuple[str, str], str] = {}

@@ -22,9 +22,11 @@ __all__ = ["replayed_hashes"]
 _MASK = (1 << 64) - 1
 
 
-def replayed_hashes(view: MonthView, times: Iterable[datetime]) -> Iterator[tuple[datetime, str]]:
+def replayed_hashes(
+    view: MonthView, times: Iterable[datetime], keys: pl.DataFrame | None = None
+) -> Iterator[tuple[datetime, str]]:
     """Each of `times` that a full snapshot precedes, and the hash of the state then, over key and
-    value columns; ascending.
+    value columns; ascending. With `keys`, only of what it says of these.
 
     Raises:
         NotFound, CorruptFileError: a file of the month cannot be read.
@@ -39,7 +41,10 @@ def replayed_hashes(view: MonthView, times: Iterable[datetime]) -> Iterator[tupl
         columns = view.dataset.provider.canonical_columns
         start = as_rows(view.read_full(full)).select(columns)
         points = view.rows(Criteria(full.time + TICK, inside[-1] + TICK)).select(columns)
-        sums = _running(pl.concat([start, points]), view.dataset.provider.key)
+        rows = pl.concat([start, points])
+        if keys is not None:
+            rows = rows.join(keys, on=view.dataset.provider.key, how="semi")
+        sums = _running(rows, view.dataset.provider.key)
         reached = 0
         for time in inside:
             for moment in [moment for moment in sums if moment <= time]:

@@ -1,0 +1,189 @@
+"""Corrections of what is stored, for `Archive`: see `titans.tiers.rewrite`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from attrs import define
+
+from titans.changes.conform import conform_changes, conform_snapshot
+from titans.dataset import Dataset
+from titans.errors import InputError, SuspiciousSnapshotError
+from titans.read.queries import compared
+from titans.results import Amendment
+from titans.slots import Month, Slot, to_utc
+from titans.store._overlay import Overlay
+from titans.tiers.files.claims import Claim
+from titans.tiers.files.rewrites import Operation
+from titans.tiers.manifest.commit import Head
+from titans.tiers.manifest.model import Manifest
+from titans.tiers.rewrite.carry import Plan, Request, carry_out
+from titans.tiers.rewrite.slots import Content, Outcome, plan_slot
+from titans.tiers.write.hot import list_hot
+
+if TYPE_CHECKING:
+    from titans.tiers.compact.compactor import Notify
+
+__all__ = ["Amender"]
+
+_LONGEST = 1_000
+"""Characters of a reason."""
+
+_EVENTS = {"amend": "amended", "retract": "retracted", "erase": "erased"}
+
+
+@define(eq=False)
+class Amender:
+    """Puts other content in the place of what is stored in a dataset."""
+
+    dataset: Dataset
+    notify: Notify
+
+    def rehearsed(self) -> Amender:
+        """One of which nothing reaches the store, and nobody hears."""
+        store = Overlay(self.dataset.store)
+        dataset = Dataset(store, self.dataset.paths, self.dataset.provider, self.dataset.wait)
+        return Amender(dataset, _unheard)
+
+    # --- slots ------------------------------------------------------------------------------------
+
+    def amend(
+        self, snapshot: Any, timestamp: datetime, reason: str, max_ceased: float
+    ) -> Amendment:
+        """See `Archive.amend`."""
+        collected = to_utc(timestamp)
+        if not 0 <= max_ceased <= 1:
+            raise InputError(
+                f"max_ceased is a share of the living keys between 0 and 1, got {max_ceased!r}"
+            )
+        frame, _ = conform_snapshot(snapshot, self.dataset.provider)
+        content = Content(frame, collected, is_snapshot=True)
+        return self._rewrite(content, "amend", reason, max_ceased)
+
+    def amend_changes(
+        self, changes: Any, timestamp: datetime, reason: str, *, complete: bool
+    ) -> Amendment:
+        """See `Archive.amend_changes`."""
+        collected = to_utc(timestamp)
+        slot = Slot.of(collected, self.dataset.paths.minutes)
+        rows, _ = conform_changes(changes, self.dataset.provider, collected, slot)
+        claim: Claim = "complete" if complete else ""
+        if not rows.height:
+            if not complete:
+                raise InputError(
+                    "there are no rows; to say that nothing had changed give complete=True, to "
+                    "take back what is stored call retract"
+                )
+            claim = "empty"
+        content = Content(rows, collected, is_snapshot=False, claim=claim)
+        return self._rewrite(content, "amend", reason, 1.0)
+
+    def retract(self, timestamp: datetime, reason: str) -> Amendment:
+        """See `Archive.retract`."""
+        collected = to_utc(timestamp)
+        rows = pl.DataFrame(schema=dict(self.dataset.provider.schema_dtypes))
+        content = Content(rows, collected, is_snapshot=False, claim="retracted")
+        return self._rewrite(content, "retract", reason, 1.0)
+
+    def _rewrite(
+        self, content: Content, operation: Operation, reason: str, max_ceased: float
+    ) -> Amendment:
+        request = Request(operation, checked_reason(reason))
+        slot = Slot.of(content.time, self.dataset.paths.minutes)
+        outcomes: list[Outcome] = []
+
+        def plan_of(head: Head) -> Plan | None:
+            planned = plan_slot(self.dataset, head, slot, content, request)
+            if planned is None:
+                return None
+            plan, outcome = planned
+            if content.is_snapshot:
+                self._refuse_truncated(slot, content, outcome, max_ceased)
+            outcomes.append(outcome)
+            return plan
+
+        self._adopt(slot.month)
+        manifest, plan = carry_out(self.dataset, slot.month, plan_of)
+        difference = compared(self._no_state(), self._no_state(), self.dataset.provider)
+        if plan is None:
+            return Amendment("already", operation, slot.start, difference=difference)
+        self._reseal(plan.basis, manifest)
+
+        outcome = outcomes[-1]
+        difference = compared(outcome.before, outcome.after, self.dataset.provider)
+        done = Amendment(
+            "done",
+            operation,
+            slot.start,
+            months=(str(slot.month),),
+            removed=plan.rewrite.removed,
+            added=plan.rewrite.added,
+            difference=difference,
+        )
+        self.notify(
+            _EVENTS[operation],
+            slot=str(slot),
+            reason=request.reason,
+            keys=difference.height,
+            removed=done.removed,
+            added=done.added,
+        )
+        return done
+
+    def _refuse_truncated(
+        self, slot: Slot, content: Content, outcome: Outcome, max_ceased: float
+    ) -> None:
+        living, key = outcome.before, list(self.dataset.provider.key)
+        missing = living.join(content.rows, on=key, how="anti").height
+        if missing <= max_ceased * living.height and (content.rows.height or max_ceased == 1):
+            return
+        raise SuspiciousSnapshotError(
+            f"the snapshot that is to take the place of that of {slot} lacks {missing} of the "
+            f"{living.height} keys that live there, more than max_ceased={max_ceased}; nothing was "
+            "changed; if it is right, amend with max_ceased=1.0",
+            provider=self.dataset.provider.name,
+            month=str(slot.month),
+        )
+
+    def _no_state(self) -> pl.DataFrame:
+        provider = self.dataset.provider
+        columns = [*provider.key, *provider.value_columns]
+        return pl.DataFrame(schema=dict(provider.schema_dtypes)).select(columns)
+
+    # --- months -----------------------------------------------------------------------------------
+
+    def _adopt(self, month: Month) -> None:
+        """Adopt what was uploaded: only what is adopted can be rewritten."""
+        from titans.tiers.compact.compactor import Compactor
+
+        hot = list_hot(self.dataset, month)
+        Compactor(self.dataset, self.notify).compact_month(month, hot)
+
+    def _reseal(self, before: Manifest, after: Manifest) -> None:
+        """A month that was sealed has its final form again."""
+        from titans.tiers.compact.compactor import Compactor
+
+        if before.sealed and not after.sealed:
+            Compactor(self.dataset, self.notify).seal(after.month)
+
+
+def checked_reason(reason: str) -> str:
+    """A reason as it is stored: one line.
+
+    Raises:
+        InputError: it says nothing, or too much.
+    """
+    if not isinstance(reason, str) or not reason.strip():
+        raise InputError(
+            "give a reason: it is stored with the correction, for whoever wonders later"
+        )
+    line = " ".join(reason.encode(errors="replace").decode().split())
+    if len(line) > _LONGEST:
+        raise InputError(f"the reason has {len(line)} characters; {_LONGEST} are kept")
+    return line
+
+
+def _unheard(_: str, **__: object) -> None:
+    """Nobody hears of what did not happen."""

@@ -1,0 +1,96 @@
+"""What is corrected: the archive is what it would be had the other content come in first."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from meaning import (
+    CONTENT,
+    FEW,
+    MONTHS,
+    UPKEEP,
+    check,
+    check_files,
+    histories,
+    lose_manifests,
+    store_content,
+    tidy,
+)
+from oracle import PROVIDER, changes, snapshot
+
+from titans import Archive
+from titans.store.local import LocalStore
+
+pytestmark = [pytest.mark.usefixtures("small_files"), pytest.mark.slow]
+
+CORRECTIONS = st.lists(
+    st.tuples(
+        st.integers(0, 20),
+        st.one_of(st.none(), CONTENT),
+        st.integers(0, 9),
+        st.lists(UPKEEP, max_size=2),
+    ),
+    min_size=1,
+    max_size=4,
+)
+"""Of which slot, its new content (`None`: it is retracted), the minute, and what is done then."""
+
+
+def correct(archive, content, time, new, minute):
+    """Correct a slot in the archive and in the oracle; twice, which is once."""
+    slot = time.replace(minute=time.minute // 10 * 10)
+    later = slot + timedelta(minutes=minute)
+    if new is None:
+        assert archive.retract(time, reason="retracted").status == "done"
+        assert archive.retract(later, reason="retracted").status == "already"
+        del content[time]
+        return
+    for number in range(2):
+        kind, rows = new
+        if kind == "snapshot":
+            done = archive.amend(snapshot(rows), later, reason="wrong", max_ceased=1.0)
+        elif rows or kind == "complete":
+            frame = changes(rows).with_columns(Time=later)
+            complete = kind == "complete"
+            done = archive.amend_changes(frame, later, reason="wrong", complete=complete)
+        assert number == 0 or done.status == "already"
+    del content[time]
+    content[later] = new
+
+
+@given(histories(), CORRECTIONS, st.booleans())
+@FEW
+def test_a_corrected_archive_is_what_it_would_be(tmp_path_factory, history, corrections, lost):
+    content, arrivals = history
+    archive = Archive(LocalStore(tmp_path_factory.mktemp("archive")), PROVIDER)
+    arrived = {}
+    for number, (time, upkeep) in enumerate(arrivals):
+        store_content(archive, time, *content[time])
+        arrived[time] = content[time]
+        for what in upkeep:
+            tidy(archive, what)
+        for which, new, minute, after in corrections:
+            if which % len(arrivals) == number and arrived:
+                correct(archive, arrived, sorted(arrived)[which % len(arrived)], new, minute)
+                for what in after:
+                    tidy(archive, what)
+    content = arrived
+    check(archive, content)
+    archive.compact()
+    check(archive, content)
+    if lost:
+        lose_manifests(archive)
+        archive.repair()
+        archive.compact()
+        check(archive, content)
+    for month in (*MONTHS, *MONTHS):
+        tidy(archive, month)
+    check(archive, content)
+    check_files(archive)
+    archive.vacuum("0s")
+    check(archive, content)
+    found = archive.verify(deep=True)
+    assert found.passed, [c for c in found.checks if not c.passed]
