@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from io import BytesIO
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from meaning import (
     CONTENT,
     FEW,
+    KEYS,
     MONTHS,
     UPKEEP,
     check,
@@ -92,5 +95,67 @@ def test_a_corrected_archive_is_what_it_would_be(tmp_path_factory, history, corr
     check_files(archive)
     archive.vacuum("0s")
     check(archive, content)
+    found = archive.verify(deep=True)
+    assert found.passed, [c for c in found.checks if not c.passed]
+
+
+def without(kind, rows, keys):
+    """The content of a slot after keys were erased. An upload of nothing else was no empty one."""
+    left = {key: values for key, values in rows.items() if key not in keys}
+    return ("erased" if kind == "complete" and rows and not left else kind), left
+
+
+def holds(archive, key):
+    """What in the store still knows the key `key`."""
+    found = []
+    for entry in archive.store.list():
+        data = archive.store.get(entry.key).data
+        if entry.key.endswith("manifest.json"):
+            texts = [data.decode()]
+        else:
+            texts = [pl.read_parquet_metadata(BytesIO(data))["titans"]]
+            if key in pl.read_parquet(BytesIO(data))["k"].to_list():
+                found.append(entry.key)
+        if any(f'["{key}"]' in text.replace(" ", "") for text in texts):
+            found.append(f"{entry.key}, in what it says")
+    return found
+
+
+@given(histories(), CORRECTIONS, st.lists(KEYS, min_size=1, max_size=2, unique=True), st.booleans())
+@FEW
+def test_erased_keys_are_nowhere(tmp_path_factory, history, corrections, keys, lost):
+    content, arrivals = history
+    archive = Archive(LocalStore(tmp_path_factory.mktemp("archive")), PROVIDER)
+    middle = len(arrivals) // 2
+    for number, (time, upkeep) in enumerate(arrivals):
+        store_content(archive, time, *content[time])
+        for what in upkeep:
+            tidy(archive, what)
+        if number == middle:
+            archive.erase([{"k": key} for key in keys], reason="by law")
+            for before, _ in arrivals[: number + 1]:
+                content[before] = without(*content[before], keys)
+    check(archive, content)
+    for which, new, minute, _ in corrections:
+        correct(archive, content, sorted(content)[which % len(content)], new, minute)
+        if not content:
+            break
+    done = archive.erase([{"k": key} for key in keys], reason="by law")
+    assert archive.erase(pl.DataFrame({"k": keys}), reason="by law").status == "already"
+    if lost and done.months:
+        lose_manifests(archive)
+        archive.repair()
+        archive.compact()
+    left = {time: without(*content[time], keys) for time in content}
+    check(archive, left)
+    archive.vacuum("0s")
+    archive.vacuum("0s")
+    for key in keys:
+        assert holds(archive, key) == []
+    check(archive, left)
+    for month in (*MONTHS, *MONTHS):
+        tidy(archive, month)
+    check(archive, left)
+    check_files(archive)
     found = archive.verify(deep=True)
     assert found.passed, [c for c in found.checks if not c.passed]

@@ -11,17 +11,19 @@ from attrs import define
 from titans.changes.conform import conform_changes, conform_snapshot
 from titans.dataset import Dataset
 from titans.errors import InputError, SuspiciousSnapshotError
+from titans.read.keys import wanted_keys
 from titans.read.queries import compared
 from titans.results import Amendment
 from titans.slots import Month, Slot, to_utc
 from titans.store._overlay import Overlay
 from titans.tiers.files.claims import Claim
 from titans.tiers.files.rewrites import Operation
-from titans.tiers.manifest.commit import Head
+from titans.tiers.manifest.commit import Head, list_months
 from titans.tiers.manifest.model import Manifest
 from titans.tiers.rewrite.carry import Plan, Request, carry_out
+from titans.tiers.rewrite.erase import plan_erasure
 from titans.tiers.rewrite.slots import Content, Outcome, plan_slot
-from titans.tiers.write.hot import list_hot
+from titans.tiers.write.hot import list_hot, list_hot_since
 
 if TYPE_CHECKING:
     from titans.tiers.compact.compactor import Notify
@@ -132,6 +134,39 @@ class Amender:
         )
         return done
 
+    # --- keys -------------------------------------------------------------------------------------
+
+    def erase(self, keys: Any, reason: str) -> Amendment:
+        """See `Archive.erase`."""
+        wanted = wanted_keys(keys, self.dataset.provider)
+        request = Request("erase", checked_reason(reason))
+        if not wanted.height:
+            raise InputError("no key to erase was given")
+        months, removed = [], 0
+        for month in self._all_months():
+            manifest, plan = carry_out(
+                self.dataset,
+                month,
+                lambda head: plan_erasure(self.dataset, head, wanted, request),
+            )
+            if plan is None:
+                continue
+            months.append(str(month))
+            removed += plan.rewrite.removed
+            self._reseal(plan.basis, manifest)
+        if not months:
+            return Amendment("already", "erase")
+        self.notify("erased", keys=wanted.height, reason=request.reason, removed=removed)
+        return Amendment("done", "erase", months=tuple(months), removed=removed)
+
+    def _all_months(self) -> list[Month]:
+        """All there are, with everything adopted."""
+        months = set(list_months(self.dataset))
+        for month in list_hot_since(self.dataset).months:
+            self._adopt(month)
+            months.add(month)
+        return sorted(months)
+
     def _refuse_truncated(
         self, slot: Slot, content: Content, outcome: Outcome, max_ceased: float
     ) -> None:
@@ -185,5 +220,5 @@ def checked_reason(reason: str) -> str:
     return line
 
 
-def _unheard(_: str, **__: object) -> None:
+def _unheard(name: str, **fields: object) -> None:
     """Nobody hears of what did not happen."""

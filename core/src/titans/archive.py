@@ -379,6 +379,27 @@ class Archive(ReadableArchive):
         with self._noticed("retract"):
             return self._amender(dry_run=dry_run).retract(timestamp, reason)
 
+    def erase(self, keys: Any, *, reason: str, dry_run: bool = False) -> Amendment:
+        """Remove all that the archive holds of some keys: change points, snapshots, keyframes, and
+        what manifests and files say of them.
+
+        The files that held them leave the archive at once and the store after the grace period;
+        `vacuum("0s")` removes them now. A source that still has the keys brings them back with the
+        next snapshot: take them out there first. What `set_aside` and `repair` keep beside the
+        archive is not looked at.
+
+        Args:
+            keys: some or all key columns: a frame of polars, pandas or Arrow, or a list of dicts.
+                With some columns, every key that has these values.
+            reason, dry_run: as for `amend`. The reason is kept: name no key in it.
+
+        Raises:
+            InputError: no key, or no reason, was given.
+            ConcurrencyConflictError: others wrote again and again; call it once more, it goes on.
+        """
+        with self._noticed("erase"):
+            return self._amender(dry_run=dry_run).erase(keys, reason)
+
     def _amender(self, *, dry_run: bool) -> Amender:
         from titans.amend import Amender
 

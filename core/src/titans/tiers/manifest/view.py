@@ -27,7 +27,7 @@ from titans.tiers.files.read import Selection, StoredFile, read_by_key, read_sel
 from titans.tiers.manifest.entries import FileEntry, Keyframe
 from titans.tiers.manifest.model import Manifest
 
-__all__ = ["EVERYTHING", "Criteria", "Damage", "Full", "MonthView", "Part"]
+__all__ = ["EVERYTHING", "Criteria", "Damage", "Full", "MonthView", "Part", "stored_file"]
 
 
 @frozen(eq=False)
@@ -178,7 +178,7 @@ class MonthView:
 
     def _part(self, entry: FileEntry) -> Part:
         return Part(
-            _stored(entry, self.manifest, self.dataset),
+            stored_file(entry, self.manifest, self.dataset),
             entry.min_time,
             entry.max_time,
             entry.min_key,
@@ -313,7 +313,7 @@ class MonthView:
         keyframe, full = self.keyframe(end), self.last_full(end)
         if keyframe is not None:
             start = self.slot(keyframe.slot).start
-            selections.append(Selection(_stored(keyframe, self.manifest, self.dataset), where))
+            selections.append(Selection(stored_file(keyframe, self.manifest, self.dataset), where))
         elif full is not None:
             start = full.time + TICK
             selections.append(Selection(full.data, where))
@@ -350,7 +350,7 @@ class MonthView:
         """What the file of a border says: change points in canonical columns, sorted by key."""
         borders = [entry for entry in self.manifest.files if entry.is_border]
         (border,) = [entry for entry in borders if entry.first == full.slot]
-        selection = Selection(_stored(border, self.manifest, self.dataset))
+        selection = Selection(stored_file(border, self.manifest, self.dataset))
         (rows,) = read_selections(self.dataset, [selection])
         return rows
 
@@ -483,7 +483,8 @@ class MonthView:
         return self.slot(index).start
 
 
-def _stored(entry: FileEntry | Keyframe, manifest: Manifest, dataset: Dataset) -> StoredFile:
+def stored_file(entry: FileEntry | Keyframe, manifest: Manifest, dataset: Dataset) -> StoredFile:
+    """Where the rows of an entry of `manifest` are."""
     slot = None
     if isinstance(entry, FileEntry) and entry.is_hot:
         slot = dataset.slot(manifest.month, entry.first)
@@ -497,11 +498,11 @@ def _full_snapshots(manifest: Manifest, dataset: Dataset) -> dict[int, Full]:
     full = {}
     for entry in manifest.files:
         if manifest.is_full(entry):
-            data = _stored(entry, manifest, dataset)
+            data = stored_file(entry, manifest, dataset)
             full[entry.first] = Full(entry.first, manifest.full[entry.first], data)
     for keyframe in manifest.keyframes:
         if keyframe.is_full:
-            data = _stored(keyframe, manifest, dataset)
+            data = stored_file(keyframe, manifest, dataset)
             full[keyframe.slot] = Full(keyframe.slot, manifest.full[keyframe.slot], data)
     return full
 
