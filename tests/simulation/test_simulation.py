@@ -35,7 +35,7 @@ SITUATIONS = (
     "compact: merged",
     "compact: adopted, merged",
     "compact: removed",
-    "compact: keyframes",
+    "compact: adopted, keyframes",
     "seal: merged",
     "seal: keyframes",
     "vacuum: removed",

@@ -461,6 +461,8 @@ def _reproducible(seed: int, fanout: int) -> Iterator[None]:
         enter(patch("titans.tiers.compact.plan.TOP", 2))
         enter(patch("titans.tiers.compact.plan.is_worth_a_keyframe", lambda rows, keys: True))
         enter(patch("titans.tiers.compact.plan.FINAL_ROWS", Random(f"rows {seed}").choice([0, 9])))
+        small = Random(f"small {seed}").choice([-1, 1_000])
+        enter(patch("titans.tiers.compact.plan.SMALL_ROWS", small))
         memory = Random(f"memory {seed}")
         fit = memory.choice(
             [10**6, memory.randint(1, 40)]

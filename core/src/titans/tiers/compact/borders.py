@@ -89,9 +89,11 @@ def _write_border(dataset: Dataset, month: Month, basis: Basis, living: pl.DataF
 
 def _write_full(dataset: Dataset, month: Month, basis: Basis, living: pl.DataFrame) -> Keyframe:
     slot = dataset.slot(month, basis.slot)
-    record = read_info(dataset, dataset.paths.hot_key(slot), slot).record
+    hot = read_info(dataset, dataset.paths.hot_key(slot), slot)
     rows = as_rows(living).select(dataset.provider.canonical_columns)
-    info = FileInfo.describe(rows, dataset.provider, "full", (record,))
+    info = FileInfo.describe(rows, dataset.provider, "full", (hot.record,))
+    if hot.schema_version != info.schema_version:
+        info = evolve(info, cast_from=(hot.schema_version,))
     name, size = _write(dataset, month, (rows, info, WHOLE), Paths.full_name, basis.slot)
     return Keyframe.of(name, basis.slot, evolve(info, size=size))
 

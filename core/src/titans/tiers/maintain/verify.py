@@ -39,8 +39,9 @@ CHECKS = {
 
 _DEEP = ("content", "schema", "order", "uniqueness", "keyframes", "borders", "snapshots")
 
-_LOOKS = 4
-"""How often a month is looked at that others commit to meanwhile."""
+_LOOKS = 32
+"""How often a month is looked at, at most, that others commit to meanwhile. Something is wrong with
+it for sure where two looks in a row find the same."""
 
 
 @frozen
@@ -89,14 +90,17 @@ def verify(dataset: Dataset, *, deep: bool = False) -> Verification:
         if manifest is None:
             continue
 
+        before: set[str] = set()
         for _ in range(_LOOKS):
             checks = MonthChecks(dataset, inventory, manifest, deep)
             checks.run()
             unnamed = inventory.orphans(manifest, None)
             _check_unknown(dataset, inventory, manifest, checks.notes)
             newer = _read_manifest(dataset, month, Notes())
-            if newer is None or not checks.notes.failures or newer.version == manifest.version:
+            found = {line for lines in checks.notes.failures.values() for line in lines}
+            if newer is None or not found or found & before or newer.version == manifest.version:
                 break
+            before = found
             manifest, inventory = newer, list_inventory(dataset)
         notes.add(checks.notes)
         foreign += checks.foreign + _list_foreign(dataset, month, unnamed)
