@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from io import BytesIO
 
 import polars as pl
@@ -19,12 +19,14 @@ from meaning import (
     check_files,
     histories,
     lose_manifests,
+    state_at,
     store_content,
     tidy,
 )
-from oracle import PROVIDER, changes, snapshot
+from oracle import PROVIDER, as_dict, changes, snapshot
 
 from titans import Archive
+from titans.errors import InputError
 from titans.store.local import LocalStore
 
 pytestmark = [pytest.mark.usefixtures("small_files"), pytest.mark.slow]
@@ -157,5 +159,60 @@ def test_erased_keys_are_nowhere(tmp_path_factory, history, corrections, keys, l
         tidy(archive, month)
     check(archive, left)
     check_files(archive)
+    found = archive.verify(deep=True)
+    assert found.passed, [c for c in found.checks if not c.passed]
+
+
+@given(histories(), st.sampled_from(MONTHS), st.booleans())
+@FEW
+def test_what_is_retained_stands_alone(tmp_path_factory, history, since, lost):
+    content, arrivals = history
+    archive = Archive(LocalStore(tmp_path_factory.mktemp("archive")), PROVIDER)
+    border = datetime.fromisoformat(f"{since}-01T00:00Z")
+    middle = len(arrivals) // 2
+    done = None
+    for number, (time, upkeep) in enumerate(arrivals):
+        if done is not None and time < border:
+            with pytest.raises(InputError, match="keeps nothing of"):
+                store_content(archive, time, *content[time])
+            del content[time]
+            continue
+        store_content(archive, time, *content[time])
+        for what in upkeep:
+            tidy(archive, what)
+        stored = [t for t, _ in arrivals[: number + 1]]
+        if number >= middle and done is None and min(stored) < border <= max(stored):
+            before = state_at({t: content[t] for t in stored}, border - timedelta(microseconds=1))
+            done = archive.retain(since=since, reason="old")
+            assert done.status == "done"
+            assert archive.retain(since=since, reason="old").status == "already"
+            for t in [t for t in stored if t < border]:
+                del content[t]
+    if done is None:
+        return
+    archive.compact()
+    if lost:
+        lose_manifests(archive)
+        archive.repair()
+        archive.compact()
+    # What the keys that lived then had is as if it had been said just before.
+    said = {border - timedelta(microseconds=1): ("snapshot", before)} | content
+    for _ in range(2):
+        for moment in [border, *(t + timedelta(minutes=d) for t in content for d in (-1, 0, 1))]:
+            if moment >= border:
+                assert as_dict(archive.state(moment)) == state_at(said, moment), moment
+        assert archive.changes()["Time"].min() is None or archive.changes()["Time"].min() >= border
+        held = archive.intervals().filter(pl.col("valid_from") < border)
+        assert set(held["k"]) <= set(before)
+        archive.vacuum("0s")
+        archive.vacuum("0s")
+        for month in (*MONTHS, *MONTHS):
+            tidy(archive, month)
+    if not lost:
+        early = [entry.key for entry in archive.store.list() if "parquet" in entry.key[-8:]]
+        months = [month for month in MONTHS if month < since]
+        assert [k for k in early if any(m.replace("-", "/") in k for m in months)] == []
+        with pytest.raises(InputError, match="keeps nothing of"):
+            archive.state(border - timedelta(days=1))
     found = archive.verify(deep=True)
     assert found.passed, [c for c in found.checks if not c.passed]

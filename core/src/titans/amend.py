@@ -18,10 +18,11 @@ from titans.slots import Month, Slot, to_utc
 from titans.store._overlay import Overlay
 from titans.tiers.files.claims import Claim
 from titans.tiers.files.rewrites import Operation
-from titans.tiers.manifest.commit import Head, list_months
+from titans.tiers.manifest.commit import Head, list_months, read_head
 from titans.tiers.manifest.model import Manifest
 from titans.tiers.rewrite.carry import Plan, Request, carry_out
 from titans.tiers.rewrite.erase import plan_erasure
+from titans.tiers.rewrite.retain import give_up, plan_beginning
 from titans.tiers.rewrite.slots import Content, Outcome, plan_slot
 from titans.tiers.write.hot import list_hot, list_hot_since
 
@@ -159,13 +160,48 @@ class Amender:
         self.notify("erased", keys=wanted.height, reason=request.reason, removed=removed)
         return Amendment("done", "erase", months=tuple(months), removed=removed)
 
-    def _all_months(self) -> list[Month]:
-        """All there are, with everything adopted."""
+    def retain(self, since: Month, reason: str) -> Amendment:
+        """See `Archive.retain`."""
+        request = Request("retain", checked_reason(reason))
+        months = self._all_months(since)
+        earlier = [month for month in months if month < since]
+        if months and months[-1] < since:
+            raise InputError(
+                f"the archive ends in {months[-1]}: nothing would be left; give a month that it has"
+            )
+        if not earlier:
+            return Amendment("already", "retain")
+        _, plan = carry_out(
+            self.dataset, since, lambda head: plan_beginning(self.dataset, head, request)
+        )
+        given_up, removed = [], 0
+        for month in reversed(earlier):
+            if not read_head(self.dataset, month).manifest.removed:
+                removed += give_up(self.dataset, month)
+                given_up.append(str(month))
+        if plan is None and not given_up:
+            return Amendment("already", "retain")
+        done = Amendment("done", "retain", months=tuple(sorted(given_up)), removed=removed)
+        self.notify(
+            "retained",
+            since=str(since),
+            reason=request.reason,
+            months=len(given_up),
+            removed=removed,
+        )
+        return done
+
+    def _all_months(self, until: Month | None = None) -> list[Month]:
+        """All there are, with everything adopted (until one)."""
         months = set(list_months(self.dataset))
         for month in list_hot_since(self.dataset).months:
-            self._adopt(month)
+            if (until is None or month <= until) and not self._is_removed(month):
+                self._adopt(month)
             months.add(month)
         return sorted(months)
+
+    def _is_removed(self, month: Month) -> bool:
+        return read_head(self.dataset, month).manifest.removed
 
     def _refuse_truncated(
         self, slot: Slot, content: Content, outcome: Outcome, max_ceased: float

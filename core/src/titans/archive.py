@@ -400,6 +400,25 @@ class Archive(ReadableArchive):
         with self._noticed("erase"):
             return self._amender(dry_run=dry_run).erase(keys, reason)
 
+    def retain(self, *, since: str | datetime, reason: str, dry_run: bool = False) -> Amendment:
+        """Remove all months before `since`; what follows stands alone first.
+
+        A keyframe at the start of that month holds every key that lives there. The files of the
+        earlier months leave the archive at once and the store after the grace period. Nothing is
+        stored for those months any more, and questions about them are refused.
+
+        Args:
+            since: the first month that stays, like `"2026-01"`, or a moment in it.
+            reason, dry_run: as for `amend`.
+
+        Raises:
+            InputError: no such month, or nothing would be left.
+            ConcurrencyConflictError: others wrote again and again; call it once more, it goes on.
+        """
+        month = Month.parse(since) if isinstance(since, str) else Month.of(to_utc(since, "since"))
+        with self._noticed("retain"):
+            return self._amender(dry_run=dry_run).retain(month, reason)
+
     def _amender(self, *, dry_run: bool) -> Amender:
         from titans.amend import Amender
 

@@ -358,5 +358,5 @@ class ReadableArchive:
 
 def _read_held(reader: Reader, start: datetime | None, end: datetime | None) -> Held:
     """What a range consists of."""
-    state = reader.empty_state() if start is None else reader.state_before(start)
+    state = reader.first_state() if start is None else reader.state_before(start)
     return Held(state, reader.changes(Criteria(start, end)))

@@ -287,9 +287,15 @@ class Reader:
         if end <= BEGIN:
             return self.empty_state()
         month = Month.of(end - TICK)
+        if self._is_removed(month) and end == month.end:
+            month = month.next()  # a keyframe at its start says what was left
+        if self._is_removed(month):
+            raise self._removed(month)
         chain = [month]
         if not self.view(month).stands_alone(end):
             for earlier in reversed([m for m in self.months() if m < month]):
+                if self._is_removed(earlier):
+                    break
                 chain.append(earlier)
                 if self.view(earlier).stands_alone(earlier.end):
                     break
@@ -298,6 +304,31 @@ class Reader:
         for link in reversed(chain):
             state = self.view(link).state(min(end, link.end), state, where)
         return self.empty_state() if state is None else state
+
+    def first_state(self) -> pl.DataFrame:
+        """The state before the first change point there is: empty, unless earlier months were
+        removed.
+        """
+        for month in self.months():
+            if self.manifest(month).begins:
+                return self.state_before(month.start)
+            if not self._is_removed(month):
+                break
+        return self.empty_state()
+
+    def _is_removed(self, month: Month) -> bool:
+        if self._months is not None and month not in self._months:
+            return False
+        return self.manifest(month).removed
+
+    def _removed(self, month: Month) -> InputError:
+        name = self.provider.name
+        return InputError(
+            f"the archive of provider {name!r} keeps nothing of {month} any more: its first months "
+            "were removed (titans retain); ask for a later time",
+            provider=name,
+            month=str(month),
+        )
 
     def empty_state(self) -> pl.DataFrame:
         """No key at all."""
@@ -382,6 +413,8 @@ class Reader:
             last = month.end if end is None else min(end, month.end)
             if first < last:
                 spans.append((month, first, last))
+        if start is not None and spans and self._is_removed(spans[0][0]):
+            raise self._removed(spans[0][0])
         return spans
 
     def history(

@@ -142,7 +142,8 @@ def _read_row_count(reader: Reader, view: MonthView, file: StoredFile) -> int:
 
 def status(reader: Reader) -> tuple[MonthStatus, ...]:
     """What the archive consists of, month by month."""
-    return tuple(_month_status(reader, month) for month in reader.months())
+    kept = [month for month in reader.months() if not reader.manifest(month).removed]
+    return tuple(_month_status(reader, month) for month in kept)
 
 
 def _month_status(reader: Reader, month: Month) -> MonthStatus:

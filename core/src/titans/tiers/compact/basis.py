@@ -57,7 +57,7 @@ def read_basis(dataset: Dataset, month: Month, slot: int, time: datetime) -> Bas
     """
     seen = read_head(dataset, month).manifest
     view = MonthView.of(seen, dataset)
-    dependent = view.last_full(time) is None
+    dependent = view.last_full(time) is None and not seen.begins
     if dependent and seen.dirty:
         seen = clear_marks(dataset, seen)
         view = MonthView.of(seen, dataset)

@@ -30,10 +30,10 @@ from titans.tiers.compact.plan import (
 )
 from titans.tiers.manifest.commit import (
     Head,
+    check_agreement,
     commit,
     list_months,
     read_head,
-    read_head_to_write,
     require_known,
 )
 from titans.tiers.manifest.deletion import due, remove, stamped
@@ -176,10 +176,9 @@ class Compactor:
         counts: a failing merge is told, not raised.
         """
         keys = hot.of(month)
-        if keys and own is None:
-            head = read_head_to_write(self.dataset, month)
-        else:
-            head = read_head(self.dataset, month)
+        head = read_head(self.dataset, month)
+        if keys and own is None and head.blob is None:
+            check_agreement(self.dataset, month)
         known = own or written
         if known is not None and known.slot.month != month:
             known = None

@@ -53,6 +53,8 @@ class Rewrite:
 
     def changes_state_at(self, slot: int) -> bool:
         """Whether the state at the snapshot of `slot` may be another one since."""
+        if self.operation == "retain":
+            return False
         return self.slot is None or self.slot == slot
 
     def to_json(self) -> dict[str, Any]:

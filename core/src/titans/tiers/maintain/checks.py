@@ -302,6 +302,8 @@ class MonthChecks:
             self._check_keyframes_alone()
             return
 
+        if self.manifest.begins:
+            earlier = self._read_beginning()
         replayed = evolve(view, keyframes=())
         for keyframe in self.manifest.keyframes:
             if not keyframe.is_full:
@@ -310,6 +312,16 @@ class MonthChecks:
         for slot in sorted(view.borders):
             check = partial(self._check_border, view, slot, replayed, earlier)
             self.notes.read("borders", f"the border of slot {slot} of {self.month}", check)
+
+    def _read_beginning(self) -> pl.DataFrame | None:
+        """What earlier months left, which were removed: nothing but a keyframe says it."""
+        for keyframe in self.manifest.keyframes:
+            if keyframe.slot == 0 and not keyframe.is_full:
+                key = self.dataset.key(self.month, keyframe.file)
+                if self._read_content("content", key, keyframe) is not None:
+                    rows = _read_keyframe(self.dataset, self.manifest, keyframe)
+                    return rows.drop(CEASED)
+        return None
 
     def _check_keyframes_alone(self) -> None:
         """Whether they hold at least what they were written with."""
@@ -323,7 +335,7 @@ class MonthChecks:
     ) -> None:
         """A keyframe is the state at its slot."""
         start = self.dataset.slot(self.month, keyframe.slot).start
-        state = replayed.state(start, earlier if keyframe.dependent else None)
+        state = replayed.state(start, earlier)
         rows = _read_keyframe(self.dataset, self.manifest, keyframe)
         key = self.dataset.key(self.month, keyframe.file)
         self.notes.say(

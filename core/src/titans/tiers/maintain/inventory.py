@@ -68,7 +68,8 @@ class Inventory:
         for index, entry in self.hot.get(month, {}).items():
             unnamed = entry.key not in live and index not in waiting
             old = until is None or entry.last_modified <= until
-            if index in manifest.adopted and unnamed and old:
+            known = index in manifest.adopted or manifest.removed
+            if known and unnamed and old:
                 slots.append(index)
         return Pending(None, tuple(files), SlotSet.of(slots))
 

@@ -30,16 +30,17 @@ from titans.errors import (
     PreconditionFailed,
     Unavailable,
 )
-from titans.layout import WarmName
+from titans.layout import KeyframeName, WarmName
 from titans.slots import NO_SLOTS, Month, SlotSet
 from titans.store import Blob
 from titans.tiers.files.claims import NO_CLAIMS
-from titans.tiers.files.fetch import exists
+from titans.tiers.files.fetch import exists, read_info
 from titans.tiers.files.metadata import FileInfo
-from titans.tiers.files.rewrites import merged_rewrites
+from titans.tiers.files.rewrites import Rewrite, merged_rewrites
 from titans.tiers.files.writers import writer_of
 from titans.tiers.maintain.inventory import Inventory, find_missing, list_inventory, read_lost
 from titans.tiers.manifest.commit import ATTEMPTS, Head, read_head
+from titans.tiers.manifest.deletion import with_keyframe
 from titans.tiers.manifest.entries import FileEntry, Keyframe
 from titans.tiers.manifest.lost import may_hold, read_held
 from titans.tiers.manifest.model import Manifest
@@ -104,7 +105,7 @@ def _plan_month(dataset: Dataset, inventory: Inventory, month: Month) -> Repair 
     manifest = head.manifest
     unknown = read_lost(dataset, inventory, manifest)
     if head.blob is None:
-        if not unknown:
+        if not unknown and not _is_given_up(dataset, inventory, month):
             return None
         return _remade(dataset, inventory, month, f"{month} has merged files and no manifest", head)
 
@@ -189,6 +190,9 @@ def _remade(
     dataset: Dataset, inventory: Inventory, month: Month, reason: str, head: Head
 ) -> Repair:
     """The manifest of a month, from the files that hold slots."""
+    if _is_given_up(dataset, inventory, month):
+        left = evolve(_fresh(head), built_on=False, removed=True, sealed=True)
+        return Repair(month, f"{reason}; the month had been removed", left, damaged=head.blob)
     waiting = SlotSet.of(inventory.hot.get(month, {}))
     holders = _read_holders(dataset, inventory, month)
     chosen = _latest(holders, waiting)
@@ -204,6 +208,7 @@ def _remade(
         )
 
     manifest = _with_holders(_fresh(head), dataset, chosen)
+    manifest = _with_beginning(manifest, dataset, inventory)
     used = {each.file for each in chosen}
     warm = inventory.warm.get(month, {})
     unused = tuple(dataset.key(month, name) for name in warm if name not in used)
@@ -237,6 +242,7 @@ def _fresh(head: Head) -> Manifest:
         pending=(),
         dirty=(),
         built_from={},
+        begins=False,
         sealed=False,
     )
     return evolve(
@@ -285,6 +291,46 @@ def _with_holders(manifest: Manifest, dataset: Dataset, chosen: Sequence[_Holder
         rewrites=rewrites,
         version=max(manifest.version, newest),
     )
+
+
+def _with_beginning(manifest: Manifest, dataset: Dataset, inventory: Inventory) -> Manifest:
+    """With the keyframe at the start of a month before which everything was removed."""
+    found = _read_beginnings(dataset, inventory, manifest.month)
+    if not found:
+        return manifest
+    # A later one was made of the one before, without keys that were erased.
+    keyframe, kept = max(found, key=lambda each: each[1][-1].number)
+    rewrites = merged_rewrites([manifest.rewrites, kept])
+    manifest = with_keyframe(manifest, keyframe)
+    newest = max(manifest.version, rewrites[-1].number)
+    return evolve(manifest, begins=True, rewrites=rewrites, version=newest)
+
+
+def _read_beginnings(
+    dataset: Dataset, inventory: Inventory, month: Month
+) -> list[tuple[Keyframe, tuple[Rewrite, ...]]]:
+    """The keyframes at the start of a month that say what removed months left, and the rewrites
+    that made them.
+    """
+    found = []
+    for file, entry in inventory.keyframes.get(month, {}).items():
+        name = KeyframeName.parse(file)
+        if name is None or name.is_full or name.slot:
+            continue
+        try:
+            info = read_info(dataset, entry.key, dataset.slot(month, 0), entry.size)
+        except (CorruptFileError, NotFound) as error:
+            log.warning("%s", error)
+            continue
+        if any(rewrite.operation == "retain" for rewrite in info.rewrites):
+            found.append((Keyframe.of(file, 0, info), info.rewrites))
+    return found
+
+
+def _is_given_up(dataset: Dataset, inventory: Inventory, month: Month) -> bool:
+    """Whether the archive begins in a later month."""
+    later = [each for each in inventory.keyframes if each > month]
+    return any(_read_beginnings(dataset, inventory, each) for each in later)
 
 
 def _read_holders(dataset: Dataset, inventory: Inventory, month: Month) -> list[_Holder]:

@@ -15,6 +15,7 @@ from titans.errors import (
     AlreadyExists,
     ConcurrencyConflictError,
     FormatError,
+    InputError,
     NotFound,
     OutcomeUnknown,
     PreconditionFailed,
@@ -178,7 +179,20 @@ def read_head_to_write(dataset: Dataset, month: Month) -> Head:
     head = read_head(dataset, month)
     if head.blob is None:
         check_agreement(dataset, month)
+    elif head.manifest.removed:
+        raise removed_month(dataset, month)
     return head
+
+
+def removed_month(dataset: Dataset, month: Month) -> InputError:
+    """The error for a month that the archive keeps no longer."""
+    name = dataset.provider.name
+    return InputError(
+        f"the archive of provider {name!r} keeps nothing of {month} any more: earlier months were "
+        "removed (titans retain); nothing was stored",
+        provider=name,
+        month=str(month),
+    )
 
 
 def check_agreement(dataset: Dataset, month: Month) -> None:
@@ -191,7 +205,7 @@ def check_agreement(dataset: Dataset, month: Month) -> None:
         ProviderMismatchError: see `titans.tiers.manifest.model.check_provider`.
     """
     store, paths = dataset.store, dataset.paths
-    if _check_manifest(dataset, paths.manifest_key(month.previous())):
+    if _check_manifest(dataset, month.previous(), month):
         return
 
     begun = _list_begun(dataset)
@@ -199,7 +213,7 @@ def check_agreement(dataset: Dataset, month: Month) -> None:
     if months:
         before = [m for m in months if m < month]
         nearest = before[-1] if before else months[0]
-        _check_manifest(dataset, paths.manifest_key(nearest))
+        _check_manifest(dataset, nearest, month)
         return
 
     for entry in store.list(paths.hot_prefix + "/"):
@@ -216,11 +230,16 @@ def check_agreement(dataset: Dataset, month: Month) -> None:
         return
 
 
-def _check_manifest(dataset: Dataset, key: str) -> bool:
-    """Whether there is a manifest under `key`; raises where it is of another provider than this."""
+def _check_manifest(dataset: Dataset, month: Month, wanted: Month) -> bool:
+    """Whether `month` has a manifest; raises where it is of another provider than this, or says
+    that nothing of the month `wanted` is kept.
+    """
+    key = dataset.paths.manifest_key(month)
     try:
         data = parse_object(dataset.store.get(key).data, key)
         check_provider(data, dataset.provider, key)
+        if data.get("removed") or (data.get("begins") and wanted < month):
+            raise removed_month(dataset, wanted)
     except NotFound:
         return False
     except (FormatError, LookupError, TypeError, ValueError, AttributeError) as error:

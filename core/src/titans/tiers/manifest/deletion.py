@@ -183,6 +183,8 @@ def remove(dataset: Dataset, manifest: Manifest, lists: Iterable[Pending]) -> Re
         for file in pending.files:
             held |= may_hold(file) & manifest.adopted
     proven = _read_proven(dataset, manifest, slots | held) & manifest.adopted
+    if manifest.removed:
+        proven = slots  # nothing else has to hold them
     live = manifest.live
     # What was not merged yet when a merge of it was given up.
     kept = held - proven - _find_hot(dataset, manifest, held - proven)

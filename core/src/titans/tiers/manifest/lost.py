@@ -93,6 +93,8 @@ def read_unknown(
     Only files are read whose names do not rule it out; with `ask`, all that the manifest does not
     name. One that cannot be read any more holds what its name says; a foreign one, nothing.
     """
+    if manifest.removed:
+        return {}
     named = manifest.live
     if known is None or known == manifest.adopted:
         known = manifest.adopted

@@ -82,6 +82,12 @@ class Manifest:
     """Slots of full snapshots, stored whole → the time from which nothing earlier counts."""
     keyframes: tuple[Keyframe, ...] = ()
     """Ascending by slot; full snapshots among them, once they are no hot files any more."""
+    begins: bool = False
+    """Earlier months were removed: the keyframe at its start says what they left, and nothing else
+    does.
+    """
+    removed: bool = False
+    """All that the month held was removed; nothing is stored for it any more."""
     sealed: bool = False
     """The month is over, and everything in it has its final form."""
     built_on: bool = False
@@ -157,7 +163,8 @@ class Manifest:
 
     def is_dependent(self, entry: FileEntry) -> bool:
         """Whether it is a border that holds only as long as earlier months are as they were."""
-        return entry.is_border and entry.first == min(self.full, default=None)
+        first = min(self.full, default=None)
+        return entry.is_border and entry.first == first and not self.begins
 
     def level(self, level: int) -> tuple[FileEntry, ...]:
         return tuple(f for f in self.files if f.level == level)
@@ -242,6 +249,7 @@ class Manifest:
             **self.claims.to_json(),
             **rewrites_to_json(self.rewrites),
             "full": {str(slot): iso(self.full[slot]) for slot in sorted(self.full)},
+            **{name: True for name in ("begins", "removed") if getattr(self, name)},
             "sealed": self.sealed,
             "built_on": self.built_on,
             "built_from": {str(month): self.built_from[month] for month in self.built_from},
@@ -434,6 +442,8 @@ def _parsed(data: Mapping[str, Any], paths: Paths, month: Month) -> Manifest:
         rewrites=rewrites_from_json(data),
         full=full,
         keyframes=tuple(Keyframe.from_json(k) for k in _some(data, "keyframes", dict)),
+        begins=flag(data, "begins", default=False),
+        removed=flag(data, "removed", default=False),
         sealed=flag(data, "sealed", default=False),
         built_on=flag(data, "built_on", default=False),
         built_from=built_from,

@@ -189,6 +189,8 @@ class MonthView:
     def standing_alone(self) -> MonthView:
         """Without keyframes and borders that depend on what earlier months left."""
         first = min(self.full, default=None)
+        if self.manifest.begins:
+            return self
         return evolve(
             self,
             keyframes=tuple(k for k in self.keyframes if not k.dependent),
@@ -198,6 +200,8 @@ class MonthView:
     @property
     def is_dependent(self) -> bool:
         """Whether some of its keyframes and borders depend on what earlier months left."""
+        if self.manifest.begins:
+            return False
         return min(self.full, default=None) in self.borders or any(
             keyframe.dependent for keyframe in self.keyframes
         )

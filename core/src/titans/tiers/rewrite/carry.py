@@ -26,7 +26,7 @@ from titans.tiers.files.create import create_for_slot
 from titans.tiers.files.fetch import exists
 from titans.tiers.files.metadata import FileInfo, SlotRecord
 from titans.tiers.files.parquet import FINAL, PASSING, WHOLE, Encoding, encode
-from titans.tiers.files.rewrites import Operation, Rewrite
+from titans.tiers.files.rewrites import Operation, Rewrite, merged_rewrites
 from titans.tiers.files.writers import writer_of
 from titans.tiers.manifest.commit import ATTEMPTS, Head, commit, read_head, require_known
 from titans.tiers.manifest.deletion import (
@@ -63,6 +63,8 @@ class State:
     record: SlotRecord | None = None
     """Of the full snapshot that it is; `None`: it is a keyframe at the start of the slot."""
     dependent: bool = False
+    rewrites: tuple[Rewrite, ...] = ()
+    """Those that the file whose place it takes is a result of."""
 
 
 @frozen(eq=False)
@@ -84,6 +86,8 @@ class Plan:
     """The slots that are observed afterwards."""
     full: Mapping[int, datetime] = field(factory=dict)
     claims: Claims = field(factory=Claims)
+    begins: bool = False
+    """Nothing before the month counts from now on."""
 
 
 def rewrite_of(
@@ -153,9 +157,9 @@ def carry_out(
     )
 
 
-def _touched(head: Head) -> Manifest | None:
+def _touched(head: Head) -> Manifest:
     """Written again, so that its time is that of the store now."""
-    return None if head.blob is None else stamped(head)
+    return stamped(head)
 
 
 class _UnmarkedError(Exception):
@@ -228,6 +232,7 @@ class _Attempt:
         if state.record is not None:
             info = FileInfo.describe(state.rows, provider, "full", (state.record,))
             name_of = Paths.full_name
+        info = evolve(info, rewrites=state.rewrites)
         name, size = self._create(state.slot, name_of, (state.rows, info, WHOLE))
         written = evolve(info, size=size)
         return Keyframe.of(name, state.slot, written, dependent=state.dependent)
@@ -244,7 +249,7 @@ class _Attempt:
         content: tuple[pl.DataFrame, FileInfo, Encoding],
     ) -> tuple[str, int]:
         rows, info, encoding = content
-        known = evolve(info, rewrites=(self.plan.rewrite,))
+        known = evolve(info, rewrites=merged_rewrites([info.rewrites, [self.plan.rewrite]]))
         data = encode(rows, known, self.dataset.provider, encoding)
         return create_for_slot(self.dataset, self.month, slot, name_of, data), len(data)
 
@@ -286,6 +291,9 @@ class _Attempt:
         names = {each.file for each in (*plan.inputs, *plan.retired)}
         manifest = without_files(now, [entry for entry in now.files if entry.file in names])
         manifest = without_keyframes(manifest, [k for k in now.keyframes if k.file in names])
+        if plan.begins:
+            alone = (evolve(keyframe, dependent=False) for keyframe in manifest.keyframes)
+            manifest = evolve(manifest, keyframes=tuple(alone), begins=True)
         for keyframe in self.states:
             manifest = with_keyframe(manifest, keyframe)
         files = [*manifest.files, *self.borders]

@@ -109,13 +109,15 @@ class _Eraser:
 
     def _rewrite_state(self, entry: FileEntry | Keyframe) -> None:
         rows = self._kept(self._read(entry)).select(self.dataset.provider.canonical_columns)
+        info = self._info(entry)
         self.retired.append(entry)
         if isinstance(entry, Keyframe) and not entry.is_full:
-            self.states.append(State(entry.slot, rows, dependent=entry.dependent))
-            return
-        record = self._info(entry).record
-        values = [*self.dataset.provider.key, *self.dataset.provider.value_columns]
-        self.states.append(State(record.slot, rows, evolve(record, state=digest(rows, values))))
+            state = State(entry.slot, rows, None, entry.dependent, info.rewrites)
+        else:
+            values = [*self.dataset.provider.key, *self.dataset.provider.value_columns]
+            record = evolve(info.record, state=digest(rows, values))
+            state = State(record.slot, rows, record, rewrites=info.rewrites)
+        self.states.append(state)
 
     def _info(self, entry: FileEntry | Keyframe) -> FileInfo:
         key = self.dataset.key(self.month, entry.file)

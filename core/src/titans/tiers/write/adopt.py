@@ -83,6 +83,8 @@ def read_waiting(
     """
     waiting: list[Waiting] = []
     left_out: list[LeftOut] = []
+    if manifest.removed:
+        return waiting, left_out
     for index in manifest.adopted.missing(keys):
         key, slot = keys[index], dataset.slot(manifest.month, index)
         try:
@@ -202,6 +204,8 @@ class Adopter:
     def _plan(self, head: Head) -> Adoption:
         """What adopting does to the manifest as it is now."""
         manifest = stamped(head, self.removed)
+        if manifest.removed:
+            return Adoption(manifest)
         view: MonthView | None = None
         slots: list[int] = []
         corrections = 0
