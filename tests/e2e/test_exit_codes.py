@@ -19,7 +19,13 @@ from titans.store.local import LocalStore
 ROWS = {"InstanceType": ["n1"], "Region": ["r1"], "Score": [3], "SpotPrice": [0.5]}
 MONTH, SPAN = "2026-01", ("--from", "2026-01-31T22:00Z", "--to", "2026-01-31T22:30Z")
 
+WHY = ("--reason", "a test")
+
 ARGUMENTS = {
+    "amend": ("--at", "2026-01-31T22:10Z", "--key", "Region=r1", "--set", "SpotPrice=0.7", *WHY),
+    "erase": ("--key", "Region=r2", *WHY),
+    "retain": ("--since", "2026-01", *WHY),
+    "retract": ("--at", "2026-01-31T22:10Z", *WHY),
     "changes": (),
     "compact": (),
     "coverage": (),

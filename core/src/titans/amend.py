@@ -18,7 +18,7 @@ from titans.slots import Month, Slot, to_utc
 from titans.store._overlay import Overlay
 from titans.tiers.files.claims import Claim
 from titans.tiers.files.rewrites import Operation
-from titans.tiers.manifest.commit import Head, list_months, read_head
+from titans.tiers.manifest.commit import Head, list_months, read_head, removed_month
 from titans.tiers.manifest.model import Manifest
 from titans.tiers.rewrite.carry import Plan, Request, carry_out
 from titans.tiers.rewrite.erase import plan_erasure
@@ -229,6 +229,8 @@ class Amender:
         """Adopt what was uploaded: only what is adopted can be rewritten."""
         from titans.tiers.compact.compactor import Compactor
 
+        if self._is_removed(month):
+            raise removed_month(self.dataset, month)
         hot = list_hot(self.dataset, month)
         Compactor(self.dataset, self.notify).compact_month(month, hot)
 

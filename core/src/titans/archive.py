@@ -14,7 +14,9 @@ import polars as pl
 from attrs import define, evolve, field
 
 from titans.changes.conform import conform_changes
+from titans.changes.differences import in_words
 from titans.changes.frames import is_pandas, to_polars
+from titans.changes.state import last_rows
 from titans.errors import InputError, SlotConflictError, TitansError
 from titans.event import ms_since
 from titans.events import Event, emit
@@ -24,6 +26,7 @@ from titans.provider import Provider
 from titans.read.api import ReadableArchive
 from titans.redaction import redacted
 from titans.results import Compaction, IngestResult
+from titans.schema import CEASED
 from titans.slots import Month, Slot, parse_duration, to_utc
 from titans.store import ObjectStore
 from titans.tiers.compact.budget import MEMORY, Budget
@@ -88,6 +91,8 @@ def _held(file: HotFile, stored: SlotRecord) -> str:
     """What a slot holds, to somebody who would have put `file` there."""
     if stored.is_snapshot:
         return "a snapshot"
+    if stored.claim == "retracted":
+        return "what was retracted"
     if stored.claim == "empty":
         return "an upload that says nothing had changed"
     if stored.hash == file.info.hash:
@@ -220,7 +225,7 @@ class Archive(ReadableArchive):
         # that and was cut short.
         manifest = read_head(self._dataset, slot.month).manifest
         stored = withdraw_if_adopted(self._dataset, file, manifest) or stored
-        unsaid = complete and not stored.claim
+        unsaid = stored.claim == "retracted" or (complete and not stored.claim)
         if stored.is_snapshot or stored.hash != file.info.hash or unsaid:
             self._conflict(file, stored, on_conflict)
         elif file.created:
@@ -238,11 +243,15 @@ class Archive(ReadableArchive):
     def _conflict(self, file: HotFile, stored: SlotRecord, on_conflict: OnConflict) -> None:
         """The slot holds something else than the rows of `file`."""
         rows, slot = file.rows.height, str(file.slot)
+        difference = self._difference(file)
         message = (
             f"slot {slot} of provider {self.provider.name!r} already holds {_held(file, stored)} "
             f"({file.key}); that stays, and these {rows} row(s) were not stored"
         )
-        self._event("slot_conflict", slot=slot, key=file.key, rows=rows)
+        if difference:
+            message += f": {difference}"
+        message += ". To store them instead, amend the slot (Archive.amend_changes, titans amend)"
+        self._event("slot_conflict", slot=slot, key=file.key, rows=rows, difference=difference)
         if on_conflict == "error":
             raise SlotConflictError(
                 message,
@@ -252,6 +261,16 @@ class Archive(ReadableArchive):
             )
 
         log.warning("%s", message, extra={"provider": self.provider.name, "slot": slot})
+
+    def _difference(self, file: HotFile) -> str:
+        """How the change points that a slot holds differ from the rows of `file`."""
+        try:
+            held = self.changes(file.slot.start, file.slot.end)
+        except TitansError as error:
+            return f"what it holds cannot be read ({type(error).__name__})"
+        columns = [*self.provider.key, *self.provider.value_columns, CEASED]
+        last = last_rows(held, self.provider).select(columns)
+        return in_words(last, last_rows(file.rows, self.provider).select(columns), self.provider)
 
     # --- compaction -------------------------------------------------------------------------------
 

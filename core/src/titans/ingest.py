@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, evolve, field, frozen
 
 from titans.changes.conform import conform_snapshot
+from titans.changes.differences import in_words
 from titans.changes.digest import add, digest, subtract
 from titans.changes.state import carried, delta, diff, overlay
 from titans.dataset import Dataset
@@ -30,9 +31,11 @@ from titans.tiers.compact.budget import MEMORY, SLOT_SECONDS, Budget
 from titans.tiers.files.metadata import SlotKind, SlotRecord
 from titans.tiers.manifest.commit import ATTEMPTS, read_head, read_head_to_write, require_known
 from titans.tiers.manifest.model import Manifest
-from titans.tiers.manifest.view import MonthView
+from titans.tiers.manifest.view import Criteria, MonthView
 from titans.tiers.write.adopt import Adoption
 from titans.tiers.write.hot import (
+    NO_BASE,
+    Base,
     HotFile,
     HotFiles,
     create_hot,
@@ -54,13 +57,10 @@ log = logging.getLogger("titans.archive")
 
 
 @frozen(eq=False)
-class _Base:
+class _Compared:
     """What a snapshot is compared with."""
 
-    slot: int | None
-    """Of the snapshot in its month that it follows; `None`: it is the first."""
-    seen: int
-    """The number of the month's last rewrite when the state was read."""
+    base: Base
     state: pl.DataFrame
 
 
@@ -70,7 +70,7 @@ class Ingestor:
 
     dataset: Dataset
     notify: Notify
-    _tip: tuple[Slot, _Base] | None = field(default=None, init=False)
+    _tip: tuple[Slot, _Compared] | None = field(default=None, init=False)
     """The last snapshot slot this object ingested, and the state there, which no later adoption
     changes.
     """
@@ -108,7 +108,9 @@ class Ingestor:
             if adopted.is_snapshot and same:
                 result = evolve(result, status="already")
             else:
-                _warn_skipped(provider.name, slot, adopted, collected)
+                said = self._difference(slot, adopted, frame)
+                result = evolve(result, difference=said)
+                _warn_skipped(provider.name, slot, adopted, result)
         self._tell(result, started)
         return result
 
@@ -147,8 +149,8 @@ class Ingestor:
         slot holds afterwards. `None` where what it was compared with has been rewritten meanwhile.
         """
         provider, collected = self.dataset.provider, result.timestamp
-        base = retrying(lambda: self._read_base(slot, manifest))
-        old = base.state
+        compared = retrying(lambda: self._read_base(slot, manifest))
+        base, old = compared.base, compared.state
         change = diff(old, frame, collected, provider)
         self._refuse_truncated(slot, old.height, change, frame.height, max_ceased)
 
@@ -163,7 +165,7 @@ class Ingestor:
         after = overlay(old.select(columns), rows, provider)
         made = _state_hash(result.hash, frame, after)
         record = SlotRecord(slot.index, kind, result.hash, collected, made)
-        file = HotFile.encoding(self.dataset, slot, rows, lambda _: record, base.slot, base.seen)
+        file = HotFile.encoding(self.dataset, slot, rows, lambda _: record, base)
         file, stored = create_hot(self.dataset, file)
         adoption, stored = self._adopt(file, stored)
         if (
@@ -174,7 +176,7 @@ class Ingestor:
         if stored != record or not file.created:
             return result, stored
 
-        self._tip = (slot, _Base(slot.index, base.seen, after))
+        self._tip = (slot, _Compared(Base(slot.index, base.seen), after))
         result = evolve(
             result,
             status="ingested" if change.rows.height else "unchanged",
@@ -208,7 +210,7 @@ class Ingestor:
             month=str(slot.month),
         )
 
-    def _read_base(self, slot: Slot, manifest: Manifest) -> _Base:
+    def _read_base(self, slot: Slot, manifest: Manifest) -> _Compared:
         """What a snapshot for `slot` is compared with; `manifest` has just been read.
 
         For the first of a month, what is known of the time before it: that tells whether it looks
@@ -218,17 +220,18 @@ class Ingestor:
         if self._tip is not None and base is not None:
             tip, known = self._tip
             same = tip == Slot(slot.month, base, slot.minutes)
-            if same and known.seen == manifest.last_rewrite:
+            if same and known.base.seen == manifest.last_rewrite:
                 return known
 
         manifest = read_head(self.dataset, slot.month).manifest
         base = manifest.observed.before(slot.index)
         if base is not None:
             view = MonthView.of(manifest, self.dataset)
-            return _Base(base, manifest.last_rewrite, view.state(view.slot(base).end))
+            state = view.state(view.slot(base).end)
+            return _Compared(Base(base, manifest.last_rewrite), state)
         reader = Reader(self.dataset)
         try:
-            return _Base(None, 0, reader.state_before(slot.start))
+            return _Compared(NO_BASE, reader.state_before(slot.start))
         except FormatError as error:
             log.error(
                 "%s: snapshot at %s is not compared with the time before it: %s",
@@ -236,7 +239,7 @@ class Ingestor:
                 slot,
                 error,
             )
-            return _Base(None, 0, reader.empty_state())
+            return _Compared(NO_BASE, reader.empty_state())
 
     def _adopt(self, file: HotFile, stored: SlotRecord) -> tuple[Adoption, SlotRecord]:
         """Adopt what is there, `file` among it, and compact; and what the slot holds then."""
@@ -262,6 +265,18 @@ class Ingestor:
         if file.slot.index in adoption.slots:
             return adoption, stored
         return adoption, withdraw_if_adopted(self.dataset, file, adoption.manifest) or stored
+
+    def _difference(self, slot: Slot, stored: SlotRecord, frame: pl.DataFrame) -> str:
+        """How what a slot holds differs from a snapshot."""
+        if stored.claim == "retracted":
+            return "the slot was retracted"
+        provider = self.dataset.provider
+        view = MonthView.of(read_head(self.dataset, slot.month).manifest, self.dataset)
+        if not stored.is_snapshot:
+            rows = view.rows(Criteria(slot.start, slot.end))
+            return f"the slot holds an upload of {rows.height} row(s), no snapshot"
+        held = view.state(slot.end).select(frame.columns)
+        return in_words(held, carried(held, frame, provider), provider) or "the time is another"
 
     def _tell(self, result: IngestResult, started: float) -> None:
         self.notify(
@@ -293,14 +308,18 @@ def _state_hash(content: str, snapshot: pl.DataFrame, state: pl.DataFrame) -> st
     return add(content, digest(state.filter(carried)))
 
 
-def _warn_skipped(provider: str, slot: Slot, stored: SlotRecord, collected: datetime) -> None:
+def _warn_skipped(provider: str, slot: Slot, stored: SlotRecord, result: IngestResult) -> None:
     what = "a snapshot" if stored.is_snapshot else "changes"
+    if stored.claim == "retracted":
+        what = "what was retracted, the record"
     log.warning(
-        "%s: slot %s already holds %s of %s; the snapshot of %s is skipped",
+        "%s: slot %s already holds %s of %s; the snapshot of %s is skipped: %s. To store it "
+        "instead, amend the slot (Archive.amend, titans amend)",
         provider,
         slot,
         what,
         iso(stored.time),
-        iso(collected),
+        iso(result.timestamp),
+        result.difference,
         extra={"provider": provider, "slot": str(slot)},
     )

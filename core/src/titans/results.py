@@ -83,6 +83,8 @@ class IngestResult:
     """
     hash: str = ""
     """Content hash of the snapshot."""
+    difference: str = ""
+    """Of a skipped one: how what the slot holds differs from it; counts, and the first keys."""
 
     @property
     def change_points(self) -> int:

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from titans.cli import convert, demo, ingest, new_provider, plugins, read, replay, write
+from titans.cli import convert, correct, demo, ingest, new_provider, plugins, read, replay, write
 from titans.cli.output import printable
 from titans.errors import TitansError
 from titans.redaction import redacted
@@ -43,7 +43,7 @@ def cli(ctx: click.Context, debug: bool, verbose: bool) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
-for _module in (convert, demo, ingest, new_provider, plugins, read, replay, write):
+for _module in (convert, correct, demo, ingest, new_provider, plugins, read, replay, write):
     for _command in _module.COMMANDS:
         cli.add_command(_command)
 

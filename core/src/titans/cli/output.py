@@ -213,6 +213,18 @@ def show(frame: pl.DataFrame, rows: int = _ROWS) -> None:
     out.print(count, style="dim")
 
 
+def without_equal_columns(differences: pl.DataFrame) -> pl.DataFrame:
+    """What `Archive.diff` says, of the columns in which something differs."""
+    equal: list[str] = []
+    for old in differences.columns:
+        new = f"{old.removesuffix('_old')}_new"
+        if not old.endswith("_old"):
+            continue
+        if differences[old].equals(differences[new], check_names=False):
+            equal += [old, new]
+    return differences.drop(equal)
+
+
 def printable(text: str) -> str:
     """`text` without what a terminal takes for an order or for the direction of writing: such
     characters are shown as their codes.

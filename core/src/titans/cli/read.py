@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from titans.cli.options import MOMENT, in_range, on_archive, open_archive, parse_pairs
-from titans.cli.output import Target, as_output, write
+from titans.cli.output import Target, as_output, without_equal_columns, write
 
 if TYPE_CHECKING:
     import polars as pl
@@ -101,19 +101,8 @@ def diff(
 
     # A terminal has no room for columns in which nothing differs.
     if target == Target():
-        differences = _without_equal_columns(differences)
+        differences = without_equal_columns(differences)
     write(differences, target)
-
-
-def _without_equal_columns(differences: pl.DataFrame) -> pl.DataFrame:
-    equal: list[str] = []
-    for old in differences.columns:
-        new = f"{old.removesuffix('_old')}_new"
-        if not old.endswith("_old"):
-            continue
-        if differences[old].equals(differences[new], check_names=False):
-            equal += [old, new]
-    return differences.drop(equal)
 
 
 @click.command()
@@ -185,11 +174,16 @@ def _quiet() -> None:
 
 @click.command()
 @click.option("--writers", is_flag=True, help="Who wrote which slots, instead.")
+@click.option("--amendments", is_flag=True, help="What was corrected, instead.")
 @asks
-def status(archive: Archive, writers: bool) -> pl.DataFrame:
+def status(archive: Archive, writers: bool, amendments: bool) -> pl.DataFrame:
     """What the archive consists of, month by month."""
     import polars as pl
 
+    if writers and amendments:
+        raise click.UsageError("give either --writers or --amendments")
+    if amendments:
+        return archive.amendments()
     if writers:
         return archive.writers()
     months = archive.status()

@@ -18,7 +18,7 @@ from titans.read.pushdown import check_condition, filtered_scan
 from titans.read.queries import Held, compared, grid_times, gridded, to_intervals
 from titans.read.reader import Reader, answered, bounds, retrying
 from titans.read.scan import scan
-from titans.read.tables import coverage, files, status, writers
+from titans.read.tables import amendments, coverage, files, status, writers
 from titans.results import MonthStatus
 from titans.schema import TIME
 from titans.slots import TICK, Slot, parse_duration, to_utc
@@ -324,6 +324,18 @@ class ReadableArchive:
     def status(self) -> tuple[MonthStatus, ...]:
         """What the archive consists of, month by month, ascending."""
         return self._ask(status)
+
+    def amendments(self) -> pl.DataFrame:
+        """What was corrected: `amend`, `retract`, `erase`, `retain`.
+
+        Returns:
+            One row per correction and month: `month` (its start), `at` (by the store's clock),
+            `operation`, `slot` (start of the slot whose content is another one since; null: of
+            many), `reason`, `actor`, `titans`, `provider` (as in `writers`), `before`, `after`
+            (hashes of the content, see the page on the format), `removed`, `added` (rows). In the
+            order in which they were made.
+        """
+        return self._ask(amendments)
 
     def writers(self) -> pl.DataFrame:
         """Who wrote which slots: what their files say of it.

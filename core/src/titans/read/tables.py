@@ -21,7 +21,7 @@ from titans.tiers.manifest.entries import FileEntry, Keyframe
 from titans.tiers.manifest.view import MonthView, Part
 from titans.tiers.write.adopt import read_waiting
 
-__all__ = ["coverage", "files", "status", "writers"]
+__all__ = ["amendments", "coverage", "files", "status", "writers"]
 
 _UTC = pl.Datetime("us", "UTC")
 
@@ -166,6 +166,36 @@ def _month_status(reader: Reader, month: Month) -> MonthStatus:
         keyframes=len(manifest.keyframes),
         gaps=len(manifest.gaps),
     )
+
+
+# --- corrections ----------------------------------------------------------------------------------
+
+
+def amendments(reader: Reader) -> pl.DataFrame:
+    """See `ReadableArchive.amendments`."""
+    rows: list[dict[str, Any]] = []
+    for month in reader.months():
+        for each in reader.manifest(month).rewrites:
+            slot = None
+            if each.slot is not None:
+                slot = reader.dataset.slot(month, each.slot).start
+            row = {
+                "month": month.start,
+                "at": each.at,
+                "operation": each.operation,
+                "slot": slot,
+                "reason": each.reason,
+                **each.writer.to_json(),
+                "before": each.before,
+                "after": each.after,
+                "removed": each.removed,
+                "added": each.added,
+            }
+            rows.append(row)
+    schema: dict[str, Any] = {"month": _UTC, "at": _UTC, "operation": pl.String(), "slot": _UTC}
+    texts = ("reason", "actor", "titans", "provider", "before", "after")
+    schema |= dict.fromkeys(texts, pl.String()) | {"removed": pl.Int64(), "added": pl.Int64()}
+    return pl.DataFrame(rows, schema=schema).sort("at", maintain_order=True)
 
 
 # --- writers --------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from titans.tiers.manifest.entries import FileEntry, Keyframe
 from titans.tiers.manifest.model import Manifest
 from titans.tiers.manifest.replay import replayed_hashes
 from titans.tiers.manifest.view import MonthView
+from titans.tiers.write.hot import is_outdated
 
 __all__ = ["MonthChecks"]
 
@@ -269,6 +270,8 @@ class MonthChecks:
                     self.foreign.append(key)
                 self.notes.say("waiting", False, str(error))
                 continue
+            if is_outdated(self.manifest, info):
+                continue  # it counts for nothing, and the next one for its slot replaces it
             if info.observed:
                 coming.add(index)
             self.notes.say(

@@ -238,12 +238,14 @@ def _check_manifest(dataset: Dataset, month: Month, wanted: Month) -> bool:
     try:
         data = parse_object(dataset.store.get(key).data, key)
         check_provider(data, dataset.provider, key)
-        if data.get("removed") or (data.get("begins") and wanted < month):
-            raise removed_month(dataset, wanted)
     except NotFound:
         return False
     except (FormatError, LookupError, TypeError, ValueError, AttributeError) as error:
         log.warning("%s cannot be read, and says nothing of other months: %s", key, error)
+        return True
+    begins_later = data.get("begins") is True and wanted < month
+    if data.get("removed") is True or begins_later:
+        raise removed_month(dataset, wanted)
     return True
 
 

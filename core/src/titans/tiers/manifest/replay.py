@@ -26,7 +26,7 @@ def replayed_hashes(
     view: MonthView, times: Iterable[datetime], keys: pl.DataFrame | None = None
 ) -> Iterator[tuple[datetime, str]]:
     """Each of `times` that a full snapshot precedes, and the hash of the state then, over key and
-    value columns; ascending. With `keys`, only of what it says of these.
+    value columns; ascending. With `keys`, some or all key columns, only of what it says of these.
 
     Raises:
         NotFound, CorruptFileError: a file of the month cannot be read.
@@ -43,7 +43,7 @@ def replayed_hashes(
         points = view.rows(Criteria(full.time + TICK, inside[-1] + TICK)).select(columns)
         rows = pl.concat([start, points])
         if keys is not None:
-            rows = rows.join(keys, on=view.dataset.provider.key, how="semi")
+            rows = rows.join(keys, on=keys.columns, how="semi")
         sums = _running(rows, view.dataset.provider.key)
         reached = 0
         for time in inside:

@@ -35,6 +35,8 @@ from titans.tiers.manifest.commit import read_head
 from titans.tiers.manifest.model import Manifest
 
 __all__ = [
+    "NO_BASE",
+    "Base",
     "HotFile",
     "HotFiles",
     "create_hot",
@@ -50,6 +52,19 @@ log = logging.getLogger("titans.hot")
 
 _ATTEMPTS = 8
 _KNOWN = 64
+
+
+@frozen
+class Base:
+    """What a snapshot was compared with."""
+
+    slot: int | None
+    """Of the snapshot in its month that it follows; `None`: of none."""
+    seen: int = 0
+    """The number of the month's last rewrite when that was read."""
+
+
+NO_BASE = Base(None)
 
 
 @frozen(eq=False)
@@ -72,11 +87,10 @@ class HotFile:
         slot: Slot,
         rows: pl.DataFrame,
         record: Callable[[str], SlotRecord],
-        base: int | None = None,
-        seen: int = 0,
+        base: Base = NO_BASE,
     ) -> HotFile:
         """The file of `rows`; `record` is called with their content hash, which is computed while
-        they are encoded. `seen`: see `FileInfo.seen`.
+        they are encoded.
         """
         info = SimpleQueue[FileInfo | None]()
         # A signal's exception may come at any line. Whatever happens, the thread hears of it: one
@@ -86,7 +100,7 @@ class HotFile:
             content = digest(rows)
             said = evolve(record(content), writer=writer_of(dataset.provider))
             described = FileInfo.describe(rows, dataset.provider, "hot", (said,), hash=content)
-            described = evolve(described, base=base, seen=seen)
+            described = evolve(described, base=base.slot, seen=base.seen)
             info.put(described)
             return cls(dataset.paths.hot_key(slot), slot, described, rows, encoded)
         finally:
