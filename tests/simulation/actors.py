@@ -24,15 +24,20 @@ from titans.errors import (
     SlotConflictError,
     TitansError,
 )
-from titans.slots import Slot
+from titans.slots import Month, Slot
 
 __all__ = [
+    "Amend",
+    "AmendChanges",
     "Break",
     "Compact",
+    "Erase",
     "Ingest",
     "Job",
     "Look",
     "Repair",
+    "Retain",
+    "Retract",
     "Seal",
     "Upload",
     "Vacuum",
@@ -116,6 +121,103 @@ class Upload:
 
 
 @frozen
+class Amend:
+    """Another snapshot in the place of what a slot holds."""
+
+    time: datetime
+    state: State
+
+    def __call__(self, archive: Archive, book: Book) -> str:
+        slot, content = Slot.of(self.time).start, ("snapshot", self.time, self.state)
+        book.trying_snapshot(self.time, self.state)
+        book.trying_correction(slot, content)
+        try:
+            done = archive.amend(snapshot(self.state), self.time, reason="x", max_ceased=1.0)
+        except InputError:
+            book.withdraw_correction(slot, content)
+            return "nothing there"
+        book.acknowledge_correction(slot, content)
+        return done.status
+
+    def __str__(self) -> str:
+        return f"amend {self.time:%d %H:%M:%S} {self.state}"
+
+
+@frozen
+class AmendChanges:
+    """Other changed rows in the place of what a slot holds."""
+
+    time: datetime
+    rows: dict[str, tuple | None]
+
+    def __call__(self, archive: Archive, book: Book) -> str:
+        slot, points = Slot.of(self.time).start, book.trying_upload(self.time, self.rows)
+        book.trying_correction(slot, ("upload", points))
+        try:
+            done = archive.amend_changes(changes(self.rows), self.time, reason="x")
+        except InputError:
+            book.withdraw_correction(slot, ("upload", points))
+            return "nothing there"
+        book.acknowledge_correction(slot, ("upload", points))
+        return done.status
+
+    def __str__(self) -> str:
+        return f"amend {self.time:%d %H:%M:%S} with changes {self.rows}"
+
+
+@frozen
+class Retract:
+    """A slot is to say nothing."""
+
+    time: datetime
+
+    def __call__(self, archive: Archive, book: Book) -> str:
+        slot = Slot.of(self.time).start
+        book.trying_correction(slot, ("nothing",))
+        try:
+            done = archive.retract(self.time, reason="x")
+        except InputError:
+            book.withdraw_correction(slot, ("nothing",))
+            return "nothing there"
+        book.acknowledge_correction(slot, ("nothing",))
+        return done.status
+
+    def __str__(self) -> str:
+        return f"retract {self.time:%d %H:%M}"
+
+
+@frozen
+class Erase:
+    """A key is to be nowhere."""
+
+    key: str
+
+    def __call__(self, archive: Archive, book: Book) -> str:
+        book.erased.add(self.key)
+        return archive.erase([{"k": self.key}], reason="x").status
+
+    def __str__(self) -> str:
+        return f"erase {self.key}"
+
+
+@frozen
+class Retain:
+    """Earlier months are removed."""
+
+    since: str
+
+    def __call__(self, archive: Archive, book: Book) -> str:
+        book.retained.append(Month.parse(self.since).start)
+        try:
+            return archive.retain(since=self.since, reason="x").status
+        except InputError:
+            return "nothing left"
+
+    def __str__(self) -> str:
+        return f"retain {self.since}"
+
+
+@frozen
 class Compact:
     """Adopt, merge, remove what is due; of one slot's month, or everywhere."""
 
@@ -189,6 +291,10 @@ class Look:
         moment = self.random.choice([*known.acknowledged, at(self.random.randrange(8, 18), 5)])
         try:
             self._look(archive, known, moment)
+        except InputError as error:
+            if not book.retained or isinstance(error, ArchiveNotFoundError):
+                raise
+            return "removed"
         except (ArchiveNotFoundError, ManifestError, Violation) as error:
             # A reader cannot tell that an earlier version of a manifest was put back.
             if known.broken or known.breaks != book.breaks:
@@ -213,7 +319,8 @@ class Look:
             known.check_changes(archive.changes(start, end), start, end, lagging=self.lagging)
         elif self.question == "agree":
             moment = at(self.random.randrange(7, 18), 5)
-            known.check_agreement(archive, moment)
+            if not known.retained:
+                known.check_agreement(archive, moment)
         elif self.question == "verify":
             for check in archive.verify(deep=True).checks:
                 failures = [line for line in check.failures if "counts for nothing" not in line]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -23,6 +23,9 @@ State = dict[str, tuple]
 Row = tuple
 """(key, Time, v, w, Ceased)"""
 
+Content = tuple
+"""What a slot says: `("snapshot", time, state)`, `("upload", rows)` or `("nothing",)`."""
+
 
 class Violation(AssertionError):
     """The archive broke a promise."""
@@ -40,6 +43,16 @@ class Book:
     """Time → the snapshot whose ingest succeeded."""
     kept: dict[datetime, frozenset[Row]] = field(factory=dict)
     """Start of a slot → the rows whose upload succeeded."""
+    corrections: dict[datetime, list[Content]] = field(factory=dict)
+    """Start of a slot → what corrections tried to make of it, in their order."""
+    first: dict[datetime, Content | None] = field(factory=dict)
+    """Start of a slot → what it said before; `None` where nobody was told."""
+    certain: dict[datetime, int] = field(factory=dict)
+    """Start of a slot → how many of its corrections there were when the last one succeeded."""
+    erased: set[str] = field(factory=set)
+    """Keys that somebody erases: their rows say nothing any more."""
+    retained: list[datetime] = field(factory=list)
+    """Times before which somebody removes everything."""
     breaks: int = 0
     """How often somebody damaged a manifest."""
     broken: bool = False
@@ -56,6 +69,8 @@ class Book:
         return points
 
     def acknowledge_snapshot(self, time: datetime, state: State) -> None:
+        if not self._counts_as_first(_start(time), ("snapshot", time, state)):
+            return
         if self.acknowledged.setdefault(time, state) != state:
             raise Violation(
                 f"two different snapshots were acknowledged for {time}: {self.acknowledged[time]}, "
@@ -66,12 +81,72 @@ class Book:
             raise Violation(f"two observations were acknowledged for the slot {_start(time)}")
 
     def acknowledge_upload(self, time: datetime, rows: frozenset[Row]) -> None:
+        if not self._counts_as_first(_start(time), ("upload", rows)):
+            return
         if self.kept.setdefault(_start(time), rows) != rows:
             raise Violation(f"two different uploads were acknowledged for the slot {_start(time)}")
         if any(_start(t) == _start(time) for t in self.acknowledged):
             raise Violation(
                 f"an upload and a snapshot were acknowledged for the slot {_start(time)}"
             )
+
+    def trying_correction(self, slot: datetime, content: Content) -> None:
+        """From now on the slot may say this."""
+        if slot not in self.corrections:
+            self.corrections[slot] = []
+            self.first[slot] = self._said(slot)
+        self.corrections[slot].append(content)
+
+    def acknowledge_correction(self, slot: datetime, content: Content) -> None:
+        """The slot says this, and nothing that came before."""
+        self.certain[slot] = len(self.corrections[slot])
+        for time in [t for t in self.acknowledged if _start(t) == slot]:
+            del self.acknowledged[time]
+        self.kept.pop(slot, None)
+        if content[0] == "snapshot":
+            self.acknowledged[content[1]] = content[2]
+        elif content[0] == "upload":
+            self.kept[slot] = content[1]
+
+    def _said(self, slot: datetime) -> Content | None:
+        if slot in self.kept:
+            return ("upload", self.kept[slot])
+        for time, state in self.acknowledged.items():
+            if _start(time) == slot:
+                return ("snapshot", time, state)
+        return None
+
+    def may_say(self, slot: datetime) -> list[Content | None] | None:
+        """What a slot may say by now; `None`: what was acknowledged, nobody corrects it."""
+        if slot not in self.corrections:
+            return None
+        known = self.certain.get(slot, 0)
+        if known:
+            return [*self.corrections[slot][known - 1 :]]
+        return [self.first.get(slot), *self.corrections[slot]]
+
+    def counts(self, time: datetime) -> bool:
+        """Whether nobody has begun to remove what is of this time."""
+        return all(time >= since for since in self.retained)
+
+    def without(self, state: State) -> State:
+        """A state without the keys that are erased."""
+        return {key: values for key, values in state.items() if key not in self.erased}
+
+    def _counts_as_first(self, slot: datetime, content: Content) -> bool:
+        """Whether what was stored now is what the slot said before anybody corrected it; else it
+        was corrected already when its writer heard of it.
+        """
+        if slot not in self.corrections:
+            return True
+        if self.certain.get(slot):
+            return False
+        self.first[slot] = content
+        return True
+
+    def withdraw_correction(self, slot: datetime, content: Content) -> None:
+        """There was nothing to correct."""
+        self.corrections[slot].remove(content)
 
     def copy(self) -> Book:
         """As it is now: what a reader that starts now must see."""
@@ -80,6 +155,11 @@ class Book:
             self.uploads,
             dict(self.acknowledged),
             dict(self.kept),
+            self.corrections,
+            dict(self.first),
+            dict(self.certain),
+            self.erased,
+            self.retained,
             self.breaks,
             self.broken,
         )
@@ -92,7 +172,7 @@ class Book:
         state = as_dict(got)
         if len(state) != got.height:
             raise Violation(f"state({_t(at)}) has a key twice: {got.rows()}")
-        if at in self.acknowledged and state != self.acknowledged[at]:
+        if at in self.acknowledged and not self._is_right(at, state):
             raise Violation(
                 f"state({_t(at)}) is {state}, the acknowledged snapshot is {self.acknowledged[at]}"
             )
@@ -112,6 +192,21 @@ class Book:
             )
             if values not in seen and values not in told:
                 raise Violation(f"state({_t(at)}) has {key}={values}, which nobody ever stored")
+
+    def _is_right(self, at: datetime, state: State) -> bool:
+        """Whether a state is what the snapshot of that time made, or what a correction may."""
+        if not self.counts(at):
+            return True
+        said = self.may_say(_start(at))
+        if said is None:
+            said = [("snapshot", at, self.acknowledged[at])]
+        for content in said:
+            # Where there is no snapshot of that time, the state depends on others.
+            if content is None or content[0] != "snapshot" or content[1] != at:
+                return True
+            if self.without(content[2]) == self.without(state):
+                return True
+        return False
 
     def check_changes(
         self,
@@ -144,17 +239,28 @@ class Book:
                 and key in (None, row[0])
             }
 
+        def left(rows: Iterable[Row]) -> set[Row]:
+            return {row for row in rows if row[0] not in self.erased}
+
+        for slot in self.corrections:
+            if lagging and not by_slot.get(slot):
+                continue
+            self._check_corrected(
+                slot, left(by_slot.get(slot, set())), lambda rows: left(cut(rows))
+            )
         for slot, wanted in self.kept.items():
             found = by_slot.get(slot, set())
-            if found != cut(wanted) and not (lagging and not found):
+            if not self.counts(slot) or slot in self.corrections:
+                continue
+            if left(found) != left(cut(wanted)) and not (lagging and not found):
                 raise Violation(
                     f"changes() has {_rows(found)} in the slot {_t(slot)}, uploaded was "
                     f"{_rows(cut(wanted))}"
                 )
         snapshot_slots = {_start(time) for time in self.snapshots}
         for slot, found in by_slot.items():
-            if slot not in snapshot_slots and found not in [
-                cut(tried) for tried in self.uploads.get(slot, ())
+            if slot not in snapshot_slots and left(found) not in [
+                left(cut(tried)) for tried in self.uploads.get(slot, ())
             ]:
                 raise Violation(
                     f"changes() has {_rows(found)} in the slot {_t(slot)}: no upload was like that"
@@ -165,11 +271,29 @@ class Book:
                 known = {Month.of(t) for t in (*self.acknowledged, *self.kept) if t <= time}
                 if lagging and not known <= shown:
                     continue  # no list shows anything of a month that the others build on
-                if (got := replayed(points, time)) != state:
+                if self.retained:
+                    continue  # what lived when the first month began, no change point says
+                got = replayed(points, time)
+                if not self._is_right(time, got):
                     raise Violation(
                         f"changes() up to {_t(time)} lead to {got}, the acknowledged snapshot is "
                         f"{state}"
                     )
+
+    def _check_corrected(
+        self, slot: datetime, found: set[Row], shown: Callable[[Iterable[Row]], set[Row]]
+    ) -> None:
+        """The change points of a slot that somebody corrects."""
+        if not self.counts(slot):
+            return
+        for content in self.may_say(slot) or ():
+            if content is None or content[0] == "snapshot":
+                return  # it depends on the state before
+            if content[0] == "upload" and found == shown(content[1]):
+                return
+            if content[0] == "nothing" and not found:
+                return
+        raise Violation(f"changes() has {_rows(found)} in the corrected slot {_t(slot)}")
 
     def check_everything(self, archive: Archive, times: Iterable[datetime]) -> None:
         """With an archive that meets no faults: `changes`, and `state` at some of the times."""
@@ -177,9 +301,12 @@ class Book:
         points = reader.changes()
         self.check_changes(points)
         for time in times:
+            if not self.counts(time):
+                continue
             state = reader.state(time)
             self.check_state(time, state)
-            _agree(points, state, time)
+            if not self.retained:
+                _agree(points, state, time)
 
     def check_agreement(self, archive: Archive, time: datetime) -> None:
         """One look, two questions: the state is what the change points lead to."""
@@ -286,19 +413,20 @@ class Structure:
             raise Violation(f"{key}: {sorted(both)} are live and to be removed")
         if key in self._manifests:
             old = self._manifests[key][1]
-            if lost := set(SlotSet.from_intervals(old["adopted"])) - adopted:
+            lost = set(SlotSet.from_intervals(old["adopted"])) - adopted
+            if lost and not manifest.get("removed"):
                 raise Violation(f"{key}: slots {sorted(lost)} were adopted and are no longer")
             if manifest["version"] <= old["version"]:
                 raise Violation(f"{key}: version {old['version']} became {manifest['version']}")
 
     def _acknowledged(self, there: Mapping[str, str]) -> None:
-        for time in self.book.acknowledged:
+        for time in filter(self.book.counts, self.book.acknowledged):
             waits = self.book.breaks and self.paths.hot_key(Slot.of(time)) in there
             if not self._adopted(time) and not waits:
                 raise Violation(
                     f"the snapshot of {_t(time)} was acknowledged, but its slot is not adopted"
                 )
-        for time in self.book.kept:
+        for time in filter(self.book.counts, self.book.kept):
             if self.paths.hot_key(Slot.of(time)) not in there and not self._adopted(time):
                 raise Violation(
                     f"the upload of {_t(time)} was acknowledged, but it is neither adopted nor "

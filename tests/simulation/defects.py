@@ -19,8 +19,12 @@ from simulation.world import (
     AGAIN,
     BUSY,
     CHANGES,
+    CORRECTED,
+    ERASED,
     LATE,
+    MENDED,
     READ,
+    RETAINED,
     SETBACKS,
     STRANGERS,
     SWEPT,
@@ -45,9 +49,12 @@ from titans.tiers.maintain import repair as repair_module
 from titans.tiers.manifest.commit import commit as real_commit
 from titans.tiers.manifest.commit import read_head
 from titans.tiers.manifest.deletion import due as real_due
-from titans.tiers.manifest.entries import Pending
+from titans.tiers.manifest.entries import Keyframe, Pending
 from titans.tiers.manifest.model import Manifest
 from titans.tiers.manifest.view import MonthView
+from titans.tiers.rewrite import carry as carry_module
+from titans.tiers.rewrite import slots as slots_module
+from titans.tiers.rewrite.retain import plan_beginning
 from titans.tiers.write.adopt import Adopter
 from titans.tiers.write.adopt import _stored as stored
 from titans.tiers.write.adopt import read_waiting as real_read_waiting
@@ -638,6 +645,127 @@ def _blind_verify() -> Iterator[None]:
         patch("titans.tiers.maintain.checks.MonthChecks._is_there", lambda *arguments: True),
         patch("titans.tiers.maintain.checks.MonthChecks._check_waiting", lambda self: None),
     ):
+        yield
+
+
+# --- corrections ----------------------------------------------------------------------------------
+
+
+@defect(within=60, profile=CORRECTED)
+def _naive_amendment() -> Iterator[None]:
+    """other content is put into a slot, and the next snapshot is not put right"""
+    with patch("titans.tiers.rewrite.slots._Planner._moved", lambda *_: None):
+        yield
+
+
+@defect(within=150, profile=CORRECTED)
+def _untold_keyframes_of_a_rewrite() -> Iterator[None]:
+    """a rewrite leaves the keyframes after it as they are"""
+    real = slots_module._Planner._retired
+
+    def retired(planner):
+        return tuple(each for each in real(planner) if not isinstance(each, Keyframe))
+
+    with patch("titans.tiers.rewrite.slots._Planner._retired", retired):
+        yield
+
+
+@defect(within=150, profile=CORRECTED)
+def _outdated_difference() -> Iterator[None]:
+    """a difference to a snapshot that was rewritten meanwhile is adopted"""
+    with ExitStack() as stack:
+        for module in ("write.adopt", "write.hot", "maintain.checks"):
+            stack.enter_context(patch(f"titans.tiers.{module}.is_outdated", lambda *_: False))
+        stack.enter_context(patch("titans.ingest.is_outdated", lambda *_: False))
+        yield
+
+
+@defect(within=200, profile=CORRECTED)
+def _remembered_state() -> Iterator[None]:
+    """a collector compares with the state it remembers, though somebody has rewritten that"""
+    real = Ingestor._read_base
+
+    def read(ingestor, slot, manifest):
+        tip = ingestor._tip
+        if tip is not None and tip[0].index == manifest.observed.before(slot.index):
+            return evolve(tip[1], base=evolve(tip[1].base, seen=manifest.last_rewrite))
+        return real(ingestor, slot, manifest)
+
+    with patch("titans.ingest.Ingestor._read_base", read):
+        yield
+
+
+@defect(within=150, profile=CORRECTED)
+def _unmarked_rewrite() -> Iterator[None]:
+    """a rewrite does not tell the later months that build on its own"""
+    real = carry_module._Attempt._mutate
+
+    def mutate(attempt, head):
+        alone = evolve(head, manifest=evolve(head.manifest, built_on=False))
+        changed = real(attempt, alone)
+        return changed and evolve(changed, built_on=head.manifest.built_on)
+
+    with patch("titans.tiers.rewrite.carry._Attempt._mutate", mutate):
+        yield
+
+
+@defect(within=150, profile=CORRECTED)
+def _rewrite_of_yesterday() -> Iterator[None]:
+    """a rewrite is committed though slots were adopted while it was made"""
+    real = carry_module._Attempt._mutate
+
+    def mutate(attempt, head):
+        known = attempt.plan
+        attempt.plan = evolve(known, basis=evolve(known.basis, adopted=head.manifest.adopted))
+        try:
+            return real(attempt, head)
+        finally:
+            attempt.plan = known
+
+    with patch("titans.tiers.rewrite.carry._Attempt._mutate", mutate):
+        yield
+
+
+@defect(within=60, profile=CORRECTED)
+def _forgotten_retraction() -> Iterator[None]:
+    """a retracted slot is no longer adopted, and its hot file comes back"""
+    real = carry_module._Attempt._rewritten
+
+    def rewritten(attempt, now):
+        manifest = real(attempt, now)
+        return evolve(manifest, adopted=manifest.adopted - manifest.claims.retracted)
+
+    with patch("titans.tiers.rewrite.carry._Attempt._rewritten", rewritten):
+        yield
+
+
+@defect(within=60, profile=ERASED)
+def _erased_in_changes_only() -> Iterator[None]:
+    """erased keys are left in full snapshots and keyframes"""
+    with patch("titans.tiers.rewrite.erase._Eraser._rewrite_state", lambda *_: None):
+        yield
+
+
+@defect(within=100, profile=RETAINED)
+def _retained_without_a_state() -> Iterator[None]:
+    """earlier months are removed, and what they left is forgotten"""
+    real = plan_beginning
+
+    def plan(dataset, head, request):
+        planned = real(dataset, head, request)
+        if planned is None:
+            return None
+        states = tuple(evolve(state, rows=state.rows.clear()) for state in planned.states)
+        return evolve(planned, states=states)
+
+    with patch("titans.amend.plan_beginning", plan):
+        yield
+
+
+@defect(within=200, profile=MENDED)
+def _repaired_to_before_a_rewrite() -> Iterator[None]:
+    """repair takes files that a rewrite has replaced"""
+    with patch.object(repair_module, "_not_replaced", list):
         yield
 
 

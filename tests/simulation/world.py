@@ -18,12 +18,17 @@ from attrs import define, evolve, field, frozen
 from oracle import PROVIDER, UPGRADED, at
 
 from simulation.actors import (
+    Amend,
+    AmendChanges,
     Break,
     Compact,
+    Erase,
     Ingest,
     Job,
     Look,
     Repair,
+    Retain,
+    Retract,
     Seal,
     Upload,
     Vacuum,
@@ -41,10 +46,14 @@ __all__ = [
     "AGAIN",
     "BUSY",
     "CHANGES",
+    "CORRECTED",
     "DAMAGED",
+    "ERASED",
     "LATE",
+    "MENDED",
     "PROFILES",
     "READ",
+    "RETAINED",
     "SETBACKS",
     "STRANGERS",
     "SWEPT",
@@ -101,6 +110,8 @@ class Profile:
     )
     damages: Sequence[str] = ()
     """What somebody does to the archive now and then; each run takes some of them."""
+    corrections: Sequence[str] = ()
+    """What somebody corrects; each run takes some of them."""
     upgrades: Sequence[int] = ()
     """Steps after which processes begin to work with the next schema version of the provider; none:
     never."""
@@ -149,6 +160,19 @@ UPGRADE = Profile(upgrades=(0, 50, 100, 200, 300), compactors=(2,), sealers=(1,)
 nothing is lost."""
 
 
+CORRECTED = Profile(
+    corrections=("amend", "amend", "amend changes", "retract"),
+    compactors=(1, 2),
+    sealers=(0, 1, 1),
+    readers=(1, 2),
+    slots=(6, 7, 8),
+)
+"""Somebody corrects what others store, merge and read."""
+ERASED = evolve(CORRECTED, corrections=("erase", "amend", "retract"))
+RETAINED = evolve(CORRECTED, corrections=("retain", "amend"))
+"""Earlier months are removed meanwhile."""
+
+
 DAMAGED = Profile(
     damages=tuple(DAMAGES),
     twice=0.0,
@@ -164,6 +188,10 @@ DAMAGED = Profile(
 )
 """Manifests are lost, rolled back and damaged, and foreign objects put among the files; somebody
 repairs, sometimes while others work, and always at the end."""
+MENDED = evolve(
+    DAMAGED, damages=("lost manifest",), corrections=("amend", "amend changes", "retract")
+)
+"""Manifests are lost of months that somebody has corrected."""
 STRANGERS = evolve(DAMAGED, damages=("foreign object",))
 SETBACKS = evolve(
     DAMAGED,
@@ -327,6 +355,8 @@ class _Run:
         if self.book.breaks:
             self._repair()
         self._look()
+        if self.book.erased and any(self.disk.objects.list()):
+            self._erase()
         self.plain.compact()
         if again := self.plain.compact().adopted:
             raise Violation(f"a second compaction adopted {again} slots that the first did not")
@@ -343,6 +373,13 @@ class _Run:
             if failures:
                 raise Violation(f"verify: {check.name}: {failures[0]}")
 
+    def _erase(self) -> None:
+        """What was erased while it was still being collected is erased again, for good."""
+        self.plain.erase([{"k": key} for key in self.book.erased], reason="x")
+        points = self.plain.changes()
+        if points["k"].is_in([*self.book.erased]).any():
+            raise Violation(f"an erased key is in {points.rows()}")
+
     def _repair(self) -> None:
         """What verify finds no fault with is right, and what repair has been through too."""
         if self.plain.verify(deep=True).passed:
@@ -357,7 +394,7 @@ class _Run:
         if self.book.broken:
             return
         self.structure.check(anyway=True)
-        times = sorted(self.book.acknowledged)
+        times = sorted(filter(self.book.counts, self.book.acknowledged))
         if thorough:
             between = [at(self.random.randrange(7, 20), 5) for _ in range(3)]
             self.book.check_everything(self.plain, [*times, *between])
@@ -415,12 +452,35 @@ def _work(random: Random, profile: Profile, *, lagging: bool) -> dict[str, list[
     for n in range(random.choice(profile.readers)):
         questions = [random.choice(profile.questions) for _ in range(random.randrange(2, 5))]
         work[f"reader-{n + 1}"] = [Look(question, lagging, random) for question in questions]
+    if profile.corrections:
+        work["corrector"] = _corrections(random, profile.corrections, (first, count))
     chosen = [damage for damage in profile.damages if random.random() < 0.5] or profile.damages[:1]
     for n, damage in enumerate(chosen):
         work[f"vandal-{n + 1}"] = [Break(damage, random) for _ in range(random.choice([1, 1, 2]))]
     if profile.damages and random.random() < 0.6:
         work["mender"] = [Repair() for _ in range(random.choice([1, 3]))]
     return {name: jobs for name, jobs in work.items() if jobs}
+
+
+def _corrections(random: Random, kinds: Sequence[str], slots: tuple[int, int]) -> list[Job]:
+    """What one process corrects, one after the other."""
+    first, count = slots
+    jobs: list[Job] = []
+    for _ in range(random.randrange(1, 5)):
+        time = at(first + random.randrange(count), random.choice([0, 3.5, 7]))
+        kind = random.choice(kinds)
+        if kind == "amend":
+            jobs.append(Amend(time, _next(random, {})))
+        elif kind == "amend changes":
+            rows = {key: random.choice([None, *VALUES]) for key in KEYS if random.random() < 0.6}
+            jobs.append(AmendChanges(time, rows or {"a": VALUES[0]}))
+        elif kind == "retract":
+            jobs.append(Retract(time))
+        elif kind == "erase":
+            jobs.append(Erase(random.choice(KEYS)))
+        else:
+            jobs.append(Retain("2026-02"))
+    return jobs
 
 
 def _next(random: Random, state: dict[str, tuple]) -> dict[str, tuple]:

@@ -22,7 +22,7 @@ from titans.tiers.manifest.commit import Head, list_months, read_head, removed_m
 from titans.tiers.manifest.model import Manifest
 from titans.tiers.rewrite.carry import Plan, Request, carry_out
 from titans.tiers.rewrite.erase import plan_erasure
-from titans.tiers.rewrite.retain import give_up, plan_beginning
+from titans.tiers.rewrite.retain import begin, give_up, plan_beginning
 from titans.tiers.rewrite.slots import Content, Outcome, plan_slot
 from titans.tiers.write.hot import list_hot, list_hot_since
 
@@ -171,6 +171,7 @@ class Amender:
             )
         if not earlier:
             return Amendment("already", "retain")
+        begin(self.dataset, since)
         _, plan = carry_out(
             self.dataset, since, lambda head: plan_beginning(self.dataset, head, request)
         )

@@ -16,7 +16,7 @@ from titans.dataset import Dataset
 from titans.errors import ForeignObjectError, FormatError, NotFound
 from titans.provider import Provider
 from titans.schema import CEASED, TIME
-from titans.slots import Month
+from titans.slots import Month, SlotSet
 from titans.tiers.compact.basis import read_state_before
 from titans.tiers.files.fetch import read_info, read_rows, read_whole
 from titans.tiers.files.metadata import Contents, FileInfo
@@ -243,11 +243,15 @@ class MonthChecks:
             not wrong,
             f"{month}: the files disagree on full snapshots: {self._named(sorted(wrong))}",
         )
+        # What was adopted stands for itself, also where its base says something else by now.
+        known = manifest.observed | SlotSet.of(
+            each.slot for each in manifest.rewrites if each.slot is not None
+        )
         for entry in manifest.files:
             base = self._infos[entry.file].base
             self.notes.say(
                 "slots",
-                base is None or (base < entry.first and base in manifest.observed),
+                base is None or (base < entry.first and base in known),
                 f"{entry.file} was compared with a snapshot that the archive does not have",
             )
 
@@ -256,6 +260,8 @@ class MonthChecks:
 
     def _check_waiting(self) -> None:
         """Hot files that nobody has adopted yet; with `deep`, down to their rows."""
+        if self.manifest.removed:
+            return
         hot = self.inventory.hot.get(self.month, {})
         read = read_whole if self.deep else read_info
         coming = set(self.manifest.observed)

@@ -157,9 +157,9 @@ def carry_out(
     )
 
 
-def _touched(head: Head) -> Manifest:
+def _touched(head: Head) -> Manifest | None:
     """Written again, so that its time is that of the store now."""
-    return stamped(head)
+    return None if head.blob is None else stamped(head)
 
 
 class _UnmarkedError(Exception):

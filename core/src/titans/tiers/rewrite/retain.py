@@ -19,7 +19,7 @@ from titans.tiers.manifest.deletion import stamped, without_files, without_keyfr
 from titans.tiers.manifest.model import Manifest
 from titans.tiers.rewrite.carry import Plan, Request, State, rewrite_of
 
-__all__ = ["give_up", "plan_beginning"]
+__all__ = ["begin", "give_up", "plan_beginning"]
 
 
 def plan_beginning(dataset: Dataset, head: Head, request: Request) -> Plan | None:
@@ -41,6 +41,18 @@ def plan_beginning(dataset: Dataset, head: Head, request: Request) -> Plan | Non
         claims=manifest.claims,
         begins=True,
     )
+
+
+def begin(dataset: Dataset, month: Month) -> None:
+    """Give a month a manifest, where nothing was adopted in it so far.
+
+    Later months may have been built on its being empty: who adopts there has to tell them.
+    """
+
+    def begun(head: Head) -> Manifest | None:
+        return evolve(head.manifest, built_on=True) if head.blob is None else None
+
+    commit(dataset, month, begun)
 
 
 def give_up(dataset: Dataset, month: Month) -> int:

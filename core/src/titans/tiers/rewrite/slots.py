@@ -339,9 +339,14 @@ class _Planner:
         return whole_level_zero(self.manifest, chosen)
 
     def _retired(self) -> tuple[FileEntry | Keyframe, ...]:
-        """What the slot made, and what follows from it up to the next snapshot."""
+        """What the slot made, and what follows from it.
+
+        Up to the next snapshot that is the state; up to the next one that is stored whole it is the
+        times of the last changes too, which keyframes hold.
+        """
         manifest = self.manifest
         following = manifest.observed.after(self.index)
+        barrier = min((slot for slot in manifest.full if slot > self.index), default=None)
         retired: list[FileEntry | Keyframe] = []
         for entry in manifest.files:
             if entry.is_border and entry.first in (self.index, following):
@@ -351,7 +356,7 @@ class _Planner:
         for keyframe in manifest.keyframes:
             if keyframe.is_full and keyframe.slot == self.index:
                 retired.append(keyframe)
-            reached = following is None or keyframe.slot <= following
+            reached = barrier is None or keyframe.slot <= barrier
             if not keyframe.is_full and self.index < keyframe.slot and reached:
                 retired.append(keyframe)
         return tuple(retired)

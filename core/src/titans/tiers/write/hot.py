@@ -356,7 +356,7 @@ def withdraw_if_adopted(dataset: Dataset, file: HotFile, manifest: Manifest) -> 
     now = read_head(dataset, file.slot.month).manifest
     is_live = file.key in now.file_names
     is_retired = file.slot.index in now.pending_slots
-    if not is_live and (adopted != file.info.record or not is_retired):
+    if not is_live and not is_retired:  # what is retired may have readers, and is removed later
         with suppress(RetryableError):  # else it is left to vacuum
             dataset.store.delete(file.key)
     return adopted
