@@ -7,7 +7,7 @@ from random import Random
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from oracle import PROVIDER, as_dict, at, changes, last_state, replayed, snapshot
 from original import Collector
@@ -271,6 +271,16 @@ def schedules(draw):
 
 @pytest.mark.slow
 @settings(deadline=None, max_examples=8)
+@example(
+    schedule=[
+        ("original", [*range(1, 12), 13, 12]),
+        ("titans", [*range(14, 23), 25, 26, 27]),
+        ("original", [*range(28, 34), 24, 23]),
+        ("titans", [34, 0]),
+    ],
+    keeps_fields=False,
+    seed=0,
+)
 @given(schedule=schedules(), keeps_fields=st.booleans(), seed=st.integers(0, 99))
 def test_any_schedule_of_writers_leaves_every_row(schedule, keeps_fields, seed):
     run = Run(seed, 100, keeps_fields=keeps_fields)

@@ -164,7 +164,7 @@ def _with_removals(manifest: Manifest, data: Mapping[str, Any], dataset: Dataset
     _, processed = _own(data.get("processed_keys") or (), dataset, manifest.month)
     merged = (slots | processed) - manifest.adopted
     if merged:
-        manifest = _with_slots(manifest, merged)
+        manifest = _with_slots(manifest, merged, dataset)
 
     live = manifest.file_names
     in_level_0 = SlotSet.of(f.first for f in manifest.files if f.is_hot)
@@ -178,14 +178,23 @@ def _with_removals(manifest: Manifest, data: Mapping[str, Any], dataset: Dataset
     return evolve(manifest, pending=(*manifest.pending, pending))
 
 
-def _with_slots(manifest: Manifest, slots: SlotSet) -> Manifest:
-    """With `slots` held by the first merged file, if there is one."""
+def _with_slots(manifest: Manifest, slots: SlotSet, dataset: Dataset) -> Manifest:
+    """With `slots` held by a merged file, if there is one: the first that does not say itself what
+    it holds, as an original tool wrote it.
+    """
+    others = [e for e in manifest.files if not e.is_hot and not e.is_border]
+    merged = [entry for entry in others if not entry.is_correction]
+    silent = []
+    for entry in merged:
+        key, start = dataset.key(manifest.month, entry.file), dataset.slot(manifest.month, 0)
+        if read_info(dataset, key, start, entry.bytes).kind == "legacy":
+            silent.append(entry)
+    chosen = next(iter([*silent, *merged]), None)
+    if chosen is None:
+        return manifest
     files = list(manifest.files)
-    for number, entry in enumerate(files):
-        if not entry.is_hot and not entry.is_correction:
-            files[number] = evolve(entry, slots=entry.slots | slots)
-            return evolve(manifest, files=tuple(files), adopted=manifest.adopted | slots)
-    return manifest
+    files[files.index(chosen)] = evolve(chosen, slots=chosen.slots | slots)
+    return evolve(manifest, files=tuple(files), adopted=manifest.adopted | slots)
 
 
 def _own(names: Iterable[Any], dataset: Dataset, month: Month) -> tuple[list[str], SlotSet]:
