@@ -13,7 +13,18 @@ import pytest
 
 from simulation.defects import DEFECTS, noticed
 from simulation.store import DAMAGES, FAULTS
-from simulation.world import DAMAGED, SETBACKS, STRANGERS, UPGRADE, Profile, simulate
+from simulation.world import (
+    CORRECTED,
+    DAMAGED,
+    ERASED,
+    MENDED,
+    RETAINED,
+    SETBACKS,
+    STRANGERS,
+    UPGRADE,
+    Profile,
+    simulate,
+)
 
 BATCHES, RUNS = 24, 10
 ONCE_FAILED = (3507, 22267)
@@ -95,6 +106,22 @@ def test_every_kind_of_damage_happens(record_property):
     rows = [f"{seen[name]:6,}  {name}: {DAMAGES.get(name, '')}".rstrip(": ") for name in expected]
     record_property("table", ("Damages", sorted(rows)))
     assert sorted(expected - set(seen)) == []
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [CORRECTED, ERASED, RETAINED, MENDED],
+    ids=["corrected", "erased", "retained", "mended"],
+)
+@pytest.mark.parametrize("batch", range(2))
+def test_all_promises_are_kept_while_somebody_corrects(batch, profile):
+    done: Counter[str] = Counter()
+    for seed in range(batch * 20, (batch + 1) * 20):
+        outcome = simulate(seed, profile)
+        assert outcome.failure is None, str(outcome)
+        done += outcome.done
+    for kind in set(profile.corrections):
+        assert done[f"{kind.replace(' ', '')}: done"], kind
 
 
 @pytest.mark.parametrize("seed", ONCE_FAILED)

@@ -96,7 +96,8 @@ def commit_built(
         nonlocal committed
         now = stamped(head)
         committed = False
-        if now.pending_files & set(files):
+        # Vacuum took them for orphans, or repair for what a lost manifest had named.
+        if (now.pending_files | now.live) & set(files):
             return None
         added = add(now) if basis.holds(now) else None
         if added is None or not all(exists(dataset.store, key) for key in keys):

@@ -166,7 +166,7 @@ def _first_small(hot: Sequence[FileEntry]) -> list[FileEntry]:
         if size > SMALL_ROWS:
             break
         taken.append(entry)
-    while len(taken) < len(hot) and hot[len(taken)].is_correction:
+    while taken and len(taken) < len(hot) and hot[len(taken)].is_correction:
         taken.pop()
     return taken
 

@@ -258,8 +258,9 @@ class _Attempt:
     def _mutate(self, head: Head) -> Manifest | None:
         now, basis = stamped(head), self.plan.basis
         self.committed = False
-        if now.pending_files & set(self.written):
-            return None  # given up by vacuum, which took them for orphans
+        # Vacuum took them for orphans, or repair for what a lost manifest had named.
+        if (now.pending_files | now.live) & set(self.written):
+            return None
         same = now.adopted == basis.adopted and now.last_rewrite == basis.last_rewrite
         names = {each.file for each in (*self.plan.inputs, *self.plan.retired)}
         same &= names <= now.live and self._has_same_states(now) and self._is_there(now)

@@ -356,7 +356,9 @@ def withdraw_if_adopted(dataset: Dataset, file: HotFile, manifest: Manifest) -> 
     now = read_head(dataset, file.slot.month).manifest
     is_live = file.key in now.file_names
     is_retired = file.slot.index in now.pending_slots
-    if not is_live and not is_retired:  # what is retired may have readers, and is removed later
+    # What is retired may have readers, and is removed later. And a manifest that does not know the
+    # slot was lost meanwhile: the file may be the only one there is.
+    if file.slot.index in now.adopted and not is_live and not is_retired:
         with suppress(RetryableError):  # else it is left to vacuum
             dataset.store.delete(file.key)
     return adopted
