@@ -28,6 +28,7 @@ FOLLOWED = {
     "README.ko.md",  # shows the same code
     "core/README.md",
     "docs/collectors.md",
+    "docs/corrections.md",
     "docs/ingesting.md",
     "docs/stores.md",
     "docs/tour.md",
@@ -52,6 +53,10 @@ def test_the_readme_works_and_prints_what_it_says(reader, monkeypatch, capsys):
     assert follow(README, monkeypatch, capsys) == 3
     assert (reader / "archive-folder/parquet_warm/aws/m8/2026/01/manifest.json").is_file()
     assert (reader / "changes.csv").read_text().count("\n") == 5
+
+
+def test_the_page_on_corrections_works_and_prints_what_it_says(reader, monkeypatch, capsys):
+    assert follow(ROOT / "docs/corrections.md", monkeypatch, capsys) == 2
 
 
 def test_the_tour_works_and_prints_what_it_says(reader, monkeypatch, capsys):

@@ -189,7 +189,10 @@ DAMAGED = Profile(
 """Manifests are lost, rolled back and damaged, and foreign objects put among the files; somebody
 repairs, sometimes while others work, and always at the end."""
 MENDED = evolve(
-    DAMAGED, damages=("lost manifest",), corrections=("amend", "amend changes", "retract")
+    DAMAGED,
+    faults=[fault for fault in FAULTS if fault != "lagging list"],
+    damages=("lost manifest",),
+    corrections=("amend", "amend changes", "retract"),
 )
 """Manifests are lost of months that somebody has corrected."""
 STRANGERS = evolve(DAMAGED, damages=("foreign object",))

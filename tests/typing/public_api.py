@@ -20,7 +20,7 @@ from titans.errors import ConcurrencyConflictError, InputError, RetryableError, 
 from titans.events import Event, emit
 from titans.plugins import PluginInfo, installed, load, providers
 from titans.provider_tools import Presence, draw, drop_sentinel
-from titans.results import Compaction, Conversion, Ingestion, MonthStatus, Outcome
+from titans.results import Amendment, Compaction, Conversion, Ingestion, MonthStatus, Outcome
 from titans.store import Blob, Entry, ObjectStore, open_store
 
 NOW = datetime(2026, 1, 23, 9, tzinfo=UTC)
@@ -94,6 +94,13 @@ def write(snapshot: pl.DataFrame) -> None:
     assert_type(done.outcomes[0].result, IngestResult | None)
     titans.ingest_files("a.csv")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     assert_type(archive.upload(snapshot, NOW, on_conflict="error", complete=True), str)
+    assert_type(archive.amend(snapshot, NOW, reason="wrong", dry_run=True), Amendment)
+    assert_type(archive.amend_changes(snapshot, NOW, reason="wrong", complete=True), Amendment)
+    assert_type(archive.retract(NOW, reason="wrong").status, Literal["done", "already"])
+    assert_type(archive.erase([{"k": "a"}], reason="by law").months, tuple[str, ...])
+    assert_type(archive.retain(since="2026-01", reason="old").difference, pl.DataFrame | None)
+    archive.retract(NOW)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    assert_type(archive.amendments(), pl.DataFrame)
     assert_type(archive.compact(), Compaction)
     assert_type(archive.compact(result.key).merged, int)
     assert_type(archive.seal("2026-01"), Compaction)

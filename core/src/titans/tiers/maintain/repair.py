@@ -34,7 +34,7 @@ from titans.layout import KeyframeName, WarmName
 from titans.slots import NO_SLOTS, Month, SlotSet
 from titans.store import Blob
 from titans.tiers.files.claims import NO_CLAIMS
-from titans.tiers.files.fetch import exists, read_info
+from titans.tiers.files.fetch import exists, read_info, read_whole
 from titans.tiers.files.metadata import FileInfo
 from titans.tiers.files.rewrites import Rewrite, merged_rewrites
 from titans.tiers.files.writers import writer_of
@@ -209,6 +209,7 @@ def _remade(
 
     manifest = _with_holders(_fresh(head), dataset, chosen)
     manifest = _with_beginning(manifest, dataset, inventory)
+    manifest = _with_first_full(manifest, dataset, inventory)
     used = {each.file for each in chosen}
     warm = inventory.warm.get(month, {})
     unused = tuple(dataset.key(month, name) for name in warm if name not in used)
@@ -304,6 +305,38 @@ def _with_beginning(manifest: Manifest, dataset: Dataset, inventory: Inventory) 
     manifest = with_keyframe(manifest, keyframe)
     newest = max(manifest.version, rewrites[-1].number)
     return evolve(manifest, begins=True, rewrites=rewrites, version=newest)
+
+
+def _with_first_full(manifest: Manifest, dataset: Dataset, inventory: Inventory) -> Manifest:
+    """With the full snapshot that the first diffs were taken against, where that is a hot file.
+
+    It had been adopted before them. Adopted again as if it came late, it would be taken for
+    something that the states after it did not know.
+    """
+    first, month = manifest.observed.first, manifest.month
+    if first is None or any(slot <= first for slot in manifest.full):
+        return manifest
+    for index in sorted(inventory.hot.get(month, {}), reverse=True):
+        if index > first:
+            continue
+        key, slot = inventory.hot[month][index].key, dataset.slot(month, index)
+        try:
+            info = read_whole(dataset, key, slot)
+        except (CorruptFileError, NotFound) as error:
+            log.warning("%s", error)
+            continue
+        if info.record.kind != "full":
+            continue
+        size = inventory.hot[month][index].size
+        entry = FileEntry.of(key, 0, index, index, evolve(info, size=size))
+        return evolve(
+            manifest.knowing(dataset.provider, info.schema),
+            files=(entry, *manifest.files),
+            adopted=manifest.adopted.add(index),
+            observed=manifest.observed.add(index),
+            full={**manifest.full, **info.full},
+        )
+    return manifest
 
 
 def _read_beginnings(

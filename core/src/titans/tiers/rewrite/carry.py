@@ -41,7 +41,7 @@ from titans.tiers.manifest.model import Manifest
 from titans.tiers.rewrite.output import Change, RewrittenOutput
 from titans.tiers.write.late import Marks
 
-__all__ = ["Plan", "Request", "State", "carry_out", "rewrite_of", "whole_level_zero"]
+__all__ = ["Plan", "Request", "State", "carry_out", "rewrite_of", "with_level_zero"]
 
 
 @frozen
@@ -114,13 +114,14 @@ def rewrite_of(
     )
 
 
-def whole_level_zero(manifest: Manifest, chosen: list[FileEntry]) -> list[FileEntry]:
-    """With all of level 0, where some of it is chosen: corrections stay with the slots they are
-    for. In the order of adoption.
+def with_level_zero(manifest: Manifest, chosen: list[FileEntry]) -> list[FileEntry]:
+    """With all of level 0, in the order of adoption.
+
+    Corrections stay with the slots they are for. And should the manifest be lost, hot files would
+    be adopted again: those that were compared with what is rewritten now must be merged by then.
     """
     names = {entry.file for entry in chosen}
-    if any(entry.level == 0 for entry in chosen):
-        names |= {e.file for e in manifest.files if e.level == 0 and not manifest.is_full(e)}
+    names |= {e.file for e in manifest.files if e.level == 0 and not manifest.is_full(e)}
     found = [entry for entry in manifest.files if entry.file in names]
     return sorted(found, key=lambda entry: -entry.level)
 

@@ -19,7 +19,7 @@ from titans.tiers.manifest.entries import FileEntry, Keyframe
 from titans.tiers.manifest.model import Manifest
 from titans.tiers.manifest.replay import replayed_hashes
 from titans.tiers.manifest.view import MonthView, Part, stored_file
-from titans.tiers.rewrite.carry import Plan, Request, State, rewrite_of, whole_level_zero
+from titans.tiers.rewrite.carry import Plan, Request, State, rewrite_of, with_level_zero
 from titans.tiers.rewrite.output import Change
 
 __all__ = ["plan_erasure"]
@@ -152,7 +152,7 @@ class _Eraser:
 
     def plan(self, request: Request) -> Plan:
         manifest = self.manifest
-        inputs = whole_level_zero(manifest, self.chosen)
+        inputs = with_level_zero(manifest, self.chosen)
         touched = NO_SLOTS
         for entry in (*inputs, *self.retired):
             touched |= entry.slots

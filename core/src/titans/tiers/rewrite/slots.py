@@ -28,7 +28,7 @@ from titans.tiers.manifest.commit import Head
 from titans.tiers.manifest.entries import FileEntry, Keyframe
 from titans.tiers.manifest.model import Manifest
 from titans.tiers.manifest.view import Criteria, MonthView, Part
-from titans.tiers.rewrite.carry import Plan, Request, State, rewrite_of, whole_level_zero
+from titans.tiers.rewrite.carry import Plan, Request, State, rewrite_of, with_level_zero
 from titans.tiers.rewrite.output import Change
 from titans.tiers.write.hot import read_adopted_record
 
@@ -330,13 +330,13 @@ class _Planner:
             dropped += missing
             if missing and entry not in chosen:
                 chosen.append(entry)
-        return whole_level_zero(self.manifest, chosen), dropped
+        return with_level_zero(self.manifest, chosen), dropped
 
     def _holder_of_next(self) -> list[FileEntry]:
         """The file of the next snapshot: rows never stand in a file that holds no slot."""
         following = self.manifest.observed.after(self.index)
         chosen = [e for e in self.manifest.files if following is not None and following in e.slots]
-        return whole_level_zero(self.manifest, chosen)
+        return with_level_zero(self.manifest, chosen)
 
     def _retired(self) -> tuple[FileEntry | Keyframe, ...]:
         """What the slot made, and what follows from it.
