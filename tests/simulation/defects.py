@@ -18,11 +18,11 @@ from attrs import evolve, frozen
 from simulation.world import (
     AGAIN,
     BUSY,
+    CALM,
     CHANGES,
     CORRECTED,
     ERASED,
     LATE,
-    MENDED,
     READ,
     RETAINED,
     SETBACKS,
@@ -611,7 +611,7 @@ def _largest_is_enough() -> Iterator[None]:
     def disjoint(holders, waiting):
         return sorted(holders, key=lambda holder: holder.order)[:1]
 
-    with patch("titans.tiers.maintain.repair._disjoint", disjoint):
+    with patch("titans.tiers.maintain.holders._disjoint", disjoint):
         yield
 
 
@@ -748,10 +748,10 @@ def _retained_without_a_state() -> Iterator[None]:
         yield
 
 
-@defect(within=200, profile=MENDED)
+@defect(within=60, profile=CALM)
 def _repaired_to_before_a_rewrite() -> Iterator[None]:
     """repair takes files that a rewrite has replaced"""
-    with patch.object(repair_module, "_not_replaced", list):
+    with patch("titans.tiers.maintain.holders._not_replaced", list):
         yield
 
 

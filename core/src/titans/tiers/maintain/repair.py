@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
-from attrs import define, evolve, field, frozen
+from attrs import evolve, field, frozen
 
 from titans.dataset import Dataset
 from titans.errors import (
@@ -35,9 +35,9 @@ from titans.slots import NO_SLOTS, Month, SlotSet
 from titans.store import Blob
 from titans.tiers.files.claims import NO_CLAIMS
 from titans.tiers.files.fetch import exists, read_info, read_whole
-from titans.tiers.files.metadata import FileInfo
 from titans.tiers.files.rewrites import Rewrite, merged_rewrites
 from titans.tiers.files.writers import writer_of
+from titans.tiers.maintain.holders import Holder, choose
 from titans.tiers.maintain.inventory import Inventory, find_missing, list_inventory, read_lost
 from titans.tiers.manifest.commit import ATTEMPTS, Head, read_head
 from titans.tiers.manifest.deletion import with_keyframe
@@ -156,36 +156,6 @@ def _without_lost_keyframes(dataset: Dataset, inventory: Inventory, head: Head) 
 # --- a manifest from the files --------------------------------------------------------------------
 
 
-@frozen
-class _Holder:
-    """A file that says it holds slots."""
-
-    file: str
-    size: int
-    info: FileInfo
-
-    @property
-    def slots(self) -> SlotSet:
-        return self.info.slots
-
-    @property
-    def rewritten(self) -> dict[int, int]:
-        """Slot → the number of the last rewrite that touched it, as far as this file knows."""
-        found: dict[int, int] = {}
-        for rewrite in self.info.rewrites:
-            for slot in rewrite.touched:
-                found[slot] = max(rewrite.number, found.get(slot, 0))
-        return found
-
-    @property
-    def order(self) -> tuple[int, int, int]:
-        """Those that hold most come first; of the same size, the higher level, then the older."""
-        name = WarmName.parse(self.file)
-        if name is None:
-            return (0, 0, 0)
-        return (-len(self.slots), -name.level, name.id or 0)
-
-
 def _remade(
     dataset: Dataset, inventory: Inventory, month: Month, reason: str, head: Head
 ) -> Repair:
@@ -195,7 +165,7 @@ def _remade(
         return Repair(month, f"{reason}; the month had been removed", left, damaged=head.blob)
     waiting = SlotSet.of(inventory.hot.get(month, {}))
     holders = _read_holders(dataset, inventory, month)
-    chosen = _latest(holders, waiting)
+    chosen = choose(holders, waiting)
     if chosen is None:
         named = ", ".join(sorted(each.file for each in holders))
         raise CorruptFileError(
@@ -255,7 +225,7 @@ def _fresh(head: Head) -> Manifest:
     )
 
 
-def _with_holders(manifest: Manifest, dataset: Dataset, chosen: Sequence[_Holder]) -> Manifest:
+def _with_holders(manifest: Manifest, dataset: Dataset, chosen: Sequence[Holder]) -> Manifest:
     """With the files that were chosen."""
     files: list[FileEntry] = []
     keyframes: list[Keyframe] = []
@@ -366,7 +336,7 @@ def _is_given_up(dataset: Dataset, inventory: Inventory, month: Month) -> bool:
     return any(_read_beginnings(dataset, inventory, each) for each in later)
 
 
-def _read_holders(dataset: Dataset, inventory: Inventory, month: Month) -> list[_Holder]:
+def _read_holders(dataset: Dataset, inventory: Inventory, month: Month) -> list[Holder]:
     """What the files of a month that hold slots say of themselves."""
     holders = []
     unreadable: dict[str, CorruptFileError] = {}
@@ -380,7 +350,7 @@ def _read_holders(dataset: Dataset, inventory: Inventory, month: Month) -> list[
         except CorruptFileError as error:
             unreadable[file] = error
         else:
-            holders.append(_Holder(file, entry.size, info))
+            holders.append(Holder(file, entry.size, info))
 
     held = SlotSet.of(inventory.hot.get(month, {}))
     for each in holders:
@@ -389,90 +359,6 @@ def _read_holders(dataset: Dataset, inventory: Inventory, month: Month) -> list[
         if may_hold(file) - held:
             raise unreadable[file]
     return holders
-
-
-def _latest(holders: Sequence[_Holder], waiting: SlotSet) -> list[_Holder] | None:
-    """As `_disjoint`, of the files that no rewrite has replaced.
-
-    Of files that hold a slot, those count that know the last rewrite which touched it. Its files
-    may be there without ever having been committed: then they do not hold what was merged since,
-    and are passed over.
-    """
-    everything = NO_SLOTS
-    for each in holders:
-        everything |= each.slots
-    numbers = {rewrite.number for each in holders for rewrite in each.info.rewrites}
-    for given_up in [0, *sorted(numbers, reverse=True)]:
-        kept = [h for h in holders if given_up not in {r.number for r in h.info.rewrites}]
-        chosen = _disjoint(_not_replaced(kept), waiting)
-        if chosen is None:
-            continue
-        held = NO_SLOTS
-        for each in chosen:
-            held |= each.slots
-        if not everything - held - waiting:
-            return chosen
-    return None
-
-
-def _not_replaced(holders: Sequence[_Holder]) -> list[_Holder]:
-    """Those that know of each of their slots the last rewrite that touched it."""
-    last: dict[int, int] = {}
-    for each in holders:
-        for slot, number in each.rewritten.items():
-            last[slot] = max(number, last.get(slot, 0))
-    kept = []
-    for each in holders:
-        if all(each.rewritten.get(slot, 0) == last.get(slot, 0) for slot in each.slots):
-            kept.append(each)
-    return kept
-
-
-_STEPS = 100_000
-"""So many choices are tried at most."""
-
-
-def _disjoint(holders: Sequence[_Holder], waiting: SlotSet) -> list[_Holder] | None:
-    """Files that together hold every slot that any of them holds, no slot twice; `None`: there is
-    no such choice. Only where there is none otherwise, slots that wait as hot files are left out.
-
-    Mostly the largest ones are right. But a merge that was cut short leaves its output beside its
-    inputs, and these may be merged with others afterwards: then two of them overlap.
-    """
-    by_slot: dict[int, list[_Holder]] = {}
-    for each in sorted(holders, key=lambda holder: holder.order):
-        for slot in each.slots:
-            by_slot.setdefault(slot, []).append(each)
-    return _Choice(by_slot).found() or _Choice(by_slot, frozenset(waiting)).found()
-
-
-@define
-class _Choice:
-    """A search for files that hold every slot once."""
-
-    by_slot: Mapping[int, list[_Holder]]
-    optional: frozenset[int] = frozenset()
-    """Slots that may be left out."""
-    steps: int = 0
-
-    def found(self, done: frozenset[int] = frozenset()) -> list[_Holder] | None:
-        """Files for the slots that are not `done`."""
-        self.steps += 1
-        slot = min((slot for slot in self.by_slot if slot not in done), default=None)
-        if slot is None:
-            return []
-        if self.steps > _STEPS:
-            return None
-
-        candidates = self.by_slot[slot]
-        for each in candidates:
-            if done.isdisjoint(each.slots):
-                rest = self.found(done | {*each.slots})
-                if rest is not None:
-                    return [each, *rest]
-
-        alike = {other for other in self.optional if self.by_slot.get(other) == candidates}
-        return self.found(done | alike) if slot in alike else None
 
 
 # --- carrying out ---------------------------------------------------------------------------------
