@@ -18,7 +18,6 @@ from attrs import evolve, frozen
 from simulation.world import (
     AGAIN,
     BUSY,
-    CALM,
     CHANGES,
     CORRECTED,
     ERASED,
@@ -677,7 +676,6 @@ def _outdated_difference() -> Iterator[None]:
     with ExitStack() as stack:
         for module in ("write.adopt", "write.hot", "maintain.checks"):
             stack.enter_context(patch(f"titans.tiers.{module}.is_outdated", lambda *_: False))
-        stack.enter_context(patch("titans.ingest.is_outdated", lambda *_: False))
         yield
 
 
@@ -745,13 +743,6 @@ def _retained_without_a_state() -> Iterator[None]:
         return evolve(planned, states=states)
 
     with patch("titans.amend.plan_beginning", plan):
-        yield
-
-
-@defect(within=60, profile=CALM)
-def _repaired_to_before_a_rewrite() -> Iterator[None]:
-    """repair takes files that a rewrite has replaced"""
-    with patch("titans.tiers.maintain.holders._not_replaced", list):
         yield
 
 

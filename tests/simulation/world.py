@@ -45,7 +45,6 @@ from titans.tiers.manifest.deletion import GRACE
 __all__ = [
     "AGAIN",
     "BUSY",
-    "CALM",
     "CHANGES",
     "CORRECTED",
     "DAMAGED",
@@ -196,16 +195,6 @@ MENDED = evolve(
     corrections=("amend", "amend changes", "retract"),
 )
 """Manifests are lost of months that somebody has corrected."""
-CALM = evolve(
-    MENDED,
-    faults=(),
-    vacuums=(0,),
-    compactors=(3,),
-    corrections=("amend",),
-    uploads=0.0,
-    late=0.0,
-)
-"""So that what a rewrite has replaced is still there when the manifest is lost."""
 STRANGERS = evolve(DAMAGED, damages=("foreign object",))
 SETBACKS = evolve(
     DAMAGED,

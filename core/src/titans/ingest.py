@@ -39,7 +39,6 @@ from titans.tiers.write.hot import (
     HotFile,
     HotFiles,
     create_hot,
-    is_outdated,
     list_hot,
     read_adopted_record,
     withdraw_if_adopted,
@@ -122,8 +121,10 @@ class Ingestor:
         result: IngestResult,
         max_ceased: float,
     ) -> tuple[IngestResult, SlotRecord]:
-        """As `_store`; once more where the base was rewritten meanwhile."""
-        for _ in range(ATTEMPTS):
+        """As `_store`, until what the slot holds is adopted."""
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                self.dataset.wait(attempt - 1)
             stored = self._store(frame, slot, manifest, result, max_ceased)
             if stored is not None:
                 return stored
@@ -131,8 +132,9 @@ class Ingestor:
 
         name = self.dataset.provider.name
         raise ConcurrencyConflictError(
-            f"provider {name!r}: what the snapshot of {slot} was compared with was rewritten "
-            f"{ATTEMPTS} times meanwhile; nothing was stored, ingest it again",
+            f"provider {name!r}: the snapshot of {slot} was not adopted in {ATTEMPTS} attempts: "
+            "what it was compared with was rewritten again and again, or its hot file cannot be "
+            "adopted (see titans status); ingest it again",
             provider=name,
             month=str(slot.month),
         )
@@ -146,7 +148,8 @@ class Ingestor:
         max_ceased: float,
     ) -> tuple[IngestResult, SlotRecord] | None:
         """Write and adopt what changed since the last snapshot; what became of it, and what the
-        slot holds afterwards. `None` where what it was compared with has been rewritten meanwhile.
+        slot holds afterwards. `None` where nothing is adopted for it: what it was compared with
+        was rewritten meanwhile, for example.
         """
         provider, collected = self.dataset.provider, result.timestamp
         compared = retrying(lambda: self._read_base(slot, manifest))
@@ -168,10 +171,7 @@ class Ingestor:
         file = HotFile.encoding(self.dataset, slot, rows, lambda _: record, base)
         file, stored = create_hot(self.dataset, file)
         adoption, stored = self._adopt(file, stored)
-        if (
-            is_outdated(adoption.manifest, file.info)
-            and slot.index not in adoption.manifest.adopted
-        ):
+        if slot.index not in adoption.manifest.adopted:
             return None
         if stored != record or not file.created:
             return result, stored

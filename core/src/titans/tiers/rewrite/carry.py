@@ -215,17 +215,18 @@ class _Attempt:
     # --- files ------------------------------------------------------------------------------------
 
     def _write(self) -> None:
+        """The change points first: where a full snapshot is there, they are too."""
         plan = self.plan
-        for state in plan.states:
-            self.states.append(self._write_state(state))
-        for slot, rows in plan.borders.items():
-            self.borders.append(self._write_border(slot, rows))
         if plan.change is not None:
             levels = [entry.level for entry in plan.inputs]
             level = max([1, *levels])
             encoding = FINAL if level >= TOP else PASSING
             output = RewrittenOutput(self.dataset, plan.basis, plan.inputs, change=plan.change)
             self.entry = output.write(level, encoding, MEMORY)
+        for state in plan.states:
+            self.states.append(self._write_state(state))
+        for slot, rows in plan.borders.items():
+            self.borders.append(self._write_border(slot, rows))
 
     def _write_state(self, state: State) -> Keyframe:
         provider, name_of = self.dataset.provider, Paths.keyframe_name
