@@ -404,7 +404,7 @@ def test_corrections_by_command(tmp_path, capsys, monkeypatch, caplog):
     price = archive.state(at(1)).filter(InstanceType="n1")["SpotPrice"].item()
     assert price == 1.5
     said = call(*edit, "SpotPrice=7.25")
-    assert "2 row(s) removed, 2 added" in said
+    assert "1 row(s) removed, 1 added" in said
     prices = archive.history(InstanceType="n1")["SpotPrice"].to_list()
     assert prices == [0.5, 7.25, 2.5, 3.5]
     assert "already so" in call(*edit, "SpotPrice=7.25")

@@ -265,7 +265,7 @@ class _Planner:
         made: tuple[dict[int, SlotRecord | None], list[State], pl.DataFrame, _Kept],
     ) -> Plan:
         records, states, plus, kept = made
-        inputs, removed = self._inputs(view, kept, SlotSet.of(records))
+        inputs, dropped = self._inputs(view, kept, SlotSet.of(records))
         own = {slot: record for slot, record in records.items() if record is not None}
         if plus.height and not inputs and not own:
             inputs = self._holder_of_next()
@@ -277,8 +277,8 @@ class _Planner:
             rewrite_of(self.dataset, self.head, request, self.index, touched),
             before=self.record.hash,
             after=self.content.hash,
-            removed=removed,
-            added=plus.height,
+            removed=_without(dropped, plus).height,
+            added=_without(plus, dropped).height,
         )
         change = None
         if inputs or own:
@@ -305,9 +305,11 @@ class _Planner:
             claims=claims | Claims.of([(self.index, self.content.claim)]),
         )
 
-    def _inputs(self, view: MonthView, kept: _Kept, moved: SlotSet) -> tuple[list[FileEntry], int]:
-        """The files of change points that hold the slot, or rows that do not stay; and how many
-        rows that are.
+    def _inputs(
+        self, view: MonthView, kept: _Kept, moved: SlotSet
+    ) -> tuple[list[FileEntry], pl.DataFrame]:
+        """The files of change points that hold the slot, or rows that do not stay; and these
+        rows.
         """
         chosen, asked = [], []
         for entry in self.manifest.files:
@@ -324,13 +326,13 @@ class _Planner:
         for entry in asked:
             part: Part = parts[self.dataset.key(self.slot.month, entry.file)]
             selections.append(part.selection(*kept.bounds))
-        dropped = 0
+        dropped = [pl.DataFrame(schema=dict(self.provider.schema_dtypes))]
         for entry, rows in zip(asked, read_selections(self.dataset, selections), strict=True):
-            missing = rows.height - kept(rows).height
-            dropped += missing
-            if missing and entry not in chosen:
+            missing = _without(rows, kept(rows), [*self.provider.key, TIME])
+            dropped.append(missing.select(dropped[0].columns))
+            if missing.height and entry not in chosen:
                 chosen.append(entry)
-        return with_level_zero(self.manifest, chosen), dropped
+        return with_level_zero(self.manifest, chosen), pl.concat(dropped)
 
     def _holder_of_next(self) -> list[FileEntry]:
         """The file of the next snapshot: rows never stand in a file that holds no slot."""
@@ -360,6 +362,13 @@ class _Planner:
             if not keyframe.is_full and self.index < keyframe.slot and reached:
                 retired.append(keyframe)
         return tuple(retired)
+
+
+def _without(
+    rows: pl.DataFrame, others: pl.DataFrame, columns: list[str] | None = None
+) -> pl.DataFrame:
+    """The rows that are not among others, in these columns or in all."""
+    return rows.join(others, on=columns or rows.columns, how="anti", nulls_equal=True)
 
 
 @frozen(eq=False)
