@@ -22,6 +22,7 @@ from simulation.world import (
     CORRECTED,
     ERASED,
     LATE,
+    LOST,
     READ,
     RETAINED,
     SETBACKS,
@@ -268,14 +269,15 @@ def _no_correcting() -> Iterator[None]:
 def _unadopted_base() -> Iterator[None]:
     """the diff is taken against whatever a reader sees, not against the adopted snapshot it names
     as its base"""
-    real = Ingestor._read_state_at
+    real = Ingestor._read_base
 
-    def read_state_at(self, slot, base):
-        if base is None:
-            return real(self, slot, base)
-        return Reader(self.dataset).state_before(slot.start)
+    def read_base(self, slot, manifest):
+        compared = real(self, slot, manifest)
+        if compared.base.slot is None:
+            return compared
+        return evolve(compared, state=Reader(self.dataset).state_before(slot.start))
 
-    with patch.object(Ingestor, "_read_state_at", read_state_at):
+    with patch.object(Ingestor, "_read_base", read_base):
         yield
 
 
@@ -557,7 +559,7 @@ def _adopted_only() -> Iterator[None]:
 # --- damage ---------------------------------------------------------------------------------------
 
 
-@defect(within=60, profile=SETBACKS)
+@defect(within=60, profile=LOST)
 def _begun_anew() -> Iterator[None]:
     """a month whose manifest was lost is begun anew beside its merged files"""
     # The module they all have it from comes last: one that is imported meanwhile would keep it.

@@ -50,6 +50,7 @@ __all__ = [
     "DAMAGED",
     "ERASED",
     "LATE",
+    "LOST",
     "MENDED",
     "PROFILES",
     "READ",
@@ -188,6 +189,14 @@ DAMAGED = Profile(
 )
 """Manifests are lost, rolled back and damaged, and foreign objects put among the files; somebody
 repairs, sometimes while others work, and always at the end."""
+LOST = evolve(
+    DAMAGED,
+    faults=(),
+    damages=("lost manifest",),
+    jumps=(0.05,),
+    grace=("0s",),
+    vacuums=(3,),
+)
 MENDED = evolve(
     DAMAGED,
     faults=[fault for fault in FAULTS if fault != "lagging list"],
