@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from titans.errors import StoreError
-from titans.loading.rehearsal import _Overlay
 from titans.store import ObjectStore
+from titans.store._overlay import Overlay
 from titans.store.memory import MemoryStore
 
 KEYS = st.sampled_from(["a", "a/b", "b", "b/c"])
@@ -56,7 +56,7 @@ def test_it_answers_as_a_store_does_and_the_store_below_stays(content, steps):
     for key, data in content.items():
         below.create(key, data)
         plain.create(key, data)
-    tried = _Overlay(below)
+    tried = Overlay(below)
     assert isinstance(tried, ObjectStore)
     for step in steps:
         assert outcome(tried, step) == outcome(plain, step), step
