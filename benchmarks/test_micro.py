@@ -228,7 +228,6 @@ def test_diff(benchmark, snapshots, provider, what):
     benchmark.group = "diff"
     archive, at = snapshots.archive, moment(snapshots.slot)
     slot = Slot.of(at, archive.paths.minutes)
-    base = slot.index - 1
     fresh = Archive(archive.store, provider)
 
     def anti_join():
@@ -237,8 +236,10 @@ def test_diff(benchmark, snapshots, provider, what):
         ).height
 
     def read_and_diff(asked: Archive):
+        manifest = read_head(asked._ingestor.dataset, slot.month).manifest
+        compared = asked._ingestor._read_base(slot, manifest)
         return (
-            diff(asked._ingestor._read_state_at(slot, base), snapshots.after, at, provider)
+            diff(compared.state, snapshots.after, at, provider)
             .rows.filter(~pl.col("Ceased"))
             .height
         )

@@ -5,7 +5,7 @@ as it is, or refused. The judge is Python's own arithmetic.
 import math
 import struct
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal
 from fractions import Fraction
 
 import numpy as np
@@ -24,6 +24,7 @@ from titans.exact.table import ALWAYS, GIVEN, IF_EXACT, NEVER, rule
 from titans.schema import DTYPES
 
 REFUSED = object()
+EXACT = Context(prec=1000)
 
 INTEGERS = {name: int(name.partition("Int")[2]) for name in GIVEN if "Int" in name}
 FLOATS = {"Float16": 16, "Float32": 32, "Float64": 64}
@@ -200,7 +201,7 @@ def judged_float(value, column):
         return REFUSED
     if isinstance(value, Decimal) and value.is_finite():
         # A decimal number is there if, written with as many digits, it comes back.
-        digits = len(value.normalize().as_tuple().digits)
+        digits = len(value.normalize(EXACT).as_tuple().digits)
         if math.isinf(stored) or Decimal(f"{stored:.{digits - 1}e}") != value:
             return REFUSED
         return stored
