@@ -13,7 +13,14 @@ from oracle import PROVIDER, UPGRADED, as_dict, at, changes, snapshot
 import titans
 from titans import Archive
 from titans.cli.app import run
-from titans.errors import InputError, SchemaError, SlotConflictError, SuspiciousSnapshotError
+from titans.errors import (
+    InputError,
+    ManifestError,
+    SchemaError,
+    SlotConflictError,
+    SuspiciousSnapshotError,
+)
+from titans.slots import Month
 from titans.store.local import LocalStore
 from titans.store.memory import MemoryStore
 from titans.tiers.write import hot
@@ -352,6 +359,34 @@ def test_an_erased_key_is_in_no_object_after_vacuum(tmp_path):
             assert "secret-key" not in pl.read_parquet(BytesIO(data))["k"].to_list()
     assert archive.state(at(7)).height == 2
     assert archive.status()[0].sealed
+    verified(archive)
+
+
+def test_the_beginning_of_an_archive_is_found_again_without_a_manifest():
+    """Nothing but a keyframe says what lived when the month began."""
+    archive = filled(count=3)
+    later = datetime(2026, 3, 1, 0, 20, tzinfo=UTC)
+    archive.upload(changes({"c": (7, 0.5)}), later)
+    archive.retain(since="2026-03", reason="old")
+    said = as_dict(archive.state(later))
+    assert set(said) == {"a", "b", "c"}
+
+    archive.store.delete(archive.paths.manifest_key(Month(2026, 3)))
+    before = content(archive)
+    for write in (
+        archive.compact,
+        lambda: archive.ingest(snapshot(FULL), later),
+        lambda: archive.upload(changes({"d": (1, 0.5)}), later + timedelta(hours=1)),
+        lambda: archive.vacuum("0s"),
+    ):
+        with pytest.raises(ManifestError, match="titans repair"):
+            write()
+    assert content(archive).keys() == before.keys()
+
+    (done,) = archive.repair()
+    assert "begins with 2026-03" in done.reason
+    archive.compact()
+    assert as_dict(archive.state(later)) == said
     verified(archive)
 
 

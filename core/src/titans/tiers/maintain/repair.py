@@ -30,11 +30,11 @@ from titans.errors import (
     PreconditionFailed,
     Unavailable,
 )
-from titans.layout import KeyframeName, WarmName
+from titans.layout import WarmName
 from titans.slots import NO_SLOTS, Month, SlotSet
 from titans.store import Blob
 from titans.tiers.files.claims import NO_CLAIMS
-from titans.tiers.files.fetch import exists, read_info, read_whole
+from titans.tiers.files.fetch import exists, read_whole
 from titans.tiers.files.rewrites import Rewrite, merged_rewrites
 from titans.tiers.files.writers import writer_of
 from titans.tiers.maintain.holders import Holder, choose
@@ -42,7 +42,7 @@ from titans.tiers.maintain.inventory import Inventory, find_missing, list_invent
 from titans.tiers.manifest.commit import ATTEMPTS, Head, read_head
 from titans.tiers.manifest.deletion import with_keyframe
 from titans.tiers.manifest.entries import FileEntry, Keyframe
-from titans.tiers.manifest.lost import may_hold, read_held
+from titans.tiers.manifest.lost import may_hold, read_beginnings, read_held
 from titans.tiers.manifest.model import Manifest
 
 __all__ = ["Repair", "plan_repairs", "repair"]
@@ -105,9 +105,13 @@ def _plan_month(dataset: Dataset, inventory: Inventory, month: Month) -> Repair 
     manifest = head.manifest
     unknown = read_lost(dataset, inventory, manifest)
     if head.blob is None:
-        if not unknown and not _is_given_up(dataset, inventory, month):
+        if unknown or _is_given_up(dataset, inventory, month):
+            reason = f"{month} has merged files and no manifest"
+        elif _beginnings(dataset, inventory, month):
+            reason = f"the archive begins with {month}, which has no manifest"
+        else:
             return None
-        return _remade(dataset, inventory, month, f"{month} has merged files and no manifest", head)
+        return _remade(dataset, inventory, month, reason, head)
 
     missing = [each.file for each in find_missing(dataset, inventory, manifest)]
     if missing or unknown:
@@ -266,7 +270,7 @@ def _with_holders(manifest: Manifest, dataset: Dataset, chosen: Sequence[Holder]
 
 def _with_beginning(manifest: Manifest, dataset: Dataset, inventory: Inventory) -> Manifest:
     """With the keyframe at the start of a month before which everything was removed."""
-    found = _read_beginnings(dataset, inventory, manifest.month)
+    found = _beginnings(dataset, inventory, manifest.month)
     if not found:
         return manifest
     # A later one was made of the one before, without keys that were erased.
@@ -309,31 +313,16 @@ def _with_first_full(manifest: Manifest, dataset: Dataset, inventory: Inventory)
     return manifest
 
 
-def _read_beginnings(
+def _beginnings(
     dataset: Dataset, inventory: Inventory, month: Month
 ) -> list[tuple[Keyframe, tuple[Rewrite, ...]]]:
-    """The keyframes at the start of a month that say what removed months left, and the rewrites
-    that made them.
-    """
-    found = []
-    for file, entry in inventory.keyframes.get(month, {}).items():
-        name = KeyframeName.parse(file)
-        if name is None or name.is_full or name.slot:
-            continue
-        try:
-            info = read_info(dataset, entry.key, dataset.slot(month, 0), entry.size)
-        except (CorruptFileError, NotFound) as error:
-            log.warning("%s", error)
-            continue
-        if any(rewrite.operation == "retain" for rewrite in info.rewrites):
-            found.append((Keyframe.of(file, 0, info), info.rewrites))
-    return found
+    return read_beginnings(dataset, month, inventory.keyframes.get(month, {}).values())
 
 
 def _is_given_up(dataset: Dataset, inventory: Inventory, month: Month) -> bool:
     """Whether the archive begins in a later month."""
     later = [each for each in inventory.keyframes if each > month]
-    return any(_read_beginnings(dataset, inventory, each) for each in later)
+    return any(_beginnings(dataset, inventory, each) for each in later)
 
 
 def _read_holders(dataset: Dataset, inventory: Inventory, month: Month) -> list[Holder]:

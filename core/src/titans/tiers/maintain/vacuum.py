@@ -14,7 +14,7 @@ from attrs import frozen
 from titans.dataset import Dataset
 from titans.slots import Month
 from titans.tiers.maintain.inventory import Inventory, list_inventory, read_lost
-from titans.tiers.manifest.commit import Head, check_agreement, commit, read_head
+from titans.tiers.manifest.commit import Head, check_agreement, commit, read_head, require_known
 from titans.tiers.manifest.deletion import (
     GRACE,
     Removal,
@@ -85,6 +85,8 @@ def _read_latest(dataset: Dataset, inventory: Inventory, month: Month) -> Head:
         unknown = read_lost(dataset, inventory, head.manifest)
         if unknown:
             raise lost_slots(dataset, month, unknown)
+    if head.blob is None:
+        require_known(dataset, head.manifest)
     return head
 
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from attrs import frozen
 
@@ -26,7 +27,14 @@ from titans.store import Blob
 from titans.tiers.files.fetch import read_info
 from titans.tiers.files.writers import writer_of
 from titans.tiers.manifest.legacy import is_legacy, read_legacy
-from titans.tiers.manifest.lost import holds_slots, list_holders, lost_slots, read_unknown
+from titans.tiers.manifest.lost import (
+    holds_slots,
+    list_holders,
+    lost_beginning,
+    lost_slots,
+    read_beginnings,
+    read_unknown,
+)
 from titans.tiers.manifest.model import Manifest, check_provider, parse_object
 
 __all__ = [
@@ -152,6 +160,12 @@ def require_known(dataset: Dataset, manifest: Manifest, slot: int | None = None)
         unknown = read_unknown(dataset, read_head(dataset, month).manifest, listed)
     if unknown and (slot is None or any(slot in slots for slots in unknown.values())):
         raise lost_slots(dataset, month, unknown)
+    if manifest.version == 0:
+        # Without a manifest, as most months begin.
+        prefix = dataset.paths.state_month(month) + "K_00000_"
+        beginnings = read_beginnings(dataset, month, dataset.store.list(prefix))
+        if beginnings and read_head(dataset, month).blob is None:
+            raise lost_beginning(dataset, month, beginnings[-1][0])
 
 
 def _remembered(data: bytes, dataset: Dataset, month: Month) -> Manifest | None:
@@ -198,22 +212,28 @@ def removed_month(dataset: Dataset, month: Month) -> InputError:
 def check_agreement(dataset: Dataset, month: Month) -> None:
     """For a month without a manifest: raise where the rest of the archive is not the provider's.
 
-    The month before is looked at, else the nearest one before or after that has a manifest; where
-    none has, a hot file.
+    The month before is looked at, else the nearest ones before and after that have a manifest;
+    where none has, a hot file. The archive may also have given up the month (`titans retain`).
 
     Raises:
         ProviderMismatchError: see `titans.tiers.manifest.model.check_provider`.
     """
     store, paths = dataset.store, dataset.paths
-    if _check_manifest(dataset, month.previous(), month):
+    previous = _checked_manifest(dataset, month.previous())
+    if previous is not None and previous.get("removed") is not True:
         return
 
-    begun = _list_begun(dataset)
-    months = sorted(other for other, has_manifest in begun if has_manifest and other != month)
+    months = sorted(m for m, has_manifest in _list_begun(dataset) if has_manifest and m != month)
+    later = [m for m in months if m > month]
+    if later:
+        # Of months that are kept no longer, the next one that has a manifest says so.
+        following = _checked_manifest(dataset, later[0])
+        if following is not None and True in (following.get("removed"), following.get("begins")):
+            raise removed_month(dataset, month)
     if months:
-        before = [m for m in months if m < month]
-        nearest = before[-1] if before else months[0]
-        _check_manifest(dataset, nearest, month)
+        earlier = [m for m in months if m < month]
+        if earlier:
+            _checked_manifest(dataset, earlier[-1])
         return
 
     for entry in store.list(paths.hot_prefix + "/"):
@@ -230,23 +250,23 @@ def check_agreement(dataset: Dataset, month: Month) -> None:
         return
 
 
-def _check_manifest(dataset: Dataset, month: Month, wanted: Month) -> bool:
-    """Whether `month` has a manifest; raises where it is of another provider than this, or says
-    that nothing of the month `wanted` is kept.
+def _checked_manifest(dataset: Dataset, month: Month) -> Mapping[str, Any] | None:
+    """What the manifest of a month says, nothing where it cannot be read; `None` where there is
+    none.
+
+    Raises:
+        ProviderMismatchError: it is of another provider than this.
     """
     key = dataset.paths.manifest_key(month)
     try:
         data = parse_object(dataset.store.get(key).data, key)
         check_provider(data, dataset.provider, key)
     except NotFound:
-        return False
+        return None
     except (FormatError, LookupError, TypeError, ValueError, AttributeError) as error:
         log.warning("%s cannot be read, and says nothing of other months: %s", key, error)
-        return True
-    begins_later = data.get("begins") is True and wanted < month
-    if data.get("removed") is True or begins_later:
-        raise removed_month(dataset, wanted)
-    return True
+        return {}
+    return data
 
 
 # --- committing -----------------------------------------------------------------------------------

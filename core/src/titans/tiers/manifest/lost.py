@@ -22,10 +22,21 @@ from titans.slots import NO_SLOTS, Month, SlotSet
 from titans.store import Entry
 from titans.tiers.files.fetch import read_file, read_info
 from titans.tiers.files.metadata import FileInfo, SlotRecord
+from titans.tiers.files.rewrites import Rewrite
+from titans.tiers.manifest.entries import Keyframe
 from titans.tiers.manifest.legacy import live_slots
 from titans.tiers.manifest.model import Manifest
 
-__all__ = ["holds_slots", "list_holders", "lost_slots", "may_hold", "read_held", "read_unknown"]
+__all__ = [
+    "holds_slots",
+    "list_holders",
+    "lost_beginning",
+    "lost_slots",
+    "may_hold",
+    "read_beginnings",
+    "read_held",
+    "read_unknown",
+]
 
 log = logging.getLogger("titans.lost")
 
@@ -48,6 +59,28 @@ def list_holders(dataset: Dataset, month: Month) -> dict[str, Entry]:
             if holds_slots(file):
                 holders[file] = entry
     return holders
+
+
+def read_beginnings(
+    dataset: Dataset, month: Month, entries: Iterable[Entry]
+) -> list[tuple[Keyframe, tuple[Rewrite, ...]]]:
+    """Of objects beside the keyframes of a month, those that say what removed months left (`titans
+    retain`), and the rewrites that made them.
+    """
+    found = []
+    for entry in entries:
+        file = entry.key.rpartition("/")[2]
+        name = KeyframeName.parse(file)
+        if name is None or name.is_full or name.slot:
+            continue
+        try:
+            info = read_info(dataset, entry.key, dataset.slot(month, 0), entry.size)
+        except (CorruptFileError, NotFound) as error:
+            log.warning("%s", error)
+            continue
+        if any(rewrite.operation == "retain" for rewrite in info.rewrites):
+            found.append((Keyframe.of(file, 0, info), info.rewrites))
+    return found
 
 
 def may_hold(file: str) -> SlotSet:
@@ -117,6 +150,18 @@ def read_unknown(
         if held - known:
             unknown[file] = held - known
     return unknown
+
+
+def lost_beginning(dataset: Dataset, month: Month, keyframe: Keyframe) -> ManifestError:
+    """The error for a month without a manifest that an archive begins with."""
+    key = dataset.paths.manifest_key(month)
+    return ManifestError(
+        f"{key} was lost: {keyframe.file} says that the archive begins with {month}. Nothing was "
+        "changed; run titans repair, which makes it again from the files",
+        provider=dataset.provider.name,
+        month=str(month),
+        key=key,
+    )
 
 
 def lost_slots(dataset: Dataset, month: Month, unknown: Mapping[str, SlotSet]) -> ManifestError:
