@@ -1,6 +1,7 @@
 """Verification notices every kind of damage, and repair makes a manifest from the files."""
 
 import json
+from datetime import UTC, datetime
 from io import BytesIO
 
 import polars as pl
@@ -63,7 +64,7 @@ def test_a_sound_archive_passes_every_check(archive):
 
 def test_gaps_in_coverage_are_told_but_no_failure(archive):
     assert {month: list(gaps) for month, gaps in archive.verify().gaps.items()} == {
-        "2026-01": [4454]
+        "2026-01": [datetime(2026, 1, 31, 22, 20, tzinfo=UTC)]
     }
 
 

@@ -2,7 +2,7 @@
 
 from titans_mutants import KEY, RENAMED, SCHEMA, Healthy, rejected_by
 
-from titans import Schema, hookimpl
+from titans import Expectations, Schema, hookimpl
 from titans.errors import InputError
 
 # --- titans_normalize -----------------------------------------------------------------------------
@@ -211,3 +211,65 @@ class SentinelIsAPrice(SentinelBecomesZero):
 class KeepsOnlyItsOwnColumns(Healthy):
     def change(self, frame):
         return frame.select(c for c in frame.columns if c in (*KEY, *SCHEMA.columns))
+
+
+# --- what the schema says of its columns ----------------------------------------------------------
+
+
+@rejected_by("test_null_is_a_value_in_nullable_columns", "'Note' is nullable")
+class NullIsTheEmptyText(Changes):
+    column = "Note"
+
+    def changed(self, column):
+        return column.fill_null("")
+
+
+@rejected_by("test_passive_values_make_no_change_point", "'Checked' is passive")
+class SaysInANoteWhenItLooked(Healthy):
+    def change(self, frame):
+        import polars as pl
+
+        if not {"Checked", "Note"} <= set(frame.columns):
+            return frame
+        return frame.with_columns(pl.col("Checked").cast(pl.String).alias("Note"))
+
+
+@rejected_by("test_the_example_meets_the_expectations", "own expectations")
+class ExpectsThatNothingVanishes(Healthy):
+    @hookimpl
+    def titans_expectations(self):
+        return Expectations(max_ceased=0, min_living=1)
+
+
+@rejected_by("test_the_example_meets_the_expectations", "the same Expectations every time")
+class ExpectsOtherThingsEachTime(Healthy):
+    looks = 0
+
+    @hookimpl
+    def titans_expectations(self):
+        self.looks += 1
+        return Expectations(every=f"{self.looks}h")
+
+
+@rejected_by("test_equal_content_is_one_value", "in column 'Details' means")
+class KeepsDetailsAsTheyAreWritten(Changes):
+    column = "Details"
+
+    def changed(self, column):
+        return column.str.len_bytes().cast(str)
+
+
+@rejected_by("test_every_dtype_keeps_its_extremes", "in column 'Checked'")
+class ForgetsMicroseconds(Changes):
+    column = "Checked"
+
+    def changed(self, column):
+        return column.dt.truncate("1s")
+
+
+@rejected_by("test_every_dtype_keeps_its_extremes", "in column 'Cost'")
+class CalculatesInFloats(Changes):
+    column = "Cost"
+
+    def changed(self, column):
+        return (column.cast(float) * 3 / 3).round(1)

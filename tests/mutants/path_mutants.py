@@ -150,5 +150,5 @@ MUTANTS[
     )
 ] = (
     "test_rows_survive_parquet",
-    "no Float32",
+    "not those of the schema",
 )

@@ -14,9 +14,17 @@ SCHEMA = Schema(
         "Open": "Boolean",
         "Since": "Date",
         "Note": "String",
+        "Cost": "Decimal(10, 4)",
+        "Details": "Json",
+        "Checked": "Datetime",
+        "Token": "Binary",
     },
     score="Free",
     unobserved={"Price": -1, "Free": -1},
+    nullable=("Note",),
+    passive=("Checked",),
+    units={"Price": "USD/h"},
+    description={"Price": "of an hour"},
 )
 
 MUTANTS = {}

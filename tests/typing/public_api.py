@@ -15,7 +15,7 @@ import polars as pl
 
 import titans
 import titans_common
-from titans import Archive, IngestResult, PathLayout, Provider, Schema, hookimpl
+from titans import Archive, Expectations, IngestResult, PathLayout, Provider, Schema, hookimpl
 from titans.errors import ConcurrencyConflictError, InputError, RetryableError, TitansError
 from titans.events import Event, emit
 from titans.plugins import PluginInfo, installed, load, providers
@@ -74,6 +74,7 @@ def collect_wrongly(changed: pl.DataFrame) -> None:
 
 def write(snapshot: pl.DataFrame) -> None:
     archive = titans.open("folder", provider="aws")
+    archive = titans.open("folder", provider="aws", expectations=Expectations(every="1h"))
     assert_type(archive, Archive)
     assert_type(archive.store, ObjectStore)
     assert_type(archive.provider, Provider)
@@ -133,6 +134,8 @@ def read(archive: Archive) -> None:
         archive.sql("select 1"),
     ]
     assert_type(frames, list[pl.DataFrame])
+    assert_type(archive.freshness().is_late, bool)
+    assert_type(archive.freshness(NOW).age, timedelta | None)
     assert_type(archive.scan(NOW, NOW, where=pl.col("Price") < 1, columns=["Price"]), pl.LazyFrame)
 
 
@@ -225,6 +228,11 @@ def titans_path_layout() -> PathLayout:
     return PathLayout(
         hot="hot/{provider}", warm="warm/{provider}", state="state/{provider}", slot_minutes=60
     )
+
+
+@hookimpl
+def titans_expectations() -> Expectations:
+    return Expectations(every="6h", max_ceased=0.2, min_living=5, allow_empty=True, accept_after=3)
 
 
 @hookimpl

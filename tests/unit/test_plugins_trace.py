@@ -42,13 +42,15 @@ def test_every_hook_call_is_logged_with_the_plugin_and_the_time(site, lines, cap
         ("titans_schema", who, None),
         ("titans_pk_columns", who, None),
         ("titans_path_layout", who, None),
+        ("titans_expectations", who, None),
         ("titans_normalize", who, None),
     ]
     records = [r for r in caplog.records if r.name == "titans.trace"]
     assert all(r.ms >= 0 for r in records)
     assert records[0].getMessage().startswith("titans_schema of provider acme (acme-titans 1.0): ")
     assert "(the default)" in records[2].getMessage()
-    assert "(the default)" not in records[3].getMessage()
+    assert "(the default)" in records[3].getMessage()
+    assert "(the default)" not in records[4].getMessage()
 
 
 def test_a_call_that_raises_is_logged_with_what_it_raised(site, lines, caplog):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from titans.conversion import convert as convert
     from titans.errors import ConcurrencyConflictError as ConcurrencyConflictError
     from titans.errors import TitansError as TitansError
+    from titans.expectations import Expectations as Expectations
     from titans.facade import get_config as get_config
     from titans.facade import prepare_for_upload as prepare_for_upload
     from titans.facade import run_compaction as run_compaction
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Archive": "archive",
     "ConcurrencyConflictError": "errors",
+    "Expectations": "expectations",
     "IngestResult": "archive",
     "PathLayout": "layout",
     "Provider": "provider",
@@ -47,6 +49,7 @@ _HOME = {
 __all__ = [
     "Archive",
     "ConcurrencyConflictError",
+    "Expectations",
     "IngestResult",
     "PathLayout",
     "Provider",

@@ -16,6 +16,7 @@ from pluggy import PluginManager, PluginValidationError
 from titans._trace import trace
 from titans.entry_points import DENY
 from titans.errors import InputError
+from titans.expectations import Expectations
 from titans.hookspecs import API_VERSION, ProviderSpec, hookimpl
 from titans.layout import PathLayout
 from titans.provider import Hooks, Provider
@@ -48,6 +49,12 @@ class _DefaultLayout:
     @hookimpl
     def titans_path_layout(self) -> PathLayout:
         return PathLayout()
+
+
+class _DefaultExpectations:
+    @hookimpl
+    def titans_expectations(self) -> Expectations:
+        return Expectations()
 
 
 class _Unchanged:
@@ -91,6 +98,7 @@ def _register(info: PluginInfo, plugin: Any) -> PluginManager:
 
     unchanged = _Unchanged()
     manager.register(_DefaultLayout())
+    manager.register(_DefaultExpectations())
     manager.register(unchanged)
     try:
         manager.register(plugin, name=f"{info.distribution}:{info.name}")
@@ -127,6 +135,7 @@ def build_provider(info: PluginInfo, group: str) -> Provider:
     schema = _result(manager, "titans_schema", Schema)
     key = _result(manager, "titans_pk_columns", tuple | list)
     layout = _result(manager, "titans_path_layout", PathLayout)
+    expectations = _result(manager, "titans_expectations", Expectations)
 
     try:
         return Provider(
@@ -134,6 +143,7 @@ def build_provider(info: PluginInfo, group: str) -> Provider:
             schema=schema,
             key=tuple(key),
             layout=layout,
+            expectations=expectations,
             distribution=info.distribution,
             version=info.version,
             hooks=Hooks(info.name, manager.hook),

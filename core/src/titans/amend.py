@@ -11,8 +11,10 @@ from attrs import define
 from titans.changes.conform import conform_changes, conform_snapshot
 from titans.dataset import Dataset
 from titans.errors import InputError, SuspiciousSnapshotError
+from titans.expectations import WHAT_NEXT, checked_share
 from titans.read.keys import wanted_keys
 from titans.read.queries import compared
+from titans.refusals import forget
 from titans.results import Amendment
 from titans.slots import Month, Slot, to_utc
 from titans.store._overlay import Overlay
@@ -53,17 +55,16 @@ class Amender:
     # --- slots ------------------------------------------------------------------------------------
 
     def amend(
-        self, snapshot: Any, timestamp: datetime, reason: str, max_ceased: float
+        self, snapshot: Any, timestamp: datetime, reason: str, max_ceased: float | None
     ) -> Amendment:
         """See `Archive.amend`."""
         collected = to_utc(timestamp)
-        if not 0 <= max_ceased <= 1:
-            raise InputError(
-                f"max_ceased is a share of the living keys between 0 and 1, got {max_ceased!r}"
-            )
+        share = self.dataset.provider.expectations.max_ceased
+        if max_ceased is not None:
+            share = checked_share(max_ceased)
         frame, _ = conform_snapshot(snapshot, self.dataset.provider)
         content = Content(frame, collected, is_snapshot=True)
-        return self._rewrite(content, "amend", reason, max_ceased)
+        return self._rewrite(content, "amend", reason, share)
 
     def amend_changes(
         self, changes: Any, timestamp: datetime, reason: str, *, complete: bool
@@ -143,6 +144,7 @@ class Amender:
         request = Request("erase", checked_reason(reason))
         if not wanted.height:
             raise InputError("no key to erase was given")
+        forget(self.dataset)
         months, removed = [], 0
         for month in self._all_months():
             manifest, plan = carry_out(
@@ -209,12 +211,13 @@ class Amender:
     ) -> None:
         living, key = outcome.before, list(self.dataset.provider.key)
         missing = living.join(content.rows, on=key, how="anti").height
-        if missing <= max_ceased * living.height and (content.rows.height or max_ceased == 1):
+        expectations = self.dataset.provider.expectations
+        doubt = expectations.doubt(living.height, missing, content.rows.height, max_ceased)
+        if not doubt:
             return
         raise SuspiciousSnapshotError(
-            f"the snapshot that is to take the place of that of {slot} lacks {missing} of the "
-            f"{living.height} keys that live there, more than max_ceased={max_ceased}; nothing was "
-            "changed; if it is right, amend with max_ceased=1.0",
+            f"the snapshot that is to take the place of that of {slot}: {doubt}; nothing was "
+            f"changed; {WHAT_NEXT}",
             provider=self.dataset.provider.name,
             month=str(slot.month),
         )

@@ -20,6 +20,7 @@ from titans.changes.state import last_rows
 from titans.errors import InputError, SlotConflictError, TitansError
 from titans.event import ms_since
 from titans.events import Event, emit
+from titans.expectations import Expectations
 from titans.ingest import Ingestor
 from titans.layout import Paths
 from titans.provider import Provider
@@ -44,14 +45,9 @@ if TYPE_CHECKING:
     from titans.tiers.maintain.vacuum import Vacuumed
     from titans.tiers.maintain.verify import Verification
 
-__all__ = ["MAX_CEASED", "Archive", "IngestResult", "OnConflict", "open"]
+__all__ = ["Archive", "IngestResult", "OnConflict", "open"]
 
 log = logging.getLogger("titans.archive")
-
-MAX_CEASED = 0.5
-"""Of the living keys, the share that may vanish in one snapshot before it is taken for a truncated
-download.
-"""
 
 OnConflict = Literal["keep", "error"]
 """What to do with rows for a slot that holds other content: `keep` that, or raise an `error`."""
@@ -62,6 +58,7 @@ def open(
     *,
     provider: str | Provider,
     s3_client: Any = None,
+    expectations: Expectations | None = None,
 ) -> Archive:
     """The archive of `provider` in `store`.
 
@@ -70,6 +67,8 @@ def open(
             `ObjectStore`. By default what `TITANS_STORE` names, else the folder `./titans-data`.
         provider: the name of an installed provider, or one made by hand.
         s3_client: a boto3 client to use for `s3://`.
+        expectations: in the place of the provider's own: how often its source is looked at, and
+            how much of it may vanish.
 
     The store is not looked at yet: an archive that a provider with another key, slot length or
     newer schema wrote is refused (`ProviderMismatchError`) at the first question or write.
@@ -84,6 +83,8 @@ def open(
         from titans.plugins import load
 
         provider = load(provider)
+    if expectations is not None:
+        provider = evolve(provider, expectations=expectations)
     return Archive(resolve_store(store, s3_client=s3_client), provider)
 
 
@@ -138,7 +139,7 @@ class Archive(ReadableArchive):
     # --- writing ----------------------------------------------------------------------------------
 
     def ingest(
-        self, snapshot: Any, timestamp: datetime, *, max_ceased: float = MAX_CEASED
+        self, snapshot: Any, timestamp: datetime, *, max_ceased: float | None = None
     ) -> IngestResult:
         """Archive a full snapshot: store what changed since the last one, adopt it, and compact its
         month.
@@ -149,7 +150,8 @@ class Archive(ReadableArchive):
                 carried.
             timestamp: when it was collected; timezone-aware. It becomes the `Time` of the change
                 points.
-            max_ceased: the share of the living keys that may be missing; 1.0 accepts any snapshot.
+            max_ceased: the share of the living keys that may be missing, by default that of the
+                provider's `Expectations`; 1.0 accepts any snapshot, an empty one too.
 
         Returns:
             What was stored. `status` is `ingested`, `unchanged` (stored, but nothing had changed),
@@ -339,7 +341,7 @@ class Archive(ReadableArchive):
         timestamp: datetime,
         *,
         reason: str,
-        max_ceased: float = MAX_CEASED,
+        max_ceased: float | None = None,
         dry_run: bool = False,
     ) -> Amendment:
         """Put another full snapshot in the place of what a slot holds.
@@ -352,7 +354,8 @@ class Archive(ReadableArchive):
             snapshot: as for `ingest`; what it did not observe is carried from the state before it.
             timestamp: when it was collected; a moment of the slot.
             reason: why. It is kept with the correction, see `amendments`.
-            max_ceased: the share of the keys living there that may be missing.
+            max_ceased: the share of the keys living there that may be missing, by default that of
+                the provider's `Expectations`.
             dry_run: change nothing, and say what would be done.
 
         Returns:

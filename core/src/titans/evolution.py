@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import frozen
 
+from titans.dtypes import decimal_digits, family
 from titans.errors import ProviderMismatchError
-from titans.exact.table import ALWAYS, rule
+from titans.exact.table import ALWAYS, bounds, rule
 from titans.schema import CEASED, TIME, Schema
 
 if TYPE_CHECKING:
@@ -31,13 +32,16 @@ WIDER: Mapping[str, tuple[str, ...]] = {
     "Int16": ("Int32", "Int64", "Float32", "Float64"),
     "Int32": ("Int64", "Float64"),
     "Int64": ("Float64",),
+    "Json": ("String",),
     "UInt8": ("UInt16", "UInt32", "UInt64", "Int16", "Int32", "Int64", "Float32", "Float64"),
     "UInt16": ("UInt32", "UInt64", "Int32", "Int64", "Float32", "Float64"),
     "UInt32": ("UInt64", "Int64", "Float64"),
     "UInt64": ("Float64",),
 }
 """Dtype → what it may become: what `titans.exact.table` says is always exact, and `Float64` for
-integers, of which those beyond 2**53 that it does not have are refused when they are met."""
+integers, of which those beyond 2**53 that it does not have are refused when they are met. A
+`Decimal` may have more digits, before and behind the point; and integers may become one that has
+room for all of them."""
 
 
 @frozen
@@ -120,17 +124,16 @@ class Evolution:
         """The stored `column`, of the old `dtype`, in the dtype of the column `name`."""
         import polars as pl
 
-        if rule(dtype, str(target)) != ALWAYS:
+        if target == pl.Float64 and rule(dtype, "Float64") != ALWAYS:
             check = partial(self._exactly, name)
             return pl.col(column).map_batches(check, return_dtype=target, is_elementwise=True)
         return pl.col(column).cast(target)
 
     def _exactly(self, name: str, column: pl.Series) -> pl.Series:
-        import polars as pl
 
         from titans.exact.convert import convert
 
-        done = convert(column, pl.Float64())
+        done = convert(column, "Float64")
         if done.bad is not None:
             raise ProviderMismatchError(
                 f"{int(done.bad.sum())} value(s) of column {name!r}, {column.dtype} in schema "
@@ -187,7 +190,7 @@ def _new_names(old: Schema, new: Schema, whose: str, where: str) -> dict[str, st
 
         new_dtype = new.columns[name]
         possible = (dtype, *WIDER.get(dtype, ()))
-        if new_dtype not in possible:
+        if new_dtype not in possible and not _has_room(dtype, new_dtype):
             raise ProviderMismatchError(
                 f"column {column!r}{became} is {dtype} in {versions} and {new_dtype} in version "
                 f"{new.version} of {whose}, which "
@@ -198,6 +201,21 @@ def _new_names(old: Schema, new: Schema, whose: str, where: str) -> dict[str, st
         names[column] = name
 
     return names
+
+
+def _has_room(old: str, new: str) -> bool:
+    """Whether every value of the dtype `old` is one of the `Decimal` `new`."""
+    if family(new) != "Decimal":
+        return False
+    digits, behind = decimal_digits(new)
+    if family(old) == "Decimal":
+        old_digits, old_behind = decimal_digits(old)
+        return behind >= old_behind and digits - behind >= old_digits - old_behind
+    if not old.startswith(("Int", "UInt")):
+        return False
+    lowest, highest = bounds(old)
+    room: int = 10 ** (digits - behind)
+    return max(-lowest, highest) < room
 
 
 def _listed(schema: Schema) -> str:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from titans.event import Event
+    from titans.expectations import Expectations
     from titans.layout import PathLayout
     from titans.schema import Schema
 
@@ -74,6 +75,14 @@ class ProviderSpec(Protocol):
 
         The default is `PathLayout()`: 10 minutes. An archive keeps the length it began with;
         another one is refused.
+        """
+
+    @hookspec(firstresult=True)
+    def titans_expectations(self) -> Expectations:
+        """How often the source is looked at, and how much of it may vanish at once.
+
+        The default is `Expectations()`: once a slot; of 20 keys or more at most half, and never
+        all. `titans.open(…, expectations=…)` takes others for one archive.
         """
 
     @hookspec(firstresult=True)

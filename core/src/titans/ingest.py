@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Collection
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +20,13 @@ from titans.dataset import Dataset
 from titans.errors import (
     ConcurrencyConflictError,
     FormatError,
-    InputError,
     SuspiciousSnapshotError,
     TitansError,
 )
 from titans.event import ms_since
+from titans.expectations import WHAT_NEXT, checked_share
 from titans.read.reader import Reader, retrying
+from titans.refusals import count_refusal
 from titans.results import IngestResult
 from titans.slots import Slot, iso, to_utc
 from titans.tiers.compact.budget import MEMORY, SLOT_SECONDS, Budget
@@ -47,7 +49,6 @@ from titans.tiers.write.hot import (
 if TYPE_CHECKING:
     import polars as pl
 
-    from titans.changes.state import Delta
     from titans.tiers.compact.compactor import Notify
 
 __all__ = ["Ingestor"]
@@ -74,17 +75,16 @@ class Ingestor:
     changes.
     """
 
-    def ingest(self, snapshot: Any, timestamp: datetime, max_ceased: float) -> IngestResult:
+    def ingest(self, snapshot: Any, timestamp: datetime, max_ceased: float | None) -> IngestResult:
         """See `Archive.ingest`."""
         started = time.monotonic()
         provider = self.dataset.provider
         collected = to_utc(timestamp)
         slot = Slot.of(collected, self.dataset.paths.minutes)
         frame, duplicates = conform_snapshot(snapshot, provider)
-        if not 0 <= max_ceased <= 1:
-            raise InputError(
-                f"max_ceased is a share of the living keys between 0 and 1, got {max_ceased!r}"
-            )
+        share = provider.expectations.max_ceased
+        if max_ceased is not None:
+            share = checked_share(max_ceased)
         result = IngestResult(
             status="skipped",
             key=self.dataset.paths.hot_key(slot),
@@ -100,7 +100,7 @@ class Ingestor:
             require_known(self.dataset, manifest, slot.index)
         adopted = read_adopted_record(self.dataset, manifest, slot)
         if adopted is None:
-            result, adopted = self._store_on_latest(frame, slot, manifest, result, max_ceased)
+            result, adopted = self._store_on_latest(frame, slot, manifest, result, share)
 
         if result.status == "skipped":
             same = adopted.hash == result.hash and adopted.time == collected
@@ -155,7 +155,7 @@ class Ingestor:
         compared = retrying(lambda: self._read_base(slot, manifest))
         base, old = compared.base, compared.state
         change = diff(old, frame, collected, provider)
-        self._refuse_truncated(slot, old.height, change, frame.height, max_ceased)
+        self._refuse_truncated(slot, frame, (old.height, change.ceased), max_ceased)
 
         kind: SlotKind = "diff"
         rows = change.rows
@@ -166,7 +166,7 @@ class Ingestor:
             rows = delta(old, whole, collected, provider).rows
         columns = [*provider.key, *provider.schema.columns]
         after = overlay(old.select(columns), rows, provider)
-        made = _state_hash(result.hash, frame, after)
+        made = _state_hash(result.hash, frame, after, provider.schema.passive)
         record = SlotRecord(slot.index, kind, result.hash, collected, made)
         file = HotFile.encoding(self.dataset, slot, rows, lambda _: record, base)
         file, stored = create_hot(self.dataset, file)
@@ -189,24 +189,28 @@ class Ingestor:
         return result, stored
 
     def _refuse_truncated(
-        self, slot: Slot, living: int, change: Delta, rows: int, max_ceased: float
+        self, slot: Slot, snapshot: pl.DataFrame, living: tuple[int, int], max_ceased: float
     ) -> None:
-        """Raise where so many keys are missing that it looks like a broken download."""
-        ceased = change.ceased
-        if ceased <= max_ceased * living and (rows or max_ceased == 1):
-            return
-        self.notify("snapshot_refused", slot=str(slot), living=living, ceased=ceased)
-        missing = "it has no rows"
-        if living:
-            missing = (
-                f"{ceased} of {living} living keys are missing, more than max_ceased={max_ceased}"
-            )
+        """Raise where so many keys are missing that it looks like a broken download.
 
-        name = self.dataset.provider.name
+        Args:
+            living: how many keys lived before, and how many of them `snapshot` lacks.
+        """
+        provider = self.dataset.provider
+        doubt = provider.expectations.doubt(*living, snapshot.height, max_ceased)
+        if not doubt:
+            return
+        keys = snapshot.select(provider.key)
+        row = count_refusal(self.dataset, slot, keys, max_ceased)
+        if row.is_enough:
+            log.warning("%s: snapshot of %s accepted: %s, but %s", provider.name, slot, doubt, row)
+            return
+
+        self.notify("snapshot_refused", slot=str(slot), living=living[0], ceased=living[1])
         raise SuspiciousSnapshotError(
-            f"snapshot of provider {name!r} at {slot}: {missing}; it looks truncated and nothing "
-            "was stored; if it is right, ingest it with max_ceased=1.0",
-            provider=name,
+            f"snapshot of provider {provider.name!r} at {slot}: {doubt}; it looks truncated and "
+            f"nothing was stored{row}; {WHAT_NEXT}",
+            provider=provider.name,
             month=str(slot.month),
         )
 
@@ -276,7 +280,10 @@ class Ingestor:
             rows = view.rows(Criteria(slot.start, slot.end))
             return f"the slot holds an upload of {rows.height} row(s), no snapshot"
         held = view.state(slot.end).select(frame.columns)
-        return in_words(held, carried(held, frame, provider), provider) or "the time is another"
+        said = in_words(held, carried(held, frame, provider), provider)
+        if not said and provider.schema.passive:
+            said = "the time is another, or passive values"
+        return said or "the time is another"
 
     def _tell(self, result: IngestResult, started: float) -> None:
         self.notify(
@@ -293,13 +300,15 @@ class Ingestor:
         )
 
 
-def _state_hash(content: str, snapshot: pl.DataFrame, state: pl.DataFrame) -> str:
+def _state_hash(
+    content: str, snapshot: pl.DataFrame, state: pl.DataFrame, passive: Collection[str]
+) -> str:
     """The hash of the state that a snapshot with the hash `content` made: the same keys, and the
     same values, save those that were carried. Only rows with such values are hashed.
     """
     carried: pl.Series | None = None
     for column in snapshot.iter_columns():
-        if column.null_count():
+        if column.null_count() or column.name in passive:
             differs = column.ne_missing(state[column.name])
             carried = differs if carried is None else carried | differs
     if carried is None or not carried.any():
@@ -313,10 +322,13 @@ def _warn_skipped(provider: str, slot: Slot, stored: SlotRecord, result: IngestR
     if stored.claim == "retracted":
         what = "what was retracted, the record"
     log.warning(
-        "%s: slot %s already holds %s of %s; the snapshot of %s is skipped: %s. To store it "
-        "instead, amend the slot (Archive.amend, titans amend)",
+        "%s: slot %s, of %d minutes, already holds %s of %s; the snapshot of %s is skipped: %s. To "
+        "store it instead, amend the slot (Archive.amend, titans amend). To store both, where a "
+        "source is looked at irregularly, the provider needs shorter slots: "
+        "PathLayout(slot_minutes=1), with Expectations(every=…) for how often it is looked at",
         provider,
         slot,
+        slot.minutes,
         what,
         iso(stored.time),
         iso(result.timestamp),

@@ -7,9 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from titans.archive import MAX_CEASED
 from titans.archive import open as open_archive
-from titans.errors import InputError
+from titans.expectations import checked_share
 from titans.loading.batch import Timing, file_items, ingest_item
 from titans.loading.names import NamePattern
 from titans.loading.rehearsal import rehearsal
@@ -35,7 +34,7 @@ def ingest_files(
     time_column: str | None = None,
     format: str | None = None,
     records: str | None = None,
-    max_ceased: float = MAX_CEASED,
+    max_ceased: float | None = None,
     dry_run: bool = False,
 ) -> Ingestion:
     """Ingest files of full snapshots, one after the other, as `Archive.ingest` does.
@@ -66,10 +65,8 @@ def ingest_files(
         StoreError, ProviderError: as `titans.open` and `Archive.ingest`. What was ingested before
             stays.
     """
-    if not 0 <= max_ceased <= 1:
-        raise InputError(
-            f"max_ceased is a share of the living keys between 0 and 1, got {max_ceased!r}"
-        )
+    if max_ceased is not None:
+        checked_share(max_ceased)
     archive = open_archive(store, provider=provider)
     pattern = None if time_from_name is None else NamePattern(time_from_name)
     moment = None if at is None else to_utc(at, "at")

@@ -258,6 +258,11 @@ class Paths:
         month = _month(int(match[1]), int(match[2]))
         return None if month is None else (month, match[3])
 
+    @property
+    def refused_key(self) -> str:
+        """Of what is kept of snapshots that were refused, see `titans.refusals`."""
+        return f"{self.state_prefix}/refused.parquet"
+
     # --- any file of a manifest -------------------------------------------------------------------
 
     def file_key(self, month: Month, file: str) -> str:

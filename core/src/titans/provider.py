@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
@@ -10,6 +11,7 @@ from attrs import evolve, field, frozen
 from titans.columns import name_error
 from titans.errors import InputError, PluginError, TitansError
 from titans.evolution import Evolution
+from titans.expectations import Expectations
 from titans.layout import PathLayout, Paths, check_name
 from titans.schema import CEASED, RESERVED, TIME, Schema
 
@@ -50,6 +52,7 @@ class Provider:
     schema: Schema
     key: tuple[str, ...]
     layout: PathLayout = field(factory=PathLayout)
+    expectations: Expectations = field(factory=Expectations, kw_only=True)
     distribution: str = ""
     """Name of the distribution that ships it."""
     version: str = ""
@@ -71,6 +74,15 @@ class Provider:
 
         if len(set(self.key)) != len(self.key):
             raise self._wrong(f" names a key column twice: {', '.join(self.key)}")
+        slot = timedelta(minutes=self.layout.slot_minutes)
+        if self.every < slot:
+            raise self._wrong(
+                f" is looked at every {self.every}, but has slots of {slot}, each of which holds "
+                f"one snapshot; declare PathLayout(slot_minutes=…) of at most that"
+            )
+        for column in self.schema.description:
+            if column not in (*self.key, *self.schema.columns):
+                raise self._wrong(f" describes {column!r}, which is none of its columns")
         wrong = name_error(self.key, self.schema.columns)
         if wrong is not None:
             raise self._wrong(f": {wrong}")
@@ -85,6 +97,13 @@ class Provider:
 
     def _wrong(self, text: str) -> InputError:
         return InputError(f"provider {self.name!r}{text}", provider=self.name)
+
+    @property
+    def every(self) -> timedelta:
+        """How often its source is looked at."""
+        if self.expectations.every is None:
+            return timedelta(minutes=self.layout.slot_minutes)
+        return self.expectations.every
 
     # --- what the plugin does ---------------------------------------------------------------------
 

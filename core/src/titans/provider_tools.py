@@ -1,20 +1,21 @@
 """For authors of provider packages: rules that several markets share, and the parts example data
 is made of.
 
-`drop_sentinel` and `rounded` are for `titans_normalize`; `made_up`, `draw`, `chosen` and
-`Presence` are for `titans_example`. Nothing that reads or writes an archive uses them.
+`drop_sentinel`, `rounded` and `localized` are for `titans_normalize`; `made_up`, `draw`, `chosen`
+and `Presence` are for `titans_example`. Nothing that reads or writes an archive uses them.
 """
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Context, Decimal
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from titans.dtypes import decimal_digits
 from titans.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from titans.schema import Schema
 
-__all__ = ["Presence", "chosen", "draw", "drop_sentinel", "made_up", "rounded"]
+__all__ = ["Presence", "chosen", "draw", "drop_sentinel", "localized", "made_up", "rounded"]
 
 
 _MANY = Context(prec=20_000)
@@ -100,6 +101,50 @@ def _rounded_text(digits: int, text: str) -> str:
     if number is None:
         return text
     return format(number.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP, _MANY), "f")
+
+
+def localized(
+    frame: pl.DataFrame, column: str, zone: str, *, ambiguous: str = "raise"
+) -> pl.DataFrame:
+    """`frame` with the times in `column`, which say no offset, as times in UTC; those that say one
+    stay what they are.
+
+    For a `Datetime` column of a source that writes local times: what they mean is for
+    `titans_normalize` to say. A frame without `column` is returned as it is, and so are values
+    that are no times.
+
+    Args:
+        column: text (ISO 8601) or datetimes.
+        zone: of the IANA database, like `"Europe/Berlin"`.
+        ambiguous: of a time that a clock shows twice, the `"earliest"` or the `"latest"`, or
+            `"raise"`.
+
+    Raises:
+        InputError: no such zone, or a time that its clocks never show, or show twice.
+    """
+    import polars as pl
+
+    if column not in frame.columns:
+        return frame
+    given = frame[column]
+    if given.dtype == pl.String:
+        times = given.str.strip_chars().str.replace(" ", "T", literal=True)
+        naive = times.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
+        minutes = times.str.to_datetime("%Y-%m-%dT%H:%M", time_unit="us", strict=False)
+        naive = naive.zip_with(naive.is_not_null(), minutes)
+    elif isinstance(given.dtype, pl.Datetime) and given.dtype.time_zone is None:
+        naive = given
+    else:
+        return frame
+    try:
+        in_zone = naive.dt.replace_time_zone(zone, ambiguous=ambiguous)  # type: ignore[arg-type]
+    except pl.exceptions.ComputeError as error:
+        raise InputError(f"column {column!r} in zone {zone!r}: {error}") from error
+    utc = in_zone.dt.convert_time_zone("UTC")
+    if given.dtype == pl.String:
+        said = utc.dt.to_string("iso:strict")
+        utc = said.zip_with(utc.is_not_null(), given)
+    return frame.with_columns(utc.alias(column))
 
 
 def _without(column: pl.Series, where: pl.Series) -> pl.Expr:
@@ -270,6 +315,11 @@ def _values(random: Random, schema: Schema) -> list[Any]:
     return [_value(random, schema, column) for column in schema.columns]
 
 
+def _decimal(random: Random, dtype: str) -> Decimal:
+    digits, behind = decimal_digits(dtype)
+    return Decimal(random.randrange(10 ** min(digits, 6))).scaleb(-behind)
+
+
 def _value(random: Random, schema: Schema, column: str) -> Any:
     dtype = schema.columns[column]
     if random.random() < 0.02:
@@ -280,6 +330,14 @@ def _value(random: Random, schema: Schema, column: str) -> Any:
         return random.random() < 0.5
     if dtype == "Date":
         return date(2026, 1, 1) + timedelta(days=random.randrange(365))
+    if dtype == "Datetime":
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=random.randrange(10**7))
+    if dtype == "Json":
+        return f'{{"level":{random.randrange(5)},"tags":["a","b"]}}'
+    if dtype == "Binary":
+        return random.randbytes(4)
+    if dtype.startswith("Decimal"):
+        return _decimal(random, dtype)
     if dtype == "String":
         return random.choice(("low", "medium", "high"))
     return random.randrange(100)

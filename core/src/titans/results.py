@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from attrs import field, frozen
@@ -16,6 +16,7 @@ __all__ = [
     "Amendment",
     "Compaction",
     "Conversion",
+    "Freshness",
     "IngestResult",
     "IngestStatus",
     "Ingestion",
@@ -107,6 +108,24 @@ class Outcome:
     """`None` where it was refused."""
     reason: str = ""
     """Why it was refused."""
+
+
+@frozen
+class Freshness:
+    """How old the newest observation is."""
+
+    last: datetime | None
+    """Start of the last slot for which somebody looked; `None`: nobody ever did."""
+    every: timedelta
+    """How often the source is to be looked at."""
+    now: datetime
+    is_late: bool
+    """A whole interval has passed since in which nobody looked."""
+
+    @property
+    def age(self) -> timedelta | None:
+        """Since the start of that slot."""
+        return None if self.last is None else self.now - self.last
 
 
 @frozen
@@ -204,4 +223,5 @@ class MonthStatus:
     """Of objects under names of hot files that are not what their names say, or whose rows cannot
     be had: what is wrong with each, its key first. The other waiting ones count."""
     gaps: int
-    """Slots between the first and the last observed one for which nobody looked."""
+    """Intervals between the first and the last observed one in which nobody looked: slots, or what
+    the provider's `Expectations` say."""

@@ -5,13 +5,14 @@ dtypes does.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, fields, frozen
 
+from titans.dtypes import DTYPES, dtype_error, dtype_name, polars_dtype
 from titans.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,38 +24,29 @@ TIME = "Time"
 CEASED = "Ceased"
 RESERVED = (TIME, CEASED)
 
-DTYPES = (
-    "Boolean",
-    "Date",
-    "Float32",
-    "Float64",
-    "Int8",
-    "Int16",
-    "Int32",
-    "Int64",
-    "String",
-    "UInt8",
-    "UInt16",
-    "UInt32",
-    "UInt64",
-)
-
-
-def _dtype_name(dtype: object) -> str:
-    """`"Int64"`, `pl.Int64` and `pl.Int64()` all mean `"Int64"`."""
-    return str(dtype)
-
 
 def _columns(columns: Mapping[str, object]) -> Mapping[str, str]:
     if not isinstance(columns, Mapping):
         raise InputError(
             f"columns must map a column name to its dtype, got {type(columns).__name__}"
         )
-    return MappingProxyType({name: _dtype_name(dtype) for name, dtype in columns.items()})
+    return MappingProxyType({name: dtype_name(dtype) for name, dtype in columns.items()})
 
 
 def _read_only(sentinels: Mapping[str, float]) -> Mapping[str, float]:
     return MappingProxyType(dict(sentinels))
+
+
+def _names(names: Any) -> tuple[str, ...]:
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise InputError(f"give the names of columns as a tuple, got {names!r}")
+    return tuple(names)
+
+
+def _texts(texts: Any) -> Mapping[str, str]:
+    if not isinstance(texts, Mapping):
+        raise InputError(f"give a text for each column, like {{'Price': 'USD/h'}}, got {texts!r}")
+    return MappingProxyType(dict(texts))
 
 
 def _renames(renamed: Mapping[int, Mapping[str, str]]) -> Mapping[int, Mapping[str, str]]:
@@ -99,10 +91,17 @@ class Schema:
             may not drop or narrow one.
         renamed: version → {old name: new name} for every version that renamed columns, `{2:
             {"Score": "Placement"}}`. A history: entries are added, never changed.
+        nullable: the columns in which null is a value: it is stored and makes a change point.
+            Elsewhere null means "not observed".
+        passive: the columns that are stored when a row changes for another reason, and never are
+            a reason themselves (`last_updated`, sequence numbers). States have their value of the
+            last change point.
+        units: column → unit, like `"USD/h"`; for whoever reads the archive.
+        description: column → what it says, in a sentence; key columns may have one too.
 
     Raises:
-        InputError: an unknown dtype, a reserved or empty name, a score, sentinel or new name for a
-            column that is not there.
+        InputError: an unknown dtype, a reserved or empty name, a score, sentinel, unit, meaning or
+            new name for a column that is not there, a sentinel for a nullable column.
     """
 
     columns: Mapping[str, str] = field(converter=_columns, hash=False)
@@ -110,6 +109,10 @@ class Schema:
     unobserved: Mapping[str, float] = field(factory=dict, converter=_read_only, hash=False)
     version: int = 1
     renamed: Mapping[int, Mapping[str, str]] = field(factory=dict, converter=_renames, hash=False)
+    nullable: tuple[str, ...] = field(default=(), converter=_names, kw_only=True)
+    passive: tuple[str, ...] = field(default=(), converter=_names, kw_only=True)
+    units: Mapping[str, str] = field(factory=dict, converter=_texts, hash=False, kw_only=True)
+    description: Mapping[str, str] = field(factory=dict, converter=_texts, hash=False, kw_only=True)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Mappings that are read-only do not pickle.
@@ -133,6 +136,32 @@ class Schema:
             raise InputError(f"a schema version is an integer from 1, got {self.version!r}")
         for version, names in self.renamed.items():
             self._check_renames(version, names)
+        self._check_meanings()
+
+    def _check_meanings(self) -> None:
+        for what, names in (("nullable", self.nullable), ("passive", self.passive)):
+            for name in names:
+                if name not in self.columns:
+                    raise InputError(
+                        f"{what} names {name!r}, which is not among the columns "
+                        f"{', '.join(self.columns)}"
+                    )
+        for name in self.nullable:
+            if name in self.unobserved:
+                raise InputError(
+                    f"column {name!r} is nullable and has a sentinel: both become null, one as a "
+                    "value, the other as not observed; keep one, or let titans_normalize tell "
+                    "them apart"
+                )
+        for name in self.units:
+            if name not in self.columns:
+                raise InputError(
+                    f"a unit for {name!r}, which is not among the columns {', '.join(self.columns)}"
+                )
+        for what, texts in (("unit", self.units), ("description", self.description)):
+            for name, text in texts.items():
+                if not _is_name(text):
+                    raise InputError(f"the {what} of {name!r} is a text, got {text!r}")
 
     def _check_sentinel(self, name: str, sentinel: object) -> None:
         if name not in self.columns:
@@ -141,7 +170,7 @@ class Schema:
             )
         if isinstance(sentinel, bool) or not isinstance(sentinel, int | float):
             raise InputError(f"the sentinel of {name!r} must be a number, got {sentinel!r}")
-        if not self.columns[name].startswith(("Int", "UInt", "Float")):
+        if not self.columns[name].startswith(("Int", "UInt", "Float", "Decimal")):
             raise InputError(
                 f"the sentinel of {name!r} needs a numeric column, not {self.columns[name]}"
             )
@@ -215,9 +244,7 @@ class Schema:
 
     def value_dtypes(self) -> dict[str, pl.DataType]:
         """Value column → polars dtype."""
-        import polars as pl
-
-        return {name: _instance(getattr(pl, dtype)) for name, dtype in self.columns.items()}
+        return {name: polars_dtype(dtype) for name, dtype in self.columns.items()}
 
     def dtypes(self, key: tuple[str, ...]) -> dict[str, pl.DataType]:
         """The schema of every stored file: key columns, `Time`, value columns, `Ceased`."""
@@ -242,12 +269,6 @@ def _check_column(name: str, dtype: str) -> None:
         raise InputError(
             f"column {name!r} is reserved: TITANS writes it itself; choose another name"
         )
-    if dtype not in DTYPES:
-        raise InputError(f"column {name!r} has dtype {dtype!r}; choose one of {', '.join(DTYPES)}")
-
-
-def _instance(dtype: Any) -> Any:
-    """Polars names some dtypes by a class, others by a value."""
-    if isinstance(dtype, type):
-        return dtype()
-    return dtype
+    wrong = dtype_error(dtype)
+    if wrong is not None:
+        raise InputError(f"column {name!r} has dtype {dtype!r}; {wrong}")

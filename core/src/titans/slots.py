@@ -26,6 +26,7 @@ __all__ = [
     "Month",
     "Slot",
     "SlotSet",
+    "interval_start",
     "iso",
     "parse_duration",
     "parse_iso",
@@ -41,6 +42,7 @@ BEGIN = datetime(1000, 1, 1, tzinfo=UTC)
 """No archive holds anything before that: years have four digits in paths."""
 END = datetime(9999, 1, 1, tzinfo=UTC)
 """No archive holds anything from then on."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def to_utc(timestamp: datetime, what: str = "timestamp") -> datetime:
@@ -97,6 +99,11 @@ def parse_duration(text: str) -> timedelta:
 
     unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[match[2]]
     return timedelta(**{unit: float(match[1])})
+
+
+def interval_start(moment: datetime, every: timedelta) -> datetime:
+    """The start of the interval that holds `moment`; intervals are counted from 1970, UTC."""
+    return _EPOCH + (moment - _EPOCH) // every * every
 
 
 @frozen(order=True)

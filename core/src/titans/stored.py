@@ -84,14 +84,16 @@ def edited(
     columns = []
     for name, text in values.items():
         dtype = stored.rows.schema[name]
-        value = pl.lit(None, dtype) if not text else _parsed(name, text, dtype)
+        value = pl.lit(None, dtype)
+        if text:
+            value = _parsed(name, text, provider.schema.columns[name])
         columns.append(pl.when(here).then(value).otherwise(name).alias(name))
     return stored.rows.with_columns(columns)
 
 
-def _parsed(name: str, text: str, dtype: pl.DataType) -> pl.Expr:
+def _parsed(name: str, text: str, dtype: str) -> pl.Expr:
     """A text as a value of a column."""
-    value = convert(pl.Series(name, [text]), dtype).values[0]
-    if value is None:
+    value = convert(pl.Series(name, [text]), dtype).values
+    if value[0] is None:
         raise InputError(f"{text!r} is no value of column {name!r}, which is {dtype}")
-    return pl.lit(value, dtype)
+    return pl.lit(value).first()

@@ -13,7 +13,7 @@ import polars as pl
 from titans.changes.frames import instant, is_small, microseconds, to_polars
 from titans.changes.keys import key_texts
 from titans.errors import SchemaError, TimestampError
-from titans.exact.convert import convert, equals, literal_of
+from titans.exact.convert import convert_stored, equals, literal_of
 from titans.exact.texts import examples
 from titans.provider import Provider
 from titans.schema import CEASED, TIME
@@ -30,7 +30,7 @@ _SHOWN = 3
 def conform_snapshot(snapshot: Any, provider: Provider) -> tuple[pl.DataFrame, int]:
     """A full snapshot as key and value columns, in canonical order and dtypes, sorted by key, one
     row per key. `Time` and `Ceased`, which frames read from an archive have, are left out and
-    logged.
+    logged. A frame without columns is a snapshot without rows.
 
     The second value is how many rows were dropped because their key came again with other values
     (the last one stays).
@@ -41,7 +41,11 @@ def conform_snapshot(snapshot: Any, provider: Provider) -> tuple[pl.DataFrame, i
     """
     key = list(provider.key)
     columns = [*provider.key, *provider.schema.columns]
-    frame = _without_times(_normalized(snapshot, provider), provider)
+    given = to_polars(snapshot)
+    if not given.columns:
+        # A source that has nothing has no columns either.
+        return pl.DataFrame(schema=dict(provider.schema_dtypes)).select(columns), 0
+    frame = _without_times(_normalized(given, provider), provider)
     frame = _cast(frame, provider, columns)
 
     stored = frame.select(_stored(frame, provider, columns))
@@ -101,7 +105,7 @@ def _without_times(frame: pl.DataFrame, provider: Provider) -> pl.DataFrame:
         return frame
 
     if CEASED in given:
-        ceased = _cast_column(frame[CEASED], pl.Boolean(), provider).fill_null(value=False)
+        ceased = _cast_column(frame[CEASED], provider).fill_null(value=False)
         if ceased.any():
             raise SchemaError(
                 f"provider {provider.name!r}: {int(ceased.sum())} row(s) of a full snapshot are "
@@ -190,12 +194,12 @@ def _cast(frame: pl.DataFrame, provider: Provider, columns: Sequence[str]) -> pl
     for name in columns:
         if name not in frame_dtypes:
             continue
-        if frame_dtypes[name] == dtypes[name] and dtypes[name] != pl.Date:
+        if frame_dtypes[name] == dtypes[name] and not _has_bad_values(name, provider):
             continue
         if name in provider.key:
             cast_columns.append(_key_texts(frame[name], provider))
         else:
-            cast_columns.append(_cast_column(frame[name], dtypes[name], provider))
+            cast_columns.append(_cast_column(frame[name], provider))
 
     cast = frame
     if cast_columns:
@@ -205,6 +209,11 @@ def _cast(frame: pl.DataFrame, provider: Provider, columns: Sequence[str]) -> pl
             _refuse_null_keys(frame, cast[name], provider)
 
     return cast
+
+
+def _has_bad_values(name: str, provider: Provider) -> bool:
+    """Whether a column that comes in its dtype may hold what is no value of it."""
+    return name == TIME or provider.schema.columns.get(name) in ("Date", "Datetime", "Json")
 
 
 def _key_texts(column: pl.Series, provider: Provider) -> pl.Series:
@@ -271,11 +280,11 @@ def _value(name: str, dtype: pl.DataType, sentinel: Any) -> pl.Expr:
     return pl.when(*conditions).then(stored).alias(name)
 
 
-def _cast_column(column: pl.Series, dtype: pl.DataType, provider: Provider) -> pl.Series:
+def _cast_column(column: pl.Series, provider: Provider) -> pl.Series:
     """`column` in the dtype of the schema; null where it has the sentinel, which need not be a
     value of that dtype.
     """
-    done = convert(column, dtype)
+    done = convert_stored(column, provider.schema.columns)
     if done.bad is None:
         return done.values
 
@@ -286,12 +295,18 @@ def _cast_column(column: pl.Series, dtype: pl.DataType, provider: Provider) -> p
     if not bad.any():
         return done.values
 
+    dtype = provider.schema.columns.get(column.name, done.values.dtype)
     what_next = (
         "nothing is rounded or cut off, and nothing was written; let titans_normalize change the "
         "values, or declare another dtype"
     )
     if column.name == TIME:
         what_next = "give datetimes, or text like '2026-01-23 14:20:00' (UTC)"
+    elif dtype == "Datetime":
+        what_next = (
+            "text has to say its offset, like '2026-01-23T14:20:00Z', or titans_normalize its zone "
+            "(provider_tools.localized); nothing was written"
+        )
     raise SchemaError(
         f"provider {provider.name!r}: {int(bad.sum())} value(s) of column {column.name!r} "
         f"({column.dtype}) are no {dtype}; first: {examples(column, bad)}; {what_next}",
@@ -308,7 +323,7 @@ def _check_times(frame: pl.DataFrame, provider: Provider, slot: Slot) -> None:
         if low is None or (first <= low and high < last):
             return
 
-    _cast_column(frame[TIME], provider.schema_dtypes[TIME], provider)  # before any is shown
+    _cast_column(frame[TIME], provider)  # before any is shown
     start, end = instant(slot.start), instant(slot.end)
     inside = pl.col(TIME).is_between(start, end, closed="left")
     outside = frame.filter(pl.col(TIME).is_null() | ~inside)

@@ -6,6 +6,8 @@ Defined by arithmetic on 64-bit words, so that it can be checked in thirty years
     word(integer, boolean, time in microseconds) = its two's complement
     word(float) = its IEEE 754 bits as a double
     word(text)  = the first 8 bytes of BLAKE2b-64 of its UTF-8, little endian
+    word(decimal number) = that of its text without trailing zeros: `1.1`
+    word(bytes) = that of their lower-case hexadecimal digits
     row  = fold over the columns, from h = 0x9e3779b97f4a7c15:
            h = (h xor word) * 0xff51afd7ed558ccd;  h = h xor (h >> 32)
     hash = sum of the rows' h, modulo 2**64
@@ -22,6 +24,7 @@ from functools import lru_cache
 import polars as pl
 
 from titans.changes.frames import is_small
+from titans.exact.texts import texts
 
 __all__ = ["add", "digest", "row_hashes", "subtract"]
 
@@ -47,8 +50,11 @@ def digest(frame: pl.DataFrame, columns: Iterable[str] | None = None) -> str:
 
 def row_hashes(frame: pl.DataFrame, columns: Iterable[str] | None = None) -> pl.Series:
     """The h of each row, as unsigned 64-bit integers; what `digest` adds up."""
+    names = list(frame.columns if columns is None else columns)
+    as_text = [column for name in names if (column := _as_text(frame[name])) is not None]
+    if as_text:
+        frame = frame.with_columns(as_text)
     schema = frame.schema
-    names = list(schema if columns is None else columns)
 
     # Read once: another thread may put another table in its place meanwhile.
     tables = dict[str, _Table]()
@@ -80,6 +86,15 @@ def add(*digests: str) -> str:
 
 def subtract(a: str, b: str) -> str:
     return f"{(int(a, 16) - int(b, 16)) & _MASK:016x}"
+
+
+def _as_text(column: pl.Series) -> pl.Series | None:
+    """The text whose word is that of the value; `None` where it has one of its own."""
+    if column.dtype.is_decimal():
+        return texts(column)
+    if column.dtype == pl.Binary:
+        return column.bin.encode("hex")
+    return None
 
 
 @lru_cache

@@ -12,11 +12,12 @@ from typing import Any
 
 import polars as pl
 
+from titans.dtypes import DTYPES
 from titans.errors import InputError
 from titans.exact.convert import convert
 from titans.exact.texts import is_missing, text_of
 from titans.exact.times import moments
-from titans.schema import DTYPES, TIME
+from titans.schema import TIME
 
 __all__ = [
     "from_pandas_column",
@@ -155,11 +156,11 @@ def _joined(parts: list[pl.Series]) -> pl.Series:
     numbers = all(dtype.is_integer() or dtype.is_float() for dtype in distinct)
     for dtype in distinct:
         if numbers and str(dtype) in DTYPES:
-            done = [convert(part, dtype) for part in parts]
+            done = [convert(part, str(dtype)) for part in parts]
             if all(part.bad is None for part in done):
                 return pl.concat([part.values for part in done])
 
-    done = [convert(part, pl.String()) for part in parts]
+    done = [convert(part, "String") for part in parts]
     if any(part.bad is not None for part in done):
         raise InputError(
             f"column {parts[0].name!r} is {' and '.join(map(str, distinct))} in different frames, "
@@ -202,6 +203,10 @@ def from_pandas_column(name: str, column: Any) -> pl.Series:
 
     values = column.to_numpy(dtype=object, na_value=None).tolist()
     first = next((value for value in values if value is not None), None)
+    if isinstance(first, dict | list | tuple):
+        return pl.Series(
+            name, values, dtype=pl.Object
+        )  # as structs they would get each other's fields
     if not isinstance(first, str) and any(isinstance(value, Decimal) for value in values):
         # Of Decimals of different scale polars loses some, and it panics at others.
         return _mixed(name, values)

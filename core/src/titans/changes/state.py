@@ -18,7 +18,7 @@ from attrs import frozen
 
 from titans.changes.frames import instant
 from titans.provider import Provider
-from titans.schema import CEASED, TIME
+from titans.schema import CEASED, TIME, Schema
 
 __all__ = [
     "Delta",
@@ -53,14 +53,15 @@ class Delta:
 def diff(old: pl.DataFrame, new: pl.DataFrame, at: datetime, provider: Provider) -> Delta:
     """The change points, all at `at`, that lead from the state `old` to the snapshot `new`.
 
-    A null value in `new` was not observed: a key that lives in `old` keeps its value there, and the
-    row written for another change carries it. Only key and value columns of both are looked at.
+    A null value in `new` was not observed, save in nullable columns: a key that lives in `old`
+    keeps its value there, and the row written for another change carries it. A passive value makes
+    no change point. Only key and value columns of both are looked at.
     """
     return _delta(old, new, at, provider, carry=True)
 
 
 def delta(old: pl.DataFrame, new: pl.DataFrame, at: datetime, provider: Provider) -> Delta:
-    """As `diff`, but a null in `new` is a value like any other."""
+    """As `diff`, but every null in `new`, and every passive value, is a value like any other."""
     return _delta(old, new, at, provider, carry=False)
 
 
@@ -77,7 +78,7 @@ def _delta(
     if same_keys and before.select(values).equals(after.select(values)):
         return Delta(_no_rows(provider), added=0, changed=0, filled=0, ceased=0)
 
-    moved = _moved(before, after, values, carry=carry)
+    moved = _moved(before, after, provider.schema, carry=carry)
     changed = int(moved[_OLD].sum())
 
     time = instant(at).alias(TIME)
@@ -103,7 +104,7 @@ def _delta(
 
 
 def _moved(
-    before: pl.DataFrame, after: pl.DataFrame, values: Sequence[str], *, carry: bool
+    before: pl.DataFrame, after: pl.DataFrame, schema: Schema, *, carry: bool
 ) -> pl.DataFrame:
     """The rows of `after` that differ from the row of `before` beside them.
 
@@ -113,15 +114,22 @@ def _moved(
     carried_values = list[pl.Expr]()
     differences = list[pl.Expr]()
     replacements = list[pl.Expr]()
-    for name in values:
+    for name in schema.columns:
         old_value = pl.col(name + _OLD)
-        differs = pl.col(name).ne_missing(old_value)
-
         old_values.append(pl.col(name).alias(name + _OLD))
-        carried_values.append(pl.coalesce(name, name + _OLD))
-        differences.append(differs)
-        replacements.append(old_value.is_not_null() & differs)
+        carried_values.append(_observed_or(name, old_value, schema))
+        if carry and name in schema.passive:
+            continue
 
+        differs = pl.col(name).ne_missing(old_value)
+        differences.append(differs)
+        if name in schema.nullable:
+            replacements.append(differs)
+        else:
+            replacements.append(old_value.is_not_null() & differs)
+
+    if not differences:  # nothing makes a change point but coming and going
+        return after.clear().with_columns(pl.lit(value=False).alias(_OLD))
     both = pl.concat([after, before.select(old_values)], how="horizontal").lazy()
     if carry:
         both = both.with_columns(carried_values)
@@ -131,6 +139,13 @@ def _moved(
         .with_columns(pl.any_horizontal(replacements).alias(_OLD))
         .collect()
     )
+
+
+def _observed_or(name: str, old_value: pl.Expr, schema: Schema) -> pl.Expr:
+    """What a snapshot says of a column, else the old value."""
+    if name in schema.nullable:
+        return pl.col(name)
+    return pl.coalesce(name, old_value).alias(name)
 
 
 def _matched(
@@ -161,20 +176,26 @@ def _no_rows(provider: Provider) -> pl.DataFrame:
 
 
 def carried(old: pl.DataFrame, new: pl.DataFrame, provider: Provider) -> pl.DataFrame:
-    """The snapshot `new` with what it did not observe of the keys that live in `old`: key and value
-    columns.
+    """The snapshot `new` with what it does not say of the keys that live in `old`: what it did not
+    observe, and passive values where no other changed. Key and value columns.
     """
-    key = list(provider.key)
-    old_values = list[pl.Expr]()
+    key, schema = list(provider.key), provider.schema
+    old_values = [pl.lit(value=True).alias(_OLD)]
     carried_values = list[pl.Expr]()
-    for name in provider.value_columns:
+    same = pl.col(_OLD).is_not_null()
+    for name in schema.columns:
+        old_value = pl.col(name + _OLD)
         old_values.append(pl.col(name).alias(name + _OLD))
-        carried_values.append(pl.coalesce(name, name + _OLD).alias(name))
+        carried_values.append(_observed_or(name, old_value, schema))
+        if name not in schema.passive:
+            same &= pl.col(name).eq_missing(old_value)
 
-    snapshot = new.select(*key, *provider.value_columns)
+    snapshot = new.select(*key, *schema.columns)
     before = old.select(*key, *old_values)
     joined = snapshot.join(before, on=key, how="left", maintain_order="left")
-    return joined.select(*key, *carried_values)
+    joined = joined.with_columns(carried_values)
+    kept = [pl.when(same).then(name + _OLD).otherwise(name).alias(name) for name in schema.passive]
+    return joined.with_columns(kept).select(*key, *schema.columns)
 
 
 def overlay(state: pl.DataFrame | None, rows: pl.DataFrame, provider: Provider) -> pl.DataFrame:

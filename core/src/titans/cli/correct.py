@@ -60,10 +60,8 @@ def _report(done: Amendment, *, dry_run: bool) -> None:
 @click.option("--key", "keys", multiple=True, metavar="COLUMN=VALUE", help="With --set.")
 @click.option(
     "--max-ceased",
-    type=float,
-    default=0.5,
-    show_default=True,
-    help="Share of the living keys that may be missing.",
+    type=click.FloatRange(0, 1),
+    help="Share of the living keys that may be missing. Default: the provider's.",
 )
 @_corrects
 def amend(
@@ -73,7 +71,7 @@ def amend(
     complete: bool,
     values: tuple[str, ...],
     keys: tuple[str, ...],
-    max_ceased: float,
+    max_ceased: float | None,
     reason: str,
     dry_run: bool,
     provider: str,

@@ -121,7 +121,7 @@ class _Wanted:
 @click.option(
     "--max-ceased",
     type=click.FloatRange(0, 1),
-    help="Refuse a snapshot that lacks more than this share of the living keys. Default: 0.5.",
+    help="Share of the living keys that a snapshot may lack. Default: the provider's.",
 )
 @click.option("--dry-run", is_flag=True, help="Write nothing, say what would change.")
 @on_archive
@@ -136,14 +136,11 @@ def ingest(
     Stopped anywhere, it goes on when it is run again: what is in the archive already is recognised.
     What is refused is listed at the end, and the exit code is 1.
     """
-    from titans.archive import MAX_CEASED
     from titans.loading.rehearsal import rehearsal
     from titans.loading.tables import Reading
 
     wanted = _Wanted(**options)
     wanted.check()
-    if max_ceased is None:
-        max_ceased = MAX_CEASED
     archive = open_archive(provider, store)
     reading = Reading(archive.provider, wanted.form, wanted.records)
     with ExitStack() as stack:
@@ -166,7 +163,7 @@ def ingest(
 
 
 def _ingest(
-    archive: Archive, items: Iterable[Item], max_ceased: float
+    archive: Archive, items: Iterable[Item], max_ceased: float | None
 ) -> tuple[Tally, list[Outcome]]:
     from titans.loading.batch import ingest_item
 

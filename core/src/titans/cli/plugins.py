@@ -81,6 +81,34 @@ def _show(infos: list[tuple[str, PluginInfo]]) -> None:
 
 
 @plugins.command()
+@click.argument("name")
+def show(name: str) -> None:
+    """What a provider says of its columns and of its source."""
+    from titans.plugins import load
+
+    provider = load(name)
+    schema = provider.schema
+    from rich.table import Table
+
+    from titans.cli.output import console, plain
+
+    table = Table("Column", "Dtype", "Null", "Unit", "Description", header_style="bold")
+    for column in provider.key:
+        table.add_row(plain(column), "key", "", "", plain(schema.description.get(column, "")))
+    for column, dtype in schema.columns.items():
+        null = "not observed"
+        if column in schema.nullable:
+            null = "a value"
+        if column in schema.passive:
+            dtype += ", passive"
+        unit, about = schema.units.get(column, ""), schema.description.get(column, "")
+        table.add_row(plain(column), dtype, null, plain(unit), plain(about))
+    out = console()
+    out.print(table)
+    out.print(plain(f"{provider}: {provider.expectations}"))
+
+
+@plugins.command()
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 @click.option("--quick", is_flag=True, help="Leave the conformance kit out.")
@@ -159,15 +187,30 @@ def _loading(loaded: Mapping[str, Any]) -> Iterator[str]:
 def _declared(declares: Mapping[str, Any] | None) -> Iterator[str]:
     if not declares:
         return
-    columns = [f"{name} {dtype}" for name, dtype in declares["columns"].items()]
-    yield _line("key", ", ".join(declares["key"]))
-    yield _line("columns", ", ".join(columns))
+    yield _line("key", ", ".join(_meant(name, "", declares) for name in declares["key"]))
+    columns = [_meant(name, dtype, declares) for name, dtype in declares["columns"].items()]
+    if declares["units"] or declares["description"]:
+        yield from _titled("columns", columns)
+    else:
+        yield _line("columns", ", ".join(columns))
     yield _line(
         "schema", f"version {declares['schema_version']}, score {declares['score'] or 'none'}"
     )
     yield _line(
         "paths", f"{', '.join(declares['prefixes'])}; slots of {declares['slot_minutes']} min"
     )
+    yield _line("expects", declares["expectations"])
+
+
+def _meant(name: str, dtype: str, declares: Mapping[str, Any]) -> str:
+    """A column, and what the schema says of it."""
+    said = f"{name} {dtype}".strip()
+    said += "".join(f" {what}" for what in ("nullable", "passive") if name in declares[what])
+    if name in declares["units"]:
+        said += f" [{declares['units'][name]}]"
+    if name in declares["description"]:
+        said += f": {declares['description'][name]}"
+    return said
 
 
 def _hooks(hooks: Mapping[str, Any]) -> Iterator[str]:

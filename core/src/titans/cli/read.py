@@ -1,5 +1,5 @@
 """Commands that ask: state, latest, history, changes, diff, grid, intervals, coverage, files, sql,
-status.
+status, freshness.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ import atexit
 import os
 import sys
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ import click
 
 from titans.cli.options import MOMENT, in_range, on_archive, open_archive, parse_pairs
 from titans.cli.output import Target, as_output, without_equal_columns, write
+from titans.slots import iso
 
 if TYPE_CHECKING:
     import polars as pl
@@ -231,4 +232,38 @@ def _status_row(month: MonthStatus) -> dict[str, str | int]:
     }
 
 
-COMMANDS = (state, latest, history, changes, diff, grid, intervals, coverage, files, sql, status)
+@click.command()
+@on_archive
+def freshness(provider: str, store: str | None) -> None:
+    """How old the newest observation is. Exit code 1 where it should be younger."""
+    found = open_archive(provider, store).freshness()
+    if found.last is None:
+        click.echo("nobody has observed anything yet")
+    else:
+        verdict = "late" if found.is_late else "fresh"
+        click.echo(
+            f"{verdict}: observed last at {iso(found.last)}, {_rounded(found.age)} ago; expected "
+            f"every {found.every}"
+        )
+    if found.is_late:
+        raise click.exceptions.Exit(1)
+
+
+def _rounded(age: timedelta | None) -> str:
+    return str(timedelta(seconds=round((age or timedelta()).total_seconds())))
+
+
+COMMANDS = (
+    state,
+    latest,
+    history,
+    changes,
+    diff,
+    grid,
+    intervals,
+    coverage,
+    files,
+    sql,
+    status,
+    freshness,
+)

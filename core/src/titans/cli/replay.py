@@ -23,7 +23,7 @@ __all__ = ["COMMANDS", "read_snapshots"]
 @click.option(
     "--max-ceased",
     type=click.FloatRange(0, 1),
-    help="Refuse a snapshot that lacks more than this share of the living keys. Default: 0.5.",
+    help="Share of the living keys that a snapshot may lack. Default: the provider's.",
 )
 @on_archive
 def replay(
@@ -34,11 +34,8 @@ def replay(
     Stopped anywhere, it goes on when it is run again: what is in the archive already is recognised.
     Exits with 1 where a snapshot was refused.
     """
-    from titans.archive import MAX_CEASED
     from titans.loading.batch import ingest_snapshot
 
-    if max_ceased is None:
-        max_ceased = MAX_CEASED
     archive = open_archive(provider, store)
     tally = Tally()
     count, each = read_snapshots(scan_table(file, archive.provider))

@@ -11,6 +11,7 @@ import click
 from titans.cli.input import TABLE, read_table
 from titans.cli.options import MOMENT, on_archive, open_archive
 from titans.cli.output import printable
+from titans.slots import iso
 
 if TYPE_CHECKING:
     from titans.archive import OnConflict
@@ -134,8 +135,8 @@ def verify(deep: bool, provider: str, store: str | None) -> None:
     # Neither makes the archive wrong.
     for month, gaps in report.gaps.items():
         click.echo(
-            f"note    {month}: {len(gaps)} slot(s) without an observation between the first and "
-            "the last"
+            f"note    {month}: {len(gaps)} time(s) without an observation between the first and "
+            f"the last, from {iso(gaps[0])} on"
         )
     if report.orphans:
         click.echo(

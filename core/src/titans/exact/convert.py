@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time
 from decimal import Context, Decimal
 from typing import Any
@@ -13,11 +13,14 @@ from typing import Any
 import polars as pl
 from attrs import frozen
 
+from titans.dtypes import MOST_DIGITS, polars_dtype
+from titans.exact.json import BAD, canonical
 from titans.exact.table import ALWAYS, NEVER, bounds, rule
 from titans.exact.texts import FIRST_DAY, LAST_DAY, examples, is_missing, texts
 from titans.exact.times import UTC_TIME, moments
+from titans.schema import CEASED, TIME
 
-__all__ = ["Converted", "convert", "equals", "literal_of"]
+__all__ = ["Converted", "convert", "convert_stored", "equals", "literal_of"]
 
 _WHOLE_DAY = {"ms": 86_400 * 10**3, "us": 86_400 * 10**6, "ns": 86_400 * 10**9}
 
@@ -25,6 +28,9 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _SURE = {"Float64": (15, 1e-300), "Float32": (6, 1e-30)}
 """Any number of so many digits, and greater than that, can be had back from its nearest float."""
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?", re.ASCII)
+_INSTANT = re.compile(
+    r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}([.]\d{1,6}0*)?)?(Z|[+-]\d{2}:?\d{2})", re.ASCII
+)
 _BOOLEANS = {"true": True, "false": False}
 _NO_NUMBERS = {"nan": math.nan, "inf": math.inf, "infinity": math.inf}
 _NO_NUMBERS |= {f"-{name}": -value for name, value in _NO_NUMBERS.items()}
@@ -49,36 +55,60 @@ class Converted:
         return "" if self.bad is None else examples(self.given, self.bad)
 
 
-def convert(series: pl.Series, dtype: pl.DataType) -> Converted:
-    """`series` in the dtype of a column; no value is changed.
+def convert(series: pl.Series, column: str) -> Converted:
+    """`series` in the dtype of a column (a name of `titans.dtypes`); no value is changed.
 
     NaN becomes null on its way to anything but a float. Text is read as what it says: numbers,
-    `true` and `false` in any case, ISO 8601 dates. In a column of times nanoseconds are left out,
-    see `titans.exact.times`.
+    `true` and `false` in any case, ISO 8601 dates, and times with their offset.
     """
-    given = series.dtype
-    if dtype == UTC_TIME:
-        return _checked(series, moments(series))
-    if given == dtype and dtype != pl.Date:
+    if column == "Json":
+        return _as_json(series)
+    given, dtype = series.dtype, polars_dtype(column)
+    if given == dtype and dtype not in (pl.Date, UTC_TIME):
         return Converted(series, series)
 
     plain = series.fill_nan(None) if given.is_float() else series
-    kind = rule(str(given.base_type()), str(dtype))
+    kind = rule(str(given.base_type()), column)
     if kind == NEVER:
         nothing = pl.Series(series.name, [None], dtype=dtype).new_from_index(0, len(series))
         return _checked(series, nothing)
     if dtype == pl.String:
         return _checked(series, texts(series))
+    if dtype == pl.Binary:
+        return _checked(series, _bytes(series))
+    if dtype == UTC_TIME:
+        return _checked(series, _datetimes(series))
     if given == pl.Date:
         days = series.to_physical()
         return _checked(series, series.set(~days.is_between(FIRST_DAY, LAST_DAY), None))
     if kind == ALWAYS:
         return Converted(series, plain.cast(dtype))
+    if isinstance(dtype, pl.Decimal):
+        return _checked(series, _decimals(plain, dtype))
     if given.is_integer() or given.is_float():
         return _checked(series, _numbers(plain, dtype))
     if isinstance(given, pl.Datetime):
         return _checked(series, _midnights(plain))
     return _checked(series, _read(texts(series), dtype))
+
+
+def convert_stored(series: pl.Series, columns: Mapping[str, str]) -> Converted:
+    """As `convert`, for a stored column by its name: a value column (name → dtype in `columns`),
+    `Time`, of which nanoseconds are left out (`titans.exact.times`), `Ceased`, or of the key.
+    """
+    if series.name == TIME:
+        return _checked(series, moments(series))
+    if series.name == CEASED:
+        return convert(series, "Boolean")
+    return convert(series, columns.get(series.name, "String"))
+
+
+def _as_json(series: pl.Series) -> Converted:
+    found = canonical(series)
+    values = pl.Series(series.name, [None if t == BAD else t for t in found], dtype=pl.String)
+    if BAD not in found:
+        return Converted(series, values)
+    return Converted(series, values, pl.Series([text == BAD for text in found]))
 
 
 def _checked(given: pl.Series, values: pl.Series) -> Converted:
@@ -101,6 +131,61 @@ def _numbers(numbers: pl.Series, dtype: pl.DataType) -> pl.Series:
     if same.all(ignore_nulls=True) and same.null_count() == numbers.null_count():
         return there
     return there.set(~same.fill_null(value=False), None)
+
+
+def _bytes(series: pl.Series) -> pl.Series:
+    """Bytes as they are, and the UTF-8 of texts."""
+    if series.dtype != pl.Object:
+        return series.cast(pl.String).cast(pl.Binary)
+    values = []
+    for value in series.to_list():
+        if isinstance(value, str):
+            value = value.encode(errors="replace") if value.isascii() else _utf8(value)
+        values.append(bytes(value) if isinstance(value, bytes | bytearray) else None)
+    return pl.Series(series.name, values, dtype=pl.Binary)
+
+
+def _utf8(text: str) -> bytes | None:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return None
+
+
+def _decimals(numbers: pl.Series, dtype: pl.Decimal) -> pl.Series:
+    """Those that have no more digits than the dtype; a float is the number that its shortest text
+    says.
+    """
+    digits, behind = dtype.precision or MOST_DIGITS, dtype.scale
+    if numbers.dtype == pl.Boolean:
+        numbers = numbers.cast(pl.Int8)
+
+    def read(text: str) -> Decimal | None:
+        number = number_of(text)
+        if number is None or (number and number.adjusted() >= digits - behind):
+            return None
+        fitting = number.quantize(Decimal(1).scaleb(-behind), context=_EXACT)
+        return fitting if fitting == number else None
+
+    return _each(texts(numbers), dtype, read)
+
+
+def _datetimes(series: pl.Series) -> pl.Series:
+    """Times that are whole microseconds. Text has to say its offset."""
+    if isinstance(series.dtype, pl.Datetime):
+        if series.dtype.time_unit == "ns":
+            series = series.set(series.to_physical() % 1000 != 0, None)
+        return moments(series)
+    return _each(texts(series), UTC_TIME, _datetime)
+
+
+def _datetime(text: str) -> datetime | None:
+    if _INSTANT.fullmatch(text) is None:
+        return None
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _midnights(times: pl.Series) -> pl.Series:
@@ -233,13 +318,20 @@ def equals(series: pl.Series, number: float) -> pl.Series:
     )
 
 
-def literal_of(number: float, dtype: pl.DataType) -> float | None:
+def _decimal_literal(number: float, dtype: pl.Decimal) -> Decimal | None:
+    value: Decimal | None = _decimals(pl.Series([repr(number)]), dtype)[0]
+    return value
+
+
+def literal_of(number: float, dtype: pl.DataType) -> float | Decimal | None:
     """A number as a value of a numeric dtype, `None` where no value of it equals the number.
 
     In a float dtype it is the nearest one: what that dtype has for it.
     """
     if dtype.is_float():
         return float(number)
+    if isinstance(dtype, pl.Decimal):
+        return _decimal_literal(number, dtype)
     if not math.isfinite(number) or number != int(number):
         return None
     lowest, highest = bounds(str(dtype))

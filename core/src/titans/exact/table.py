@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from titans.schema import DTYPES
+from titans.dtypes import FAMILIES, family
 
 __all__ = ["ALWAYS", "GIVEN", "IF_EXACT", "NEVER", "Rule", "bounds", "rule", "rules"]
 
@@ -53,6 +53,8 @@ _TEXTS = ("String", "Categorical", "Enum")
 _TEXT_MAYBE = ("Binary", "Object")
 """Bytes that may be UTF-8; Python objects, each of which is what it is."""
 _CALENDAR = ("Date", "Datetime", "Time")
+_NOT_AS_IT_IS = ("Datetime", "Decimal")
+"""Dtypes that come in other units and digits than they are stored in."""
 
 _EXACT_BITS = {"Float16": 11, "Float32": 24, "Float64": 53}
 """Bits of the integers up to which a float has all of them."""
@@ -60,12 +62,21 @@ _EXACT_BITS = {"Float16": 11, "Float32": 24, "Float64": 53}
 
 def rule(given: str, column: str) -> Rule:
     """Whether values of the dtype `given` can be stored in a column of the dtype `column`."""
-    if given in ("Null", column):
+    column = family(column)
+    if given == "Null" or (given == column and given not in _NOT_AS_IT_IS):
         return ALWAYS
     if column == "String":
         return _to_text(given)
+    if column == "Json":
+        return _to_json(given)
+    if column == "Binary":
+        return _to_bytes(given)
     if given in (*_TEXTS, *_TEXT_MAYBE):
         return IF_EXACT
+    if column == "Datetime":
+        return IF_EXACT if given == "Datetime" else NEVER
+    if column == "Decimal":
+        return IF_EXACT if given == "Boolean" or _is_number(given) else NEVER
     if column == "Date":
         return IF_EXACT if given == "Datetime" else NEVER
     if given == "Boolean":
@@ -91,6 +102,25 @@ def _to_text(given: str) -> Rule:
     return NEVER
 
 
+def _to_json(given: str) -> Rule:
+    if given in ("Boolean", "Decimal") or _is_integer(given):
+        return ALWAYS
+    nested = given in ("Struct", "List", "Array")
+    if nested or _is_number(given) or given in (*_TEXTS, *_TEXT_MAYBE):
+        return IF_EXACT
+    return NEVER
+
+
+def _to_bytes(given: str) -> Rule:
+    if given in _TEXTS:
+        return ALWAYS
+    return IF_EXACT if given == "Object" else NEVER
+
+
+def _is_integer(dtype: str) -> bool:
+    return dtype.startswith(("Int", "UInt"))
+
+
 def _is_number(dtype: str) -> bool:
     return dtype.startswith(("Int", "UInt", "Float", "Decimal"))
 
@@ -111,7 +141,7 @@ def rules() -> list[tuple[str, str, str, str]]:
     rows = []
     for given in GIVEN:
         columns: dict[Rule, list[str]] = {ALWAYS: [], IF_EXACT: [], NEVER: []}
-        for column in DTYPES:
+        for column in FAMILIES:
             columns[rule(given, column)].append(column)
         always, if_exact, never = (_listed(columns[key]) for key in (ALWAYS, IF_EXACT, NEVER))
         rows.append((given, always, if_exact, never))
@@ -119,6 +149,6 @@ def rules() -> list[tuple[str, str, str, str]]:
 
 
 def _listed(columns: list[str]) -> str:
-    if len(columns) == len(DTYPES):
+    if len(columns) == len(FAMILIES):
         return "all"
     return ", ".join(columns)

@@ -131,7 +131,7 @@ def _version_item(history: FileHistory, version: Version, reading: Reading) -> I
     return Item(f"{history.path}@{version.commit[:12]}", open_)
 
 
-def ingest_item(archive: Archive, item: Item, max_ceased: float) -> Iterator[Outcome]:
+def ingest_item(archive: Archive, item: Item, max_ceased: float | None) -> Iterator[Outcome]:
     """What becomes of each snapshot. A file that cannot be read, or a snapshot that is not
     acceptable, is refused, and the next one gets its turn.
 
@@ -149,7 +149,7 @@ def ingest_item(archive: Archive, item: Item, max_ceased: float) -> Iterator[Out
 def ingest_snapshot(
     archive: Archive,
     snapshot: tuple[str, datetime, pl.DataFrame],
-    max_ceased: float,
+    max_ceased: float | None,
     refusals: type[InputError] = InputError,
 ) -> Outcome:
     """What becomes of a snapshot.

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from attrs import frozen
 
 from titans.errors import InputError
 
-__all__ = ["record_lines"]
+__all__ = ["quoted_values", "record_lines"]
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 
@@ -50,6 +50,36 @@ def record_lines(data: bytes, path: str | None, what: str) -> bytes:
         # Between the values of a document a line break is space; within text there is none.
         lines.append(document.text[start:end].replace("\r", " ").replace("\n", " "))
     return "".join(f"{line}\n" for line in lines).encode()
+
+
+def quoted_values(data: bytes, names: Collection[str], what: str) -> bytes:
+    """JSON lines in which the values of some names are text: the JSON that stands there.
+
+    Raises:
+        InputError: a line is no object in UTF-8.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+        lines = [_quoted_line(line, names) for line in text.split("\n") if line.strip()]
+    except (ValueError, RecursionError, IndexError) as error:
+        raise InputError(f"{what} cannot be read as JSON lines: {error}") from error
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _quoted_line(line: str, names: Collection[str]) -> str:
+    document = _Document(line)
+    start = document.after_space(0)
+    document.check_only_value(start)
+    if not line.startswith("{", start):
+        raise ValueError(f"no object but {line[:40]}")
+
+    parts, done = [], 0
+    for name, value in document.members(start):
+        end = document.end(value)
+        if name in names:
+            parts += [line[done:value], json.dumps(line[value:end])]
+            done = end
+    return "".join([*parts, line[done:]])
 
 
 def _without_path(document: _Document, what: str) -> Iterator[tuple[int, int]]:

@@ -43,14 +43,14 @@ def read_snapshots(table: pl.LazyFrame, column: str = TIME) -> tuple[int, Snapsh
 
 def _times(table: pl.LazyFrame, column: str) -> pl.Series:
     """The column of times in UTC."""
-    from titans.exact.convert import convert
-    from titans.exact.times import UTC_TIME
+    from titans.exact.convert import convert_stored
+    from titans.schema import TIME
 
     schema = columns_of(table)
     if column not in schema:
         raise SchemaError(f"the table has no column {column!r}; it has {', '.join(schema)}")
 
-    done = convert(collected(table.select(column))[column], UTC_TIME)
+    done = convert_stored(collected(table.select(column))[column].alias(TIME), {})
     if done.bad is not None:
         raise SchemaError(
             f"{int(done.bad.sum())} value(s) of column {column!r} ({schema[column]}) are no times; "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from titans.errors import InputError
-from titans.loading.records import record_lines
+from titans.loading.records import quoted_values, record_lines
 from titans.loading.unpack import unpacked, without_suffix
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ def scan(source: Path | bytes, kind: str, provider: Provider, what: str) -> pl.L
 
     Columns of CSV are text, so that `007` and `1.10` stay what they are until the schema says what
     is meant. In JSON values are what they are written as; those of value columns are text, so that
-    none is rounded before it is looked at.
+    none is rounded before it is looked at, and those of `Json` columns are the JSON that stands
+    there.
 
     Raises:
         InputError: JSON is not what the name says.
@@ -99,6 +100,10 @@ def scan(source: Path | bytes, kind: str, provider: Provider, what: str) -> pl.L
     if kind == "csv":
         return pl.scan_csv(source, glob=False, infer_schema=False)
 
+    nested = [name for name, dtype in provider.schema.columns.items() if dtype == "Json"]
+    if nested:
+        data = source.read_bytes() if isinstance(source, Path) else source
+        source = quoted_values(data, nested, what)
     literal: str | bytes
     if isinstance(source, Path):
         literal = glob.escape(str(source))  # scan_ndjson takes patterns only

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field
@@ -18,8 +18,8 @@ from titans.read.pushdown import check_condition, filtered_scan
 from titans.read.queries import Held, compared, grid_times, gridded, to_intervals
 from titans.read.reader import Reader, answered, bounds, retrying
 from titans.read.scan import scan
-from titans.read.tables import amendments, coverage, files, status, writers
-from titans.results import MonthStatus
+from titans.read.tables import amendments, coverage, files, freshness, status, writers
+from titans.results import Freshness, MonthStatus
 from titans.schema import TIME
 from titans.slots import TICK, Slot, parse_duration, to_utc
 from titans.store import ObjectStore
@@ -296,15 +296,27 @@ class ReadableArchive:
     def coverage(self, start: datetime | None = None, end: datetime | None = None) -> pl.DataFrame:
         """Slot by slot, whether somebody looked.
 
-        Without bounds, from the first slot that holds anything to the last.
+        Where the provider's `Expectations` say how often its source is looked at, interval by
+        interval of that length. Without bounds, from the first that holds anything to the last.
 
         Returns:
-            One row per slot: `slot` (its start), `status`: `observed` (a full snapshot was
-            ingested, changes or not, or all that had changed was uploaded), `empty` (an uploader
-            looked, and nothing had changed), `changes` (changed rows were uploaded, which says
-            nothing of the keys that are not among them) or `missing`. Ascending.
+            One row per slot or interval: `slot` (its start), `status`: `observed` (a full snapshot
+            was ingested, changes or not, or all that had changed was uploaded), `empty` (an
+            uploader looked, and nothing had changed), `changes` (changed rows were uploaded, which
+            says nothing of the keys that are not among them) or `missing`. Ascending.
         """
         return self._ask(lambda reader: coverage(reader, start, end))
+
+    def freshness(self, now: datetime | None = None) -> Freshness:
+        """How old the newest observation is, and whether it should be younger.
+
+        Uploads count where they say that they are complete.
+
+        Args:
+            now: by default what the clock says.
+        """
+        moment = datetime.now(UTC) if now is None else to_utc(now, "now")
+        return self._ask(lambda reader: freshness(reader, moment))
 
     def files(self, start: datetime | None = None, end: datetime | None = None) -> pl.DataFrame:
         """The objects that hold the change points of a range, for Spark, DuckDB or polars.

@@ -12,8 +12,8 @@ import polars as pl
 
 from titans.read.queries import check_count
 from titans.read.reader import Reader, bounds
-from titans.results import MonthStatus
-from titans.slots import Month, Slot, iso
+from titans.results import Freshness, MonthStatus
+from titans.slots import END, TICK, Month, Slot, interval_start, iso
 from titans.tiers.files.fetch import read_info
 from titans.tiers.files.read import StoredFile
 from titans.tiers.files.writers import Writer
@@ -21,9 +21,10 @@ from titans.tiers.manifest.entries import FileEntry, Keyframe
 from titans.tiers.manifest.view import MonthView, Part
 from titans.tiers.write.adopt import read_waiting
 
-__all__ = ["amendments", "coverage", "files", "status", "writers"]
+__all__ = ["amendments", "coverage", "files", "freshness", "status", "writers"]
 
 _UTC = pl.Datetime("us", "UTC")
+_STATUSES = ("observed", "changes", "empty", "missing")
 
 
 # --- slots ----------------------------------------------------------------------------------------
@@ -32,24 +33,40 @@ _UTC = pl.Datetime("us", "UTC")
 def coverage(reader: Reader, start: datetime | None, end: datetime | None) -> pl.DataFrame:
     """See `ReadableArchive.coverage`."""
     since, until = bounds(start, end)
-    views = {month: reader.view(month) for month, _, _ in reader.spans(since, until)}
+    every, minutes = reader.dataset.provider.every, reader.dataset.paths.minutes
+    if since is not None and (until is None or since < until):
+        since = interval_start(since, every)
+    last = until
+    if until is not None:
+        last = min(interval_start(until - TICK, every) + every, END)
+    views = {month: reader.view(month) for month, _, _ in reader.spans(since, last)}
     covered = [view for view in views.values() if view.adopted]
     if since is None and covered:
-        since = covered[0].slot(covered[0].adopted.first or 0).start
+        since = interval_start(covered[0].slot(covered[0].adopted.first or 0).start, every)
     if until is None and covered:
         until = covered[-1].slot(covered[-1].adopted.last or 0).end
 
     rows: list[tuple[datetime, str]] = []
     if since is not None and until is not None:
-        minutes = reader.dataset.paths.minutes
-        length = timedelta(minutes=minutes)
-        check_count((until - since) // length, "slots")
-        start = Slot.of(since, minutes).start if since < until else until
-        while start < until:
-            slot = Slot.of(start, minutes)
-            rows.append((start, _slot_status(views.get(slot.month), slot)))
-            start += length
+        check_count((until - since) // every, "intervals")
+        while since < until:
+            rows.append((since, _interval_status(views, since, every, minutes)))
+            since += every
     return pl.DataFrame(rows, schema={"slot": _UTC, "status": pl.String}, orient="row")
+
+
+def _interval_status(
+    views: dict[Month, MonthView], start: datetime, every: timedelta, minutes: int
+) -> str:
+    """The most that is known of a slot that begins in the interval."""
+    slot = Slot.of(start, minutes)
+    if slot.start < start:
+        slot = Slot.of(slot.end, minutes)
+    known = set()
+    while slot.start < start + every:
+        known.add(_slot_status(views.get(slot.month), slot))
+        slot = Slot.of(slot.end, minutes)
+    return next(status for status in _STATUSES if status in known)
 
 
 def _slot_status(view: MonthView | None, slot: Slot) -> str:
@@ -62,6 +79,18 @@ def _slot_status(view: MonthView | None, slot: Slot) -> str:
     if slot.index in view.observed or slot.index in view.claims.complete:
         return "observed"
     return "changes"
+
+
+def freshness(reader: Reader, now: datetime) -> Freshness:
+    """See `ReadableArchive.freshness`."""
+    every = reader.dataset.provider.every
+    for month in reversed(reader.months()):
+        view = reader.view(month)
+        last = (view.observed | view.claims.complete | view.claims.empty).last
+        if last is not None:
+            start = view.slot(last).start
+            return Freshness(start, every, now, now >= interval_start(start, every) + 2 * every)
+    return Freshness(None, every, now, True)
 
 
 # --- objects --------------------------------------------------------------------------------------
@@ -164,7 +193,7 @@ def _month_status(reader: Reader, month: Month) -> MonthStatus:
         version=manifest.version,
         sealed=manifest.sealed,
         keyframes=len(manifest.keyframes),
-        gaps=len(manifest.gaps),
+        gaps=len(manifest.gaps(reader.dataset.paths.minutes, reader.dataset.provider.every)),
     )
 
 

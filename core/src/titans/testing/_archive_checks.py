@@ -138,11 +138,17 @@ class ArchiveChecks(ProviderSuite, kit=True):
     def _without_gaps(
         self, timed: list[tuple[datetime, pl.DataFrame]]
     ) -> list[tuple[datetime, pl.DataFrame]]:
-        """Every value observed, so that none depends on which snapshots came before."""
+        """Every value observed, and passive ones the same, so that none depends on which snapshots
+        came before.
+        """
         dtypes = self._provider.schema.value_dtypes()
         filled = []
         for name, value in self._ordinary().items():
-            filled.append(pl.col(name).fill_null(pl.lit(value, dtype=dtypes[name])))
+            ordinary = pl.lit(value, dtype=dtypes[name])
+            if name in self._provider.schema.passive:
+                filled.append(ordinary.alias(name))
+            else:
+                filled.append(pl.col(name).fill_null(ordinary))
 
         observed = []
         for moment, frame in timed:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from titans.events import Event
+from titans.expectations import Expectations
 from titans.layout import PathLayout
 from titans.schema import Schema
 from titans.testing._provider_suite import ProviderSuite
@@ -130,7 +131,7 @@ class DeclarationChecks(ProviderSuite, kit=True):
 
     def test_hooks_return_what_their_specification_says(self) -> None:
         """`titans_schema` a Schema, `titans_pk_columns` a tuple of names, `titans_path_layout` a
-        PathLayout.
+        PathLayout, `titans_expectations` Expectations.
         """
         schema = self._hook("titans_schema")
         expect(isinstance(schema, Schema), f"titans_schema must return a Schema, got {schema!r}")
@@ -147,6 +148,12 @@ class DeclarationChecks(ProviderSuite, kit=True):
             f"titans_path_layout must return a PathLayout, got {layout!r}",
         )
 
+        expectations = self._hook("titans_expectations")
+        expect(
+            isinstance(expectations, Expectations),
+            f"titans_expectations must return Expectations, got {expectations!r}",
+        )
+
     def test_hooks_return_the_same_every_time(self) -> None:
         """Two calls agree, and agree with what was loaded."""
         provider = self._provider
@@ -154,6 +161,7 @@ class DeclarationChecks(ProviderSuite, kit=True):
             "titans_schema": provider.schema,
             "titans_pk_columns": provider.key,
             "titans_path_layout": provider.layout,
+            "titans_expectations": provider.expectations,
         }
         for hook, loaded in known.items():
             for _ in range(2):

@@ -4,15 +4,18 @@ through them.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
+from decimal import Context, Decimal
 from typing import Any, Literal
 
 import polars as pl
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from titans.dtypes import decimal_digits
 from titans.provider import Provider
 
 __all__ = ["extremes", "for_all", "snapshot", "snapshots", "values"]
@@ -43,17 +46,51 @@ def for_all(strategy: st.SearchStrategy[Any], holds: Callable[[Any], None], exam
 
 
 def values(dtype: str) -> st.SearchStrategy[Any]:
-    """Values of a dtype of `titans.schema.DTYPES`."""
+    """Values of a dtype that a column can have."""
     if dtype.startswith("Float"):
         width: Literal[32, 64] = 32 if dtype == "Float32" else 64
         return st.floats(allow_nan=False, allow_infinity=False, width=width)
     if dtype.startswith(("Int", "UInt")):
         return st.integers(*_range(dtype))
-    return {
+    if dtype.startswith("Decimal"):
+        return _decimals(dtype)
+    texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+    strategies: dict[str, st.SearchStrategy[Any]] = {
+        "Binary": st.binary(max_size=12),
         "Boolean": st.booleans(),
         "Date": st.dates(date(1900, 1, 1), date(2200, 1, 1)),
-        "String": st.text(st.characters(exclude_categories=["Cs"]), max_size=12),
-    }[dtype]
+        "Datetime": _moments,
+        "Json": _documents(texts).map(_text_of_document),
+        "String": texts,
+    }
+    return strategies[dtype]
+
+
+_moments = st.integers(-(2**51), 2**51).map(
+    lambda micros: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
+)
+"""The years 1898 to 2041."""
+
+
+def _decimals(dtype: str) -> st.SearchStrategy[Decimal]:
+    digits, behind = decimal_digits(dtype)
+    whole = st.integers(-(10**digits) + 1, 10**digits - 1)
+    return whole.map(lambda number: Decimal(number).scaleb(-behind, Context(prec=digits)))
+
+
+def _documents(texts: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
+    scalars = st.none() | st.booleans() | st.integers() | texts
+    nested = st.recursive(
+        scalars,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+        max_leaves=6,
+    )
+    return nested.filter(lambda document: document is not None)
+
+
+def _text_of_document(document: Any) -> str:
+    """As it is stored."""
+    return json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def extremes(dtype: str) -> list[Any]:
@@ -65,7 +102,17 @@ def extremes(dtype: str) -> list[Any]:
     if dtype.startswith(("Int", "UInt")):
         low, high = _range(dtype)
         return [low, 0, 1, high - 1, high]
+    if dtype.startswith("Decimal"):
+        digits, behind = decimal_digits(dtype)
+        context = Context(prec=digits)
+        return [Decimal(n).scaleb(-behind, context) for n in (0, 1, -1, 10**digits - 1)]
     others: dict[str, list[Any]] = {
+        "Binary": [b"", b"\x00", b"\xff\xfe", b"titans"],
+        "Datetime": [
+            datetime(1900, 1, 1, tzinfo=UTC),
+            datetime(2024, 2, 29, 23, 59, 59, 999_999, tzinfo=UTC),
+        ],
+        "Json": ['{"a":[1,2.5,null],"b":{}}', "[]", '""', "true", "12345678901234567890"],
         "Boolean": [True, False],
         "Date": [date(1900, 1, 1), date(1970, 1, 1), date(2024, 2, 29), date(2200, 1, 1)],
         "String": ["", " ", "0", "null", "한국", "🛰", "a,b;\"c'", "line\nbreak", "x" * 300],

@@ -4,15 +4,17 @@ does it.
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Iterable
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
 
 from titans.provider import Provider
-from titans.schema import CEASED, TIME
+from titans.schema import CEASED, TIME, Schema
 
 __all__ = ["Oracle", "difference", "replayed", "rows_of"]
 
@@ -31,15 +33,26 @@ class Oracle:
         before = self.states[max(self.states)] if self.states else {}
         state: State = {}
         for key, values in rows_of(self._provider.normalize(snapshot), self._provider):
-            state[key] = _carried(before.get(key), values)
+            state[key] = _carried(before.get(key), values, self._provider.schema)
         self.states[moment] = state
 
 
-def _carried(before: tuple[Any, ...] | None, values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """`values`, those before them where they are `None`."""
+def _carried(
+    before: tuple[Any, ...] | None, values: tuple[Any, ...], schema: Schema
+) -> tuple[Any, ...]:
+    """`values`, those before them where they were not observed; all those before where nothing but
+    passive ones is another.
+    """
     if before is None:
         return values
-    return tuple(old if new is None else new for new, old in zip(values, before, strict=True))
+    now = list[Any]()
+    changed = False
+    for column, new, old in zip(schema.columns, values, before, strict=True):
+        if new is None and column not in schema.nullable:
+            new = old
+        now.append(new)
+        changed |= new != old and column not in schema.passive
+    return tuple(now) if changed else before
 
 
 def rows_of(
@@ -76,10 +89,24 @@ def _meant(value: Any, dtype: str, sentinel: float | None) -> Any:
         (meant,) = struct.unpack("f", struct.pack("f", float(value)))
     elif dtype.startswith(("Int", "UInt")):
         meant = int(value)
+    elif dtype.startswith("Decimal"):
+        meant = Decimal(str(value))
+    elif dtype == "Json":
+        return _document(value)
+    elif dtype == "Binary":
+        meant = value.encode() if isinstance(value, str) else bytes(value)
 
     if meant == sentinel or meant != meant:
         return None
     return meant
+
+
+def _document(text: str) -> str | None:
+    """JSON text as it is stored; numbers in it are integers, or have few digits."""
+    document = json.loads(text)
+    if document is None:
+        return None
+    return json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def replayed(points: pl.DataFrame, provider: Provider, moment: datetime) -> State:

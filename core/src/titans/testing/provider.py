@@ -5,6 +5,7 @@ from __future__ import annotations
 from titans.testing._archive_checks import ArchiveChecks
 from titans.testing._declaration import DeclarationChecks
 from titans.testing._example_checks import ExampleChecks
+from titans.testing._meaning_checks import MeaningChecks
 from titans.testing._normalize_checks import NormalizeChecks
 from titans.testing._path_checks import PathChecks
 
@@ -12,7 +13,13 @@ __all__ = ["ProviderConformance"]
 
 
 class ProviderConformance(
-    DeclarationChecks, ExampleChecks, NormalizeChecks, PathChecks, ArchiveChecks, kit=True
+    DeclarationChecks,
+    ExampleChecks,
+    NormalizeChecks,
+    MeaningChecks,
+    PathChecks,
+    ArchiveChecks,
+    kit=True,
 ):
     """What every provider must do. Subclass it in the tests of a provider's package:
 

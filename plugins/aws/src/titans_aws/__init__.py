@@ -31,6 +31,14 @@ def titans_schema() -> Schema:
         score="SPS",
         # Not Savings: spot can cost 1 % more than on-demand. See titans_normalize.
         unobserved=dict.fromkeys(("SPS", "T3", "T2", "IF", "OndemandPrice", "SpotPrice"), -1),
+        units={"OndemandPrice": "USD/h", "SpotPrice": "USD/h", "Savings": "%"},
+        description={
+            "SPS": "spot placement score, 1 to 10",
+            "T3": "largest number of instances with the score 3",
+            "T2": "largest number of instances with the score 2 or more",
+            "IF": "class of interruption frequency, 3.0 is the lowest",
+            "Savings": "of the spot price against on-demand",
+        },
     )
 
 

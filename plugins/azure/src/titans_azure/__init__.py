@@ -37,6 +37,15 @@ def titans_schema() -> Schema:
         unobserved=dict.fromkeys(
             ("DesiredCount", "Score", "T3", "T2", "IF", "OndemandPrice", "SpotPrice"), -1
         ),
+        units={"OndemandPrice": "USD/h", "SpotPrice": "USD/h", "Savings": "%"},
+        description={
+            "DesiredCount": "number of instances that the score was asked for",
+            "Score": "spot placement score, 1 to 3",
+            "T3": "largest number of instances with the score 3",
+            "T2": "largest number of instances with the score 2 or more",
+            "IF": "class of interruption frequency, 3.0 is the lowest",
+            "Savings": "of the spot price against on-demand",
+        },
     )
 
 

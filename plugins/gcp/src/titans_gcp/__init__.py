@@ -21,6 +21,11 @@ def titans_schema() -> Schema:
         score="Score",
         # Not Savings: spot can cost 1 % more than on-demand. See titans_normalize.
         unobserved=dict.fromkeys(("Score", "OndemandPrice", "SpotPrice"), -1),
+        units={"OndemandPrice": "USD/h", "SpotPrice": "USD/h", "Savings": "%"},
+        description={
+            "Score": "spot placement score",
+            "Savings": "of the spot price against on-demand",
+        },
     )
 
 

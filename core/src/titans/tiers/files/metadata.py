@@ -231,6 +231,10 @@ class FileInfo(Contents):
             "format_version": FORMAT_VERSION,
             "provider": provider.name,
         }
+        # Parquet would say of these that they are text.
+        nested = [name for name, dtype in provider.schema.columns.items() if dtype == "Json"]
+        if nested:
+            data["json"] = nested
         if provider.layout.slot_minutes != UNSAID_MINUTES:
             data["slot_minutes"] = provider.layout.slot_minutes
 

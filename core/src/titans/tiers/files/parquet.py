@@ -16,13 +16,13 @@ from attrs import evolve, frozen
 from titans.changes.digest import digest
 from titans.changes.frames import instant
 from titans.errors import CorruptFileError
-from titans.exact.convert import convert
+from titans.exact.convert import convert_stored
 from titans.layout import KeyframeName, WarmName
 from titans.provider import Provider
 from titans.schema import CEASED, TIME, Schema
 from titans.slots import Slot, iso
 from titans.tiers.files.metadata import FileInfo, SlotRecord
-from titans.tiers.files.reading import foreign, reading, shown
+from titans.tiers.files.reading import foreign, reading, sequence, shown
 
 __all__ = [
     "FINAL",
@@ -99,7 +99,7 @@ def encode(
         buffer,
         **encoding.options,
         metadata=_metadata(info, provider),
-        arrow_schema=_arrow_schema(provider),
+        arrow_schema=_arrow_schema(provider, encoding),
     )
     return buffer.getvalue()
 
@@ -116,21 +116,31 @@ def sink(
         target,
         **encoding.options,
         metadata=lambda _context: _metadata(info(), provider),
-        arrow_schema=_arrow_schema(provider),
+        arrow_schema=_arrow_schema(provider, encoding),
         engine="streaming",
     )
 
 
-def _arrow_schema(provider: Provider) -> Any:
-    """The columns as Arrow describes them, each with the id it has in Parquet files."""
-    ids = provider.schema.field_ids(provider.key)
-    dtypes = provider.schema_dtypes
-    return _with_field_ids(tuple((name, dtypes[name], ids[name]) for name in dtypes))
+def _arrow_schema(provider: Provider, encoding: Encoding) -> Any:
+    """The columns as Arrow describes them, each with the id it has in Parquet files; in files that
+    stay for ever also with its unit and description.
+    """
+    schema = provider.schema
+    ids = schema.field_ids(provider.key)
+    columns = []
+    for name, dtype in provider.schema_dtypes.items():
+        said = {"PARQUET:field_id": str(ids[name])}
+        if encoding is not PASSING and name in schema.units:
+            said["unit"] = schema.units[name]
+        if encoding is not PASSING and name in schema.description:
+            said["description"] = schema.description[name]
+        columns.append((name, dtype, tuple(said.items())))
+    return _described(tuple(columns))
 
 
 @lru_cache(maxsize=64)
-def _with_field_ids(columns: tuple[tuple[str, pl.DataType, int], ...]) -> Any:
-    """Of columns given as name, dtype and field id.
+def _described(columns: tuple[tuple[str, pl.DataType, tuple[tuple[str, str], ...]], ...]) -> Any:
+    """Of columns given as name, dtype and what is said of them.
 
     At most 64 are kept, and none goes stale: it depends on the argument alone. Threads and forks
     may share them.
@@ -139,8 +149,8 @@ def _with_field_ids(columns: tuple[tuple[str, pl.DataType, int], ...]) -> Any:
 
     plain = nanoarrow.c_schema(pl.Schema({name: dtype for name, dtype, _ in columns}))
     fields = []
-    for field, (_, _, id) in zip(plain.children, columns, strict=True):
-        fields.append(field.modify(metadata={"PARQUET:field_id": str(id)}))
+    for field, (_, _, said) in zip(plain.children, columns, strict=True):
+        fields.append(field.modify(metadata=dict(said)))
     return plain.modify(children=fields)
 
 
@@ -238,20 +248,21 @@ def _aligned(frame: pl.DataFrame, provider: Provider, key: str) -> pl.DataFrame:
     aligned = []
     for column, dtype in dtypes.items():
         if column in frame.columns:
-            aligned.append(_as_today(frame[column], dtype, provider, key))
+            aligned.append(_as_today(frame[column], provider, key))
         else:
             aligned.append(pl.Series(column, [None], dtype=dtype).new_from_index(0, frame.height))
     return pl.DataFrame(aligned).with_columns(pl.col(CEASED).fill_null(value=False))
 
 
-def _as_today(column: pl.Series, dtype: pl.DataType, provider: Provider, key: str) -> pl.Series:
-    done = convert(column, dtype)
+def _as_today(column: pl.Series, provider: Provider, key: str) -> pl.Series:
+    done = convert_stored(column, provider.schema.columns)
     if done.bad is None:
         return done.values
     raise CorruptFileError(
         f"{key} has {int(done.bad.sum())} value(s) in column {column.name!r} ({column.dtype}) that "
-        f"are no {dtype}, which {provider} declares; first: {done.examples()}; they are not "
-        "rounded or cut off: install the release of the provider that declares what they are",
+        f"are no {done.values.dtype}, which {provider} declares; first: {done.examples()}; they "
+        "are not rounded or cut off: install the release of the provider that declares what "
+        "they are",
         provider=provider.name,
         key=key,
     )
@@ -367,6 +378,9 @@ def _parsed(
     with reading(key, provider.name):
         stored = _scan(source).collect_schema()
         columns = {c: str(dtype) for c, dtype in stored.items() if c not in others}
+        for name in sequence({"json": [], **metadata}, "json", str):
+            if name in columns:
+                columns[name] = "Json"
         return evolve(info, schema=Schema(columns, version=info.schema_version))
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from attrs import frozen
 
 from titans.dataset import Dataset
 from titans.errors import CorruptFileError, FormatError, NotFound
-from titans.slots import Month, SlotSet
+from titans.slots import Month
 from titans.tiers.files.fetch import read_info
 from titans.tiers.maintain.checks import MonthChecks
 from titans.tiers.maintain.inventory import Inventory, list_inventory, read_lost
@@ -49,8 +51,9 @@ class Verification:
     """All verdicts."""
 
     checks: tuple[Check, ...]
-    gaps: dict[str, SlotSet]
-    """Month → slots between the first and the last observed one for which nobody looked.
+    gaps: dict[str, tuple[datetime, ...]]
+    """Month → starts of the intervals in which nobody looked, between the first and the last in
+    which somebody did: of slots, or of what the provider's `Expectations` say.
 
     A fact, not a failure.
     """
@@ -82,7 +85,7 @@ def verify(dataset: Dataset, *, deep: bool = False) -> Verification:
             version of it wrote it.
     """
     notes, orphans = Notes(), 0
-    gaps: dict[str, SlotSet] = {}
+    gaps: dict[str, tuple[datetime, ...]] = {}
     inventory = list_inventory(dataset)
     foreign = list(inventory.foreign)
     for month in inventory.months:
@@ -104,8 +107,9 @@ def verify(dataset: Dataset, *, deep: bool = False) -> Verification:
             manifest, inventory = newer, list_inventory(dataset)
         notes.add(checks.notes)
         foreign += checks.foreign + _list_foreign(dataset, month, unnamed)
-        if manifest.gaps:
-            gaps[str(month)] = manifest.gaps
+        missed = manifest.gaps(dataset.paths.minutes, dataset.provider.every)
+        if missed:
+            gaps[str(month)] = missed
         orphans += len(unnamed.files) + len(unnamed.slots)
 
     names = [name for name in CHECKS if deep or name not in _DEEP]

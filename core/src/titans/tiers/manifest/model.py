@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -28,7 +28,16 @@ from titans.errors import (
 from titans.layout import FANOUT, KeyframeName, Paths, WarmName
 from titans.provider import Provider
 from titans.schema import Schema
-from titans.slots import DAY_MINUTES, NO_SLOTS, Month, Slot, SlotSet, iso, parse_iso
+from titans.slots import (
+    DAY_MINUTES,
+    NO_SLOTS,
+    Month,
+    Slot,
+    SlotSet,
+    interval_start,
+    iso,
+    parse_iso,
+)
 from titans.tiers.files.claims import NO_CLAIMS, Claims
 from titans.tiers.files.metadata import (
     FORMAT_VERSION,
@@ -174,18 +183,28 @@ class Manifest:
         return tuple(sorted({f.level for f in self.files}))
 
     @property
-    def gaps(self) -> SlotSet:
-        """Slots between the first and the last observed one for which nobody looked.
+    def looked(self) -> SlotSet:
+        """Slots for which somebody looked at all there is.
 
         Uploads that say that they are complete observe too. Where they alone do, nobody can have
-        looked at more than any other upload says, and that is no gap either.
+        looked at more than any other upload says, and that counts as well.
         """
         looked = self.observed | self.claims.complete
         if looked and not self.observed:
             looked |= self.adopted - self.claims.retracted
-        if looked.first is None or looked.last is None:
-            return NO_SLOTS
-        return SlotSet(((looked.first, looked.last),)) - looked
+        return looked
+
+    def gaps(self, minutes: int, every: timedelta) -> tuple[datetime, ...]:
+        """Starts of the intervals of `every`, between the first and the last observed slot, in
+        which nobody looked; slots have `minutes` minutes.
+        """
+        starts = [Slot(self.month, index, minutes).start for index in self.looked]
+        if not starts:
+            return ()
+        seen = {interval_start(start, every) for start in starts}
+        first, last = min(seen), max(seen)
+        between = (first + number * every for number in range((last - first) // every))
+        return tuple(start for start in between if start not in seen)
 
     @property
     def last_rewrite(self) -> int:
