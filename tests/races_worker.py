@@ -38,6 +38,15 @@ def is_upload(slot: int) -> bool:
     return slot % 11 == 3
 
 
+def is_corrected(slot: int) -> bool:
+    """Some slots first hold what is wrong."""
+    return slot % 5 == 2
+
+
+def wrong(slot: int) -> dict[str, tuple]:
+    return {key: (v + 7, w) for key, (v, w) in list(rows(slot).items())[1:]}
+
+
 def main(url: str, number: int, of: int, slots: int, acknowledged: Path) -> None:
     chance = random.Random(os.getpid())
     archive = Archive(open_store(url), PROVIDER)
@@ -59,11 +68,24 @@ def main(url: str, number: int, of: int, slots: int, acknowledged: Path) -> None
 
 
 def _write(archive: Archive, slot: int) -> None:
+    first = wrong(slot) if is_corrected(slot) else rows(slot)
     if is_upload(slot):
-        archive.upload(changes(rows(slot)), at(slot))
+        archive.upload(changes(first), at(slot))
+    else:
+        result = archive.ingest(snapshot(first), at(slot), max_ceased=1.0)
+        # After a kill the correction may have been made.
+        assert result.status != "skipped" or is_corrected(slot), (slot, result)
+    if is_corrected(slot):
+        _correct(archive, slot)
+
+
+def _correct(archive: Archive, slot: int) -> None:
+    if is_upload(slot):
+        archive.amend_changes(changes(rows(slot)), at(slot), reason="wrong")
         return
-    result = archive.ingest(snapshot(rows(slot)), at(slot), max_ceased=1.0)
-    assert result.status != "skipped", (slot, result)
+    if slot % 2:
+        archive.retract(at(slot), reason="wrong")
+    archive.amend(snapshot(rows(slot)), at(slot), reason="wrong", max_ceased=1.0)
 
 
 def _disturb(archive: Archive, slot: int, chance: random.Random) -> None:

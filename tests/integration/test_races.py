@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from fixtures_stores import ACCESS_KEY, REGION, SEAWEED, SECRET_KEY
 from oracle import PROVIDER, as_dict, at
-from races_worker import is_upload, rows
+from races_worker import is_corrected, is_upload, rows
 
 from titans import Archive
 from titans.store import open_store
@@ -78,6 +78,8 @@ def check(url: str, acknowledged: set[int], share: int) -> None:
             uploaded = points.filter(Time=at(slot)).select("k", "v", "w").rows()
             assert set(uploaded) >= {(key, *values) for key, values in rows(slot).items()}, slot
         archive.compact()
+    corrected = {slot for slot in acknowledged if is_corrected(slot)}
+    assert set(archive.amendments()["slot"]) == {at(slot) for slot in corrected}
     found = archive.verify(deep=True)
     assert found.passed, [c for c in found.checks if not c.passed]
     assert sum(month.adopted for month in archive.status()) == WRITERS * share
