@@ -450,3 +450,19 @@ def test_corrections_by_command(tmp_path, capsys, monkeypatch, caplog):
     with pytest.raises(SystemExit):
         run(["status", "--amendments", *place[:4]])
     assert capsys.readouterr().out.count("wrong") == 3
+
+
+def test_a_dry_run_of_the_command_writes_nothing_even_where_uploads_wait(tmp_path, capsys):
+    archive = titans.open(tmp_path, provider="aws")
+    row = {"InstanceType": ["n1"], "Region": ["r"], "AZ": ["z"], "SpotPrice": [1.5]}
+    archive.upload(pl.DataFrame(row), at(0))
+    before = content(archive)
+    place = ["--provider", "aws", "--store", str(tmp_path), "--reason", "wrong", "--dry-run"]
+    edit = ["amend", "--key", "InstanceType=n1", "--set", "SpotPrice=2.5", *place]
+    with pytest.raises(SystemExit) as ended:
+        run([*edit, "--at", at(0).isoformat()])
+    assert not ended.value.code
+    assert "2.5" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="nothing is stored for slot"):
+        run([*edit, "--at", at(1).isoformat()])
+    assert content(archive) == before

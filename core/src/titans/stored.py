@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 
 import polars as pl
 from attrs import frozen
 
 from titans.archive import Archive
-from titans.errors import InputError
+from titans.errors import InputError, NotFound
 from titans.exact.convert import convert
+from titans.loading.rehearsal import rehearsal
 from titans.provider import Provider
 from titans.schema import CEASED, TIME
 from titans.slots import TICK, Slot, iso, to_utc
@@ -34,14 +36,16 @@ class Stored:
 
 
 def stored_in(archive: Archive, moment: datetime) -> Stored:
-    """What the slot of `moment` holds; adopts it first if it waits.
+    """What the slot of `moment` holds, adopted or not. Nothing is written.
 
     Raises:
         InputError: nothing is stored there.
     """
     slot = Slot.of(to_utc(moment, "at"), archive.paths.minutes)
+    archive = rehearsal(archive)
     dataset = archive._dataset
-    archive.compact()
+    with suppress(NotFound):
+        archive.compact(archive.paths.hot_key(slot))
     record = read_adopted_record(dataset, read_head(dataset, slot.month).manifest, slot)
     if record is None or record.claim == "retracted":
         raise InputError(
