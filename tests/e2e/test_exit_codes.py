@@ -31,6 +31,7 @@ ARGUMENTS = {
     "coverage": (),
     "diff": SPAN,
     "files": (),
+    "freshness": ("--now", "2026-01-31T22:30Z"),
     "grid": (),
     "history": ("--key", "Region=r1"),
     "ingest": ("TABLE", "--time-column", "Time"),
@@ -53,6 +54,7 @@ OTHERS = {
     "demo": (("--slots", "2", "--keys", "10", "--folder", "NEW"), ("--folder", "FILE/x")),
     "new-provider": (("newcloud", "-d", "NEW"), ("Not a name", "-d", "NEW")),
     "plugins": ((), None),
+    "plugins show": (("gcp",), ("nothing-of-this-name",)),
     "plugins doctor": (("gcp", "--quick"), ("nothing-of-this-name",)),
 }
 """What makes the others work, and what makes them fail; `None`: nothing does."""

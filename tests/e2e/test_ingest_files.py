@@ -19,13 +19,18 @@ import pytest
 from backports import zstd
 
 import titans
-from titans import Provider, Schema
+from titans import Expectations, Provider, Schema
 from titans.cli.app import run
 from titans.errors import InputError
 from titans.store import open_store
 
 START = datetime(2026, 1, 23, 14, 20, tzinfo=UTC)
-PROVIDER = Provider("p", Schema({"n": "Int64", "x": "Float64", "s": "String"}), ("k",))
+PROVIDER = Provider(
+    "p",
+    Schema({"n": "Int64", "x": "Float64", "s": "String"}),
+    ("k",),
+    expectations=Expectations(min_living=1),
+)
 BIG = 2**53 + 1
 
 
@@ -260,7 +265,7 @@ BAD = {
     "prices-2026-01-23T1525.json": b'[{"k": "a"}] []',
     "prices-2026-01-23T1526.json": b"[" * 100_000,
     "prices-2026-01-23T1527.json": b"\xff\xfe",
-    "prices-2026-01-23T1528.json": b"[]",
+    "prices-2026-01-23T1548.json": b"[]",
     "prices-2026-01-23T1529.parquet": b"PAR1 not really PAR1",
     "prices-2026-01-23T1530.csv": b"k,n\na,one\n",
     "prices-2026-01-23T1531.csv": b"n\n1\n",

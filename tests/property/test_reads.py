@@ -141,8 +141,8 @@ def check_ranges(archive: Archive, points: pl.DataFrame) -> None:
         assert_frame_equal(
             archive.scan(start, end, where=pl.col("v") > 0, columns=["k", "v"])
             .collect()
-            .sort("k", "v"),
-            expected.filter(pl.col("v") > 0).select("k", "v").sort("k", "v"),
+            .sort("k", "Time"),
+            expected.filter(pl.col("v") > 0).select("k", "Time", "v", "Ceased"),
         )
         assert scanned.select(pl.len()).collect().item() == expected.height
         for key in "ab":

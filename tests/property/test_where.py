@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
+from unittest.mock import patch
+
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -10,7 +13,7 @@ from oracle import at
 from polars.testing import assert_frame_equal
 
 from titans import Archive, Provider, Schema
-from titans.errors import InputError
+from titans.errors import InputError, TimestampError
 from titans.read.pushdown import is_pushable
 from titans.store.local import LocalStore
 from titans.store.memory import MemoryStore
@@ -194,6 +197,150 @@ def test_a_scan_with_a_condition_is_the_changes_filtered(archives, where, start)
             found = archive.scan(since, where=where).collect()
             order = ["k", "j", "Time"]
             assert_frame_equal(found.sort(order), expected.sort(order))
+
+
+# --- every argument of every question -------------------------------------------------------------
+
+SPAN = (at(1), at(20))
+QUESTIONS = {
+    "state": lambda a, **said: a.state(at(14), **said),
+    "latest": lambda a, **said: a.latest(**said),
+    "keys": lambda a, **said: a.keys(at(14), **said),
+    "changes": lambda a, **said: a.changes(**said),
+    "changes of a range": lambda a, **said: a.changes(*SPAN, **said),
+    "history": lambda a, **said: a.history(at(3), **said),
+    "diff": lambda a, **said: a.diff(at(3), at(16), **said),
+    "intervals": lambda a, **said: a.intervals(*SPAN, **said),
+    "all intervals": lambda a, **said: a.intervals(**said),
+    "grid": lambda a, **said: a.grid(*SPAN, every="25m", **said),
+    "the whole grid": lambda a, **said: a.grid(every="1h", **said),
+    "scan": lambda a, **said: a.scan(*SPAN, **said).collect().sort("k", "j", "Time"),
+    "lazy intervals": lambda a, **said: a.intervals(*SPAN, lazy=True, **said).collect(),
+    "lazy grid": lambda a, **said: a.grid(*SPAN, every="25m", lazy=True, **said).collect(),
+}
+KEYS_AS = [
+    lambda texts: {"k": texts},
+    lambda texts: {"k": texts[0]},
+    lambda texts: {"k": texts, "j": ["0", "1"]},
+    lambda texts: {"j": 1},
+    lambda texts: {"keys": pl.DataFrame({"k": texts})},
+    lambda texts: {"keys": [{"k": text, "j": "1"} for text in texts]},
+    lambda texts: {"keys": pl.LazyFrame({"j": ["0", "2"]}), "k": texts},
+]
+
+
+def of_keys(answer, said):
+    """The rows of an answer that have these keys."""
+    for name in ("k", "j"):
+        if name in said:
+            given_texts = said[name] if isinstance(said[name], list) else [said[name]]
+            answer = answer.filter(pl.col(name).is_in([str(text) for text in given_texts]))
+    if "keys" in said:
+        frame = said["keys"]
+        frame = frame.collect() if isinstance(frame, pl.LazyFrame) else pl.DataFrame(frame)
+        answer = answer.join(frame, on=frame.columns, how="semi", maintain_order="left")
+    return answer
+
+
+def expected_columns(answer, columns):
+    """Key, times and marks always come; value columns in the order in which they are asked for."""
+    made = {
+        name: [c for c in answer.columns if c in (name, f"{name}_old", f"{name}_new")]
+        for name in ("v", "s")
+    }
+    values = [c for name in columns for c in made[name]]
+    others = [c for c in answer.columns if c not in made["v"] + made["s"]]
+    before = [c for c in others if c in ("k", "j", "Time", "change")]
+    return [*before, *values, *(c for c in others if c not in before)]
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+@given(
+    where=st.none() | expressions(ROW_BY_ROW, AMONG_ALL),
+    columns=st.none()
+    | st.permutations(["v", "s"]).map(lambda both: both[:1])
+    | st.just(["s", "v"]),
+    key=st.none()
+    | st.builds(
+        lambda make, texts: make(texts),
+        st.sampled_from(KEYS_AS),
+        st.lists(TEXTS, min_size=1, max_size=3, unique=True),
+    ),
+    small=st.booleans(),
+)
+@settings(max_examples=40, deadline=None)
+def test_what_is_wanted_is_chosen_from_the_whole_answer(
+    archives, question, where, columns, key, small
+):
+    ask, key = QUESTIONS[question], key or {}
+    for archive in archives:
+        whole = ask(archive) if question != "keys" else archive.state(at(14)).drop("Time")
+        if question == "diff" and columns is not None:
+            whole = ask(archive, columns=columns)
+        expected = of_keys(whole, key)
+        if where is not None:
+            if question == "keys":
+                expected = of_keys(archive.state(at(14)), key)
+            filtered = outcome(lambda rows=expected: rows.filter(where))
+            if filtered is None:
+                continue
+            expected = filtered
+        if question == "keys":
+            expected = expected.select("k", "j", *(columns or ()))
+        elif columns is not None:
+            expected = expected.select(expected_columns(expected, columns))
+        said = key | ({} if where is None else {"where": where})
+        said |= {} if columns is None else {"columns": columns}
+        with patch("titans.read.batches._ROWS", 20 if small else 10**6):
+            found = ask(archive, **said)
+        assert_frame_equal(found, expected)
+
+
+@pytest.mark.parametrize("question", sorted(set(QUESTIONS) - {"history"}))
+def test_what_cannot_be_wanted_is_refused(archives, question):
+    ask = QUESTIONS[question]
+    for said, message in (
+        ({"where": pl.col("nobody") == 1}, "where cannot be applied"),
+        ({"where": "k = 1"}, "where is a polars expression"),
+        ({"columns": ["nobody"]}, "no column 'nobody'"),
+        ({"columns": "v"}, "list of names"),
+        ({"x": "a"}, "x is no key column"),
+        ({"k": None}, "never null"),
+        ({"keys": pl.DataFrame({"v": [1]})}, "v is no key column"),
+    ):
+        with pytest.raises(InputError, match=message):
+            ask(archives[0], **said)
+
+
+def test_a_value_with_wildcards_that_no_key_has_is_told_of(archives, caplog):
+    assert archives[0].history(k="a*").height == 0
+    assert "where=" in caplog.text
+    assert "'a*'" in caplog.text
+    caplog.clear()
+    assert archives[0].latest(k="nobody").height == 0
+    assert archives[0].latest(k="a").height == 1
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    "moment", ["2026-02-01", "2026-02-01T00:00", "2026-02-01T09:00+09:00", date(2026, 2, 1)]
+)
+def test_a_time_may_be_a_date_or_text(archives, moment):
+    archive, midnight = archives[0], datetime(2026, 2, 1, tzinfo=UTC)
+    assert archive.state(moment).equals(archive.state(midnight))
+    assert archive.changes(moment).equals(archive.changes(midnight))
+    assert archive.changes(None, moment).equals(archive.changes(None, midnight))
+    assert archive.diff(moment, at(30)).equals(archive.diff(midnight, at(30)))
+    assert archive.grid(moment, "2026-02-02").equals(archive.grid(midnight, date(2026, 2, 2)))
+    assert archive.coverage(moment).equals(archive.coverage(midnight))
+    assert archive.files(moment).equals(archive.files(midnight))
+
+
+@pytest.mark.parametrize("moment", ["tomorrow", "", "2026-13-01", datetime(2026, 2, 1), 5])
+def test_what_is_no_time_is_refused(archives, moment):
+    for ask in (archives[0].state, archives[0].changes, archives[0].coverage):
+        with pytest.raises(TimestampError):
+            ask(moment)
 
 
 # --- what is pushed -------------------------------------------------------------------------------

@@ -141,7 +141,7 @@ def read(archive: Archive) -> None:
 
 def read_wrongly(archive: Archive) -> None:
     archive.state()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    archive.state("now")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    archive.state(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     archive.ingest(None, NOW, 1.0)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     archive.wipe()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
     titans.open("folder")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

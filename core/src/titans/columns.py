@@ -15,7 +15,19 @@ _CHANGE = "change"
 """What `diff` adds to the key."""
 _SUFFIXES = ("_old", "_new")
 """Of the two columns that `diff` makes of each value column."""
-_ARGUMENTS = ("self", "start", "end", "at", "where", "columns", "keys", "every")
+_ARGUMENTS = (
+    "self",
+    "start",
+    "end",
+    "at",
+    "t1",
+    "t2",
+    "where",
+    "columns",
+    "keys",
+    "every",
+    "lazy",
+)
 """Names that questions have for what they take besides the key."""
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "END",
     "NO_SLOTS",
     "TICK",
+    "Moment",
     "Month",
     "Slot",
     "SlotSet",
@@ -30,6 +31,7 @@ __all__ = [
     "iso",
     "parse_duration",
     "parse_iso",
+    "to_moment",
     "to_utc",
 ]
 
@@ -37,6 +39,9 @@ DAY_MINUTES = 1440
 
 TICK = timedelta(microseconds=1)
 """The smallest difference between two times of an archive."""
+
+Moment = datetime | date | str
+"""What a question takes for a time: see `to_moment`."""
 
 BEGIN = datetime(1000, 1, 1, tzinfo=UTC)
 """No archive holds anything before that: years have four digits in paths."""
@@ -77,6 +82,34 @@ def to_utc(timestamp: datetime, what: str = "timestamp") -> datetime:
             f"{what}, in the year {timestamp.year}, lies outside the years 1 to 9999 in UTC"
         ) from error
     return datetime.combine(day, clock)
+
+
+def to_moment(given: Moment, what: str = "at") -> datetime:
+    """`given` as a plain `datetime` in UTC: the one way in for a moment that a question names.
+
+    A date is its first moment, in UTC. Text is ISO 8601, `"2026-01-23"` or `"2026-01-23T09:00Z"`;
+    without an offset it is UTC.
+
+    Raises:
+        TimestampError: as `to_utc`; or it is no such text.
+    """
+    if isinstance(given, str):
+        return _parsed_moment(given, what)
+    if isinstance(given, date) and not isinstance(given, datetime):
+        return datetime.combine(given, time(), UTC)
+    return to_utc(given, what)
+
+
+def _parsed_moment(text: str, what: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise TimestampError(
+            f"{what} is no time: {text!r}; write it like 2026-01-23 or 2026-01-23T14:20Z"
+        ) from error
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return to_utc(moment, what)
 
 
 def iso(timestamp: datetime) -> str:

@@ -9,7 +9,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 import titans
-from titans import Provider, Schema, plugins
+from titans import Expectations, Provider, Schema, plugins
 from titans.errors import StoreError, SuspiciousSnapshotError
 from titans.events import Event
 from titans.store.memory import MemoryStore
@@ -61,7 +61,12 @@ def at(slot):
 
 
 def test_an_archive_is_measured(installed_reader, monkeypatch):
-    provider = Provider(name="acme", schema=Schema({"Price": "Float64"}), key=("Type",))
+    provider = Provider(
+        name="acme",
+        schema=Schema({"Price": "Float64"}),
+        key=("Type",),
+        expectations=Expectations(min_living=1),
+    )
     archive = titans.open(MemoryStore(), provider=provider)
     archive.ingest(snapshot(4), at(0))
     archive.ingest(snapshot(3), at(1))

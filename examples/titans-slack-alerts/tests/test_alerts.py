@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 import titans
-from titans import Provider, Schema, plugins
+from titans import Expectations, Provider, Schema, plugins
 from titans.errors import SuspiciousSnapshotError
 from titans.events import Event
 from titans.store.memory import MemoryStore
@@ -77,7 +77,12 @@ def webhook(monkeypatch):
 @pytest.fixture
 def archive():
     plugins.clear()  # the observer starts afresh
-    provider = Provider(name="acme", schema=Schema({"Price": "Float64"}), key=("Type",))
+    provider = Provider(
+        name="acme",
+        schema=Schema({"Price": "Float64"}),
+        key=("Type",),
+        expectations=Expectations(min_living=1),
+    )
     yield titans.open(MemoryStore(), provider=provider)
     plugins.clear()
 

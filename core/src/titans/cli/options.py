@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from titans.errors import InputError
+from titans.errors import InputError, TimestampError
+from titans.slots import to_moment
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from titans.archive import Archive
 
-__all__ = ["MOMENT", "in_range", "on_archive", "open_archive", "parse_pairs"]
+__all__ = ["MOMENT", "choosing", "in_range", "on_archive", "open_archive", "parse_pairs"]
 
 
 class Moment(click.ParamType[datetime]):
@@ -27,13 +31,9 @@ class Moment(click.ParamType[datetime]):
         if isinstance(value, datetime):
             return value
         try:
-            moment = datetime.fromisoformat(str(value))
-        except ValueError:
+            return to_moment(str(value))
+        except TimestampError:
             self.fail(f"{value!r} is no time; write it like 2026-01-23T14:20Z", param, ctx)
-
-        if moment.tzinfo is None:
-            return moment.replace(tzinfo=UTC)
-        return moment
 
 
 MOMENT = Moment()
@@ -69,6 +69,55 @@ def in_range(command: click.decorators.FC) -> click.decorators.FC:
     start = click.option("--from", "start", type=MOMENT, help="From this moment on.")
     end = click.option("--to", "end", type=MOMENT, help="Before this moment.")
     return start(end(command))
+
+
+def choosing(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which rows and columns of an answer are wanted; the command gets them as
+    `wanted`, the arguments of a question.
+    """
+    where = click.option(
+        "--where", metavar="SQL", help="Only rows of the answer for which this holds: Price > 1."
+    )
+    key = click.option(
+        "--key",
+        "pairs",
+        multiple=True,
+        metavar="COLUMN=VALUE",
+        help="Only these keys. Repeat it for more columns, or for other values of one.",
+    )
+    column = click.option(
+        "--column", "columns", multiple=True, metavar="NAME", help="Only these value columns."
+    )
+
+    @wraps(command)
+    def chosen(
+        *args: Any,
+        where: str | None,
+        pairs: tuple[str, ...],
+        columns: tuple[str, ...],
+        **options: Any,
+    ) -> Any:
+        wanted: dict[str, Any] = {}
+        for pair in pairs:
+            for name, value in parse_pairs((pair,)).items():
+                wanted.setdefault(name, []).append(value)
+        if columns:
+            wanted["columns"] = columns
+        if where is not None:
+            wanted["where"] = _condition(where)
+        return command(*args, wanted=wanted, **options)
+
+    return where(key(column(chosen)))
+
+
+def _condition(text: str) -> pl.Expr:
+    import polars as pl
+
+    try:
+        return pl.sql_expr(text)
+    except pl.exceptions.PolarsError as error:
+        reason = " ".join(str(error).split())
+        raise click.BadParameter(f"--where {text!r} is no condition in SQL: {reason}") from error
 
 
 def parse_pairs(pairs: tuple[str, ...]) -> dict[str, str]:

@@ -125,9 +125,14 @@ def as_output(command: Callable[..., Any]) -> Callable[..., Any]:
     return form(out(spreadsheet(targeted)))
 
 
-def write(frame: pl.DataFrame, target: Target) -> None:
-    """Put `frame` where the options say."""
+def write(answer: pl.DataFrame | pl.LazyFrame, target: Target) -> None:
+    """Put an answer where the options say. A LazyFrame goes to a Parquet file batch by batch."""
     form, out = target.checked_form(), target.out
+    if form == "parquet" and out is not None:
+        answer.lazy().sink_parquet(out, compression="zstd", engine="streaming")
+        click.echo(f"{_rows_in(out):,} rows in {printable(str(out))}", err=True)
+        return
+    frame = answer.lazy().collect()
     if form == "table":
         show(frame)
         return
@@ -142,6 +147,12 @@ def write(frame: pl.DataFrame, target: Target) -> None:
         _encode(frame, form, target.spreadsheet, buffer)
         sys.stdout.buffer.write(buffer.getbuffer())
     sys.stdout.buffer.flush()
+
+
+def _rows_in(file: Path) -> int:
+    import polars as pl
+
+    return pl.scan_parquet(file, glob=False).select(pl.len()).collect().item()  # type: ignore[no-any-return]
 
 
 def _encode(frame: pl.DataFrame, form: str, spreadsheet: bool, file: Any) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from titans.cli.options import MOMENT, in_range, on_archive, open_archive, parse_pairs
+from titans.cli.options import MOMENT, choosing, in_range, on_archive, open_archive
 from titans.cli.output import Target, as_output, without_equal_columns, write
 from titans.slots import iso
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS"]
 
 
-def asks(question: Callable[..., pl.DataFrame]) -> Callable[..., None]:
+def asks(question: Callable[..., pl.DataFrame | pl.LazyFrame]) -> Callable[..., None]:
     """A command that puts `question` to an archive, and writes the answer where its options say."""
 
     @wraps(question)
@@ -40,52 +40,49 @@ def asks(question: Callable[..., pl.DataFrame]) -> Callable[..., None]:
 
 @click.command()
 @click.option("--at", type=MOMENT, required=True, help="The moment; UTC unless it says otherwise.")
+@choosing
 @asks
-def state(archive: Archive, at: datetime) -> pl.DataFrame:
+def state(archive: Archive, at: datetime, wanted: dict[str, Any]) -> pl.DataFrame:
     """Every key alive at a moment, with its values."""
-    return archive.state(at)
+    return archive.state(at, **wanted)
 
 
 @click.command()
+@choosing
 @asks
-def latest(archive: Archive) -> pl.DataFrame:
+def latest(archive: Archive, wanted: dict[str, Any]) -> pl.DataFrame:
     """Every key alive after the last change point."""
-    return archive.latest()
+    return archive.latest(**wanted)
 
 
 @click.command()
-@click.option(
-    "--key",
-    "pairs",
-    multiple=True,
-    required=True,
-    metavar="COLUMN=VALUE",
-    help="Repeat for more columns.",
-)
+@choosing
 @in_range
 @asks
 def history(
-    archive: Archive,
-    pairs: tuple[str, ...],
-    start: datetime | None,
-    end: datetime | None,
+    archive: Archive, start: datetime | None, end: datetime | None, wanted: dict[str, Any]
 ) -> pl.DataFrame:
     """The change points of one key, or of all keys that agree with it."""
-    key: dict[str, Any] = {**parse_pairs(pairs)}
-    return archive.history(start, end, **key)
+    if not wanted.keys() - {"columns"}:
+        raise click.UsageError("say of which keys, with --key or --where; `titans changes` has all")
+    return archive.history(start, end, **wanted)
 
 
 @click.command()
+@choosing
 @in_range
 @asks
-def changes(archive: Archive, start: datetime | None, end: datetime | None) -> pl.DataFrame:
+def changes(
+    archive: Archive, start: datetime | None, end: datetime | None, wanted: dict[str, Any]
+) -> pl.DataFrame:
     """The change points of all keys in a range of time."""
-    return archive.changes(start, end)
+    return archive.changes(start, end, **wanted)
 
 
 @click.command()
 @click.option("--from", "first", type=MOMENT, required=True, help="The earlier moment.")
 @click.option("--to", "second", type=MOMENT, required=True, help="The later moment.")
+@choosing
 @on_archive
 @as_output
 def diff(
@@ -94,11 +91,12 @@ def diff(
     provider: str,
     store: str | None,
     target: Target,
+    wanted: dict[str, Any],
 ) -> None:
     """What is different between two moments: keys added, removed, changed, with old and new
     values.
     """
-    differences = open_archive(provider, store).diff(first, second)
+    differences = open_archive(provider, store).diff(first, second, **wanted)
 
     # A terminal has no room for columns in which nothing differs.
     if target == Target():
@@ -110,28 +108,29 @@ def diff(
 @click.option(
     "--every", default="1h", show_default=True, help="Length of a step, like 10m, 1h, 1d."
 )
-@click.option(
-    "--column", "columns", multiple=True, metavar="NAME", help="Only these value columns."
-)
+@choosing
 @in_range
 @asks
 def grid(
     archive: Archive,
     every: str,
-    columns: tuple[str, ...],
     start: datetime | None,
     end: datetime | None,
-) -> pl.DataFrame:
+    wanted: dict[str, Any],
+) -> pl.LazyFrame:
     """A regular series per key, each value as it holds at that time."""
-    return archive.grid(start, end, every, columns or None)
+    return archive.grid(start, end, every, lazy=True, **wanted)
 
 
 @click.command()
+@choosing
 @in_range
 @asks
-def intervals(archive: Archive, start: datetime | None, end: datetime | None) -> pl.DataFrame:
+def intervals(
+    archive: Archive, start: datetime | None, end: datetime | None, wanted: dict[str, Any]
+) -> pl.LazyFrame:
     """The periods in which values held, with valid_from and valid_to."""
-    return archive.intervals(start, end)
+    return archive.intervals(start, end, lazy=True, **wanted)
 
 
 @click.command()
@@ -233,10 +232,11 @@ def _status_row(month: MonthStatus) -> dict[str, str | int]:
 
 
 @click.command()
+@click.option("--now", type=MOMENT, help="Default: what the clock says.")
 @on_archive
-def freshness(provider: str, store: str | None) -> None:
+def freshness(now: datetime | None, provider: str, store: str | None) -> None:
     """How old the newest observation is. Exit code 1 where it should be younger."""
-    found = open_archive(provider, store).freshness()
+    found = open_archive(provider, store).freshness(now)
     if found.last is None:
         click.echo("nobody has observed anything yet")
     else:

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
+import polars as pl
 from attrs import define, field
 
 from titans.dataset import Dataset, pause
 from titans.errors import InputError, ManifestError
 from titans.layout import Paths
 from titans.provider import Provider
-from titans.read.keys import wanted_keys, wanted_values
-from titans.read.pushdown import check_condition, filtered_scan
-from titans.read.queries import Held, compared, grid_times, gridded, to_intervals
-from titans.read.reader import Reader, answered, bounds, retrying
+from titans.read.batches import Batches, Range, first_and_last, read_held, streamed
+from titans.read.choice import Choice
+from titans.read.grid import Times, gridded
+from titans.read.pushdown import filtered_scan
+from titans.read.queries import VALID_FROM, VALID_TO, Held, compared, to_intervals
+from titans.read.reader import Reader, answered, bounds, end_of, retrying
 from titans.read.scan import scan
 from titans.read.tables import amendments, coverage, files, freshness, status, writers
 from titans.results import Freshness, MonthStatus
-from titans.schema import TIME
-from titans.slots import TICK, Slot, parse_duration, to_utc
+from titans.schema import CEASED, TIME
+from titans.slots import BEGIN, TICK, Moment, Slot, parse_duration, to_moment
 from titans.store import ObjectStore
 from titans.tiers.manifest.view import Criteria
-
-if TYPE_CHECKING:
-    import polars as pl
 
 __all__ = ["ReadableArchive"]
 
@@ -38,14 +38,25 @@ class ReadableArchive:
     """What an archive answers. Every answer is a polars frame, and a snapshot: one moment's view of
     all files.
 
-    All times are timezone-aware; in answers they are UTC in microseconds. Ranges are half-open,
-    `[start, end)`; both ends may be left out. Key columns are text. Sorting is ascending, text by
-    its UTF-8 bytes.
+    Times are datetimes with a timezone, dates (their first moment, UTC) or ISO 8601 text (UTC
+    without an offset); in answers they are UTC in microseconds. Ranges are half-open, `[start,
+    end)`; both ends may be left out. Key columns are text. Sorting is ascending, text by its UTF-8
+    bytes.
+
+    Every question takes what is wanted of its answer:
+        where: any polars expression over all columns of the answer; the rows are those of
+            `answer.filter(where)`. What looks at key columns only, row by row, also reads less.
+        columns: the value columns that are wanted, all by default; key and times always come.
+        keys: several keys (some or all key columns): a frame of polars, pandas or Arrow, a
+            LazyFrame, or a list of dicts.
+        key: key column → value, or a list of values of which any will do; columns that are left out
+            may have any value. Values of any dtype are compared as the text that keys have: 7 is
+            `"7"`.
 
     Every question may raise:
-        TimestampError: a time is naive. A `ValueError`.
-        InputError: the start lies after the end, a column is not there, or `where` cannot be
-            applied. A `ValueError`.
+        TimestampError: a time is naive, or is none. A `ValueError`.
+        InputError: the start lies after the end, a column is not there, a value that no key has, or
+            `where` cannot be applied. A `ValueError`.
         ArchiveNotFoundError: nothing was ever written to it; the message says what lies there.
         ProviderMismatchError: the archive was written with another key or slot length, or with a
             newer schema.
@@ -92,13 +103,27 @@ class ReadableArchive:
         with suppress(ManifestError):
             self._reader().check_exists()
 
+    def _choice(
+        self,
+        where: pl.Expr | None,
+        columns: Sequence[str] | None,
+        keys: Any,
+        key: Mapping[str, Any],
+        *,
+        of_points: bool = False,
+    ) -> Choice:
+        return Choice.of(self.provider, where, columns, keys, key, of_points=of_points)
+
     # --- states -----------------------------------------------------------------------------------
 
     def state(
         self,
-        at: datetime,
+        at: Moment,
         where: pl.Expr | None = None,
         columns: Sequence[str] | None = None,
+        *,
+        keys: Any = None,
+        **key: Any,
     ) -> pl.DataFrame:
         """Every living key at `at`, with its values and the `Time` they hold since.
 
@@ -107,98 +132,141 @@ class ReadableArchive:
 
         Args:
             at: change points at this very time are included.
-            where: any polars expression over all columns of the answer. The rows are those of
-                `state(at).filter(where)`; what looks at key columns only, row by row, also reads
-                less.
-            columns: which of them are wanted; all by default.
+            where, columns, keys, key: what is wanted of it, see the class.
 
         Returns:
-            One row per living key: key, `Time`, values; or `columns`. Sorted by key.
+            One row per living key: key, `Time`, values. Sorted by key.
         """
-        moment = to_utc(at, "at")
-        return self._ask(lambda reader: reader.state(moment, where, columns))
+        end, choice = end_of(at), self._choice(where, columns, keys, key)
+        return self._ask(lambda reader: _chosen_state(reader, end, choice))
 
     def latest(
-        self, where: pl.Expr | None = None, columns: Sequence[str] | None = None
+        self,
+        where: pl.Expr | None = None,
+        columns: Sequence[str] | None = None,
+        *,
+        keys: Any = None,
+        **key: Any,
     ) -> pl.DataFrame:
         """As `state`, after the last change point there is."""
-        return self._ask(lambda reader: reader.latest(where, columns))
+        choice = self._choice(where, columns, keys, key)
+        return self._ask(lambda reader: _chosen_state(reader, reader.latest_end(), choice))
 
-    def keys(self, at: datetime | None = None) -> pl.DataFrame:
+    def keys(
+        self,
+        at: Moment | None = None,
+        where: pl.Expr | None = None,
+        columns: Sequence[str] = (),
+        *,
+        keys: Any = None,
+        **key: Any,
+    ) -> pl.DataFrame:
         """The living keys at `at`, by default after the last change point.
 
         Returns:
-            One row per living key: the key columns. Sorted.
+            One row per living key: the key columns, and `columns` where some are given. Sorted.
         """
-        if at is None:
-            return self.latest(columns=self.provider.key)
-        return self.state(at, columns=self.provider.key)
+        choice = self._choice(where, columns, keys, key)
 
-    def diff(self, t1: datetime, t2: datetime) -> pl.DataFrame:
+        def question(reader: Reader) -> pl.DataFrame:
+            end = reader.latest_end() if at is None else end_of(at)
+            return _chosen_state(reader, end, choice).drop(TIME)
+
+        return self._ask(question)
+
+    def diff(
+        self,
+        t1: Moment,
+        t2: Moment,
+        where: pl.Expr | None = None,
+        columns: Sequence[str] | None = None,
+        *,
+        keys: Any = None,
+        **key: Any,
+    ) -> pl.DataFrame:
         """What is different at `t2` from what was at `t1`.
+
+        Args:
+            columns: only these values are compared.
+            where, keys, key: what is wanted of it, see the class; `where` is over the columns of
+                the answer.
 
         Returns:
             One row per key that is different: key, `change` (`added`, `removed`, `changed`), and
             each value at `t1` (`…_old`) and at `t2` (`…_new`); null on the side on which the key
             does not live. Sorted by key.
         """
-        first, second = to_utc(t1, "t1"), to_utc(t2, "t2")
+        first, second = to_moment(t1, "t1"), to_moment(t2, "t2")
+        choice = self._choice(where, columns, keys, key)
 
         def question(reader: Reader) -> pl.DataFrame:
-            return compared(reader.state(first), reader.state(second), self.provider)
+            def read(pushed: pl.Expr | None) -> pl.DataFrame:
+                old, new = (reader.state_before(end_of(at), pushed) for at in (first, second))
+                return compared(old, new, self.provider, choice.values)
+
+            nothing = reader.empty_state()
+            choice.check(compared(nothing, nothing, self.provider, choice.values))
+            return choice.rows(choice.read(read))
 
         return self._ask(question)
 
     # --- change points ----------------------------------------------------------------------------
 
-    def changes(self, start: datetime | None = None, end: datetime | None = None) -> pl.DataFrame:
+    def changes(
+        self,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        where: pl.Expr | None = None,
+        columns: Sequence[str] | None = None,
+        *,
+        keys: Any = None,
+        **key: Any,
+    ) -> pl.DataFrame:
         """The change points with `start <= Time < end`, tombstones included.
+
+        Args:
+            where, columns, keys, key: what is wanted of it, see the class.
 
         Returns:
             One row per key and `Time`: key, `Time`, values, `Ceased` (the key vanished then; its
             values are null). Sorted by key and `Time`.
         """
-        return self._ask(lambda reader: reader.changes(Criteria(start, end)))
+        choice = self._choice(where, columns, keys, key, of_points=True)
+        since, until = bounds(start, end)
+
+        def question(reader: Reader) -> pl.DataFrame:
+            choice.check(reader.empty_changes())
+            rows = choice.read(
+                lambda pushed: reader.changes(Criteria(since, until, pushed, choice.single))
+            )
+            return choice.rows(rows).select(*self.provider.key, TIME, *choice.values, CEASED)
+
+        return self._ask(question)
 
     def history(
         self,
-        start: datetime | None = None,
-        end: datetime | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
         *,
+        where: pl.Expr | None = None,
+        columns: Sequence[str] | None = None,
         keys: Any = None,
         **key: Any,
     ) -> pl.DataFrame:
         """As `changes`, of the keys whose columns equal `key`:
         `history(InstanceType="m5.large", Region="us-east-1")`.
-
-        Args:
-            start, end: as for `changes`.
-            keys: instead, several keys (some or all key columns): a frame of polars, pandas or
-                Arrow, a LazyFrame, or a list of dicts.
-            key: key column → value, or a list of values of which any will do; columns that are left
-                out may have any value.
-
-        Values of any dtype are compared as the text that keys have: 7 is `"7"`.
-
-        Raises:
-            InputError: a name that is no key column, or a value that no key has.
         """
-        # What is given is read once, however often the question is asked again.
-        if keys is not None and "keys" not in self.provider.key:
-            if key:
-                raise InputError("give either keys=, a frame, or the columns of one key")
-            rows = wanted_keys(keys, self.provider)
-            return self._ask(lambda reader: reader.histories(start, end, rows))
-        named = key if keys is None else {**key, "keys": keys}
-        values = wanted_values(named, self.provider)
-        return self._ask(lambda reader: reader.history(start, end, values))
+        return self.changes(start, end, where, columns, keys=keys, **key)
 
     def scan(
         self,
-        start: datetime | None = None,
-        end: datetime | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
         where: pl.Expr | None = None,
         columns: Sequence[str] | None = None,
+        *,
+        keys: Any = None,
+        **key: Any,
     ) -> pl.LazyFrame:
         """The rows of `changes` as a LazyFrame, in no order that may be relied upon.
 
@@ -207,93 +275,202 @@ class ReadableArchive:
 
         Args:
             start, end: as for `changes`.
-            where: a polars expression over the columns of `changes`.
-            columns: which of them are wanted; all by default.
+            where, columns, keys, key: what is wanted of it, see the class.
 
         Raises:
             SnapshotExpiredError: when it is collected, where that takes longer than the grace
                 period.
         """
-        lazy = scan(self._reader, self.provider, start, end)
-        if where is not None:
-            check_condition(where, self._reader().empty_changes())
-            lazy = filtered_scan(lazy, where)
-        if columns is not None:
-            lazy = lazy.select(self._reader().known(columns, self.provider.canonical_columns))
+        choice = self._choice(where, columns, keys, key, of_points=True)
+        lazy = scan(self._reader, self.provider, *bounds(start, end))
+        choice.check(self._reader().empty_changes())
+        if choice.of_keys is not None:
+            lazy = lazy.filter(choice.of_keys)
+        if choice.among is not None:
+            lazy = lazy.join(choice.among.lazy(), on=choice.among.columns, how="semi")
+        if choice.where is not None:
+            lazy = filtered_scan(lazy, choice.where)
+        if choice.columns is not None:
+            lazy = lazy.select(*self.provider.key, TIME, *choice.columns, CEASED)
         return lazy
 
-    def intervals(self, start: datetime | None = None, end: datetime | None = None) -> pl.DataFrame:
+    # --- series -----------------------------------------------------------------------------------
+
+    @overload
+    def intervals(
+        self,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        where: pl.Expr | None = None,
+        columns: Sequence[str] | None = None,
+        *,
+        keys: Any = None,
+        lazy: Literal[False] = False,
+        **key: Any,
+    ) -> pl.DataFrame: ...
+
+    @overload
+    def intervals(
+        self,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        where: pl.Expr | None = None,
+        columns: Sequence[str] | None = None,
+        *,
+        keys: Any = None,
+        lazy: Literal[True],
+        **key: Any,
+    ) -> pl.LazyFrame: ...
+
+    def intervals(
+        self,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        where: pl.Expr | None = None,
+        columns: Sequence[str] | None = None,
+        *,
+        keys: Any = None,
+        lazy: bool = False,
+        **key: Any,
+    ) -> pl.DataFrame | pl.LazyFrame:
         """The range as periods in which values held (a type 2 slowly changing dimension).
 
         What held at `start` already is there with the `Time` it has in the state there: its change
-        point, or a full snapshot after that (the first of a month), which restates it.
+        point, or a full snapshot after that (the first of a month), which restates it. A period
+        ends with the next change point of the key, whichever of its values that changes.
+
+        Args:
+            where, columns, keys, key: what is wanted of it, see the class; `where` is over the
+                columns of the answer.
+            lazy: a LazyFrame, which makes the answer a batch of keys after the other.
 
         Returns:
             One row per period: key, values, `valid_from`, `valid_to` (null where they still hold at
             `end`). Sorted by key and `valid_from`.
         """
-        since, until = bounds(start, end)
+        span = Range(*bounds(start, end))
+        choice = self._choice(where, columns, keys, key)
+        wanted = [*self.provider.key, *choice.values, VALID_FROM, VALID_TO]
 
-        def question(reader: Reader) -> pl.DataFrame:
-            held = _read_held(reader, since, until)
+        def made(held: Held) -> pl.DataFrame:
             return to_intervals(held.state, held.points, self.provider)
 
-        return self._ask(question)
+        nothing = self._reader().empty_changes()
+        nothing = made(Held(nothing.drop(CEASED), nothing))
+        choice.check(nothing)
+
+        def answer(reader: Reader, condition: pl.Expr | None) -> pl.DataFrame:
+            held = read_held(reader, span, condition, choice)
+            return choice.rows(made(held)).select(wanted)
+
+        def batches(reader: Reader) -> Iterator[pl.DataFrame]:
+            for condition in Batches(reader, span, choice).conditions(None):
+                yield answer(reader, condition)
+
+        if lazy:
+            return streamed(self._reader, batches, dict(nothing.select(wanted).schema))
+        return self._ask(lambda reader: choice.read(lambda pushed: answer(reader, pushed)))
+
+    @overload
+    def grid(
+        self,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        every: timedelta | str = "1h",
+        columns: Sequence[str] | None = None,
+        where: pl.Expr | None = None,
+        *,
+        keys: Any = None,
+        lazy: Literal[False] = False,
+        **key: Any,
+    ) -> pl.DataFrame: ...
+
+    @overload
+    def grid(
+        self,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        every: timedelta | str = "1h",
+        columns: Sequence[str] | None = None,
+        where: pl.Expr | None = None,
+        *,
+        keys: Any = None,
+        lazy: Literal[True],
+        **key: Any,
+    ) -> pl.LazyFrame: ...
 
     def grid(
         self,
-        start: datetime | None = None,
-        end: datetime | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
         every: timedelta | str = "1h",
         columns: Sequence[str] | None = None,
-    ) -> pl.DataFrame:
+        where: pl.Expr | None = None,
+        *,
+        keys: Any = None,
+        lazy: bool = False,
+        **key: Any,
+    ) -> pl.DataFrame | pl.LazyFrame:
         """A regular series per key, each value as it holds at that time.
 
         Args:
             start, end: the series begins at `start`, and ends before `end`. Left out: from the slot
                 of the first change point to the end of that of the last.
             every: from one time to the next: a timedelta, or text such as `"30m"`, `"1h"`.
-            columns: which value columns are wanted; all by default.
+            where, columns, keys, key: what is wanted of it, see the class.
+            lazy: a LazyFrame, which makes the answer a batch of keys after the other.
 
         Returns:
             One row per time and key that lives at some moment of the range: key, `Time`, values,
             null while the key is not there. Sorted by key and `Time`.
         """
         step = parse_duration(every) if isinstance(every, str) else every
-        since, until = bounds(start, end)
+        span = Range(*bounds(start, end))
+        choice = self._choice(where, columns, keys, key)
+        nothing = self._reader().empty_state()
+        choice.check(nothing)
+        nothing = nothing.select(*self.provider.key, TIME, *choice.values)
+        # What a condition looks at has to be there, wanted or not.
+        made = choice.values if choice.where is None else self.provider.value_columns
+        Times(BEGIN, BEGIN, step)  # raises where the step is none
 
-        def question(reader: Reader) -> pl.DataFrame:
-            wanted = self.provider.value_columns
-            if columns is not None:
-                wanted = reader.known(columns, wanted)
-            held = _read_held(reader, since, until)
-            first, last = self._grid_bounds(since, until, held.points)
-            if first is None or last is None:
-                return reader.empty_state().select(*self.provider.key, TIME, *wanted)
-            return gridded(held, grid_times(first, last, step), wanted, self.provider)
+        def answer(reader: Reader, times: Times, condition: pl.Expr | None) -> pl.DataFrame:
+            held = read_held(reader, span, condition, choice)
+            rows = choice.rows(gridded(held, times, made, self.provider))
+            return rows.select(nothing.columns)
 
-        return self._ask(question)
+        def whole(reader: Reader) -> pl.DataFrame:
+            times = self._grid_times(reader, span, step)
+            return choice.read(lambda pushed: answer(reader, times, pushed))
 
-    def _grid_bounds(
-        self, start: datetime | None, end: datetime | None, points: pl.DataFrame
-    ) -> tuple[datetime | None, datetime | None]:
-        """The range of a grid; what is left out follows from the change points."""
-        minutes = self.paths.minutes
-        first, last = start, end
-        if first is None and points.height:
-            first = Slot.of(points[TIME].min(), minutes).start  # type: ignore[arg-type]
-        if last is None and points.height:
-            last = Slot.of(points[TIME].max(), minutes).end  # type: ignore[arg-type]
+        def batches(reader: Reader) -> Iterator[pl.DataFrame]:
+            times = self._grid_times(reader, span, step)
+            for condition in Batches(reader, span, choice).conditions(len(times)):
+                yield answer(reader, times, condition)
 
+        if lazy:
+            return streamed(self._reader, batches, dict(nothing.schema))
+        return self._ask(whole)
+
+    def _grid_times(self, reader: Reader, span: Range, step: timedelta) -> Times:
+        """The times of a grid; what is left out follows from the change points."""
+        first, last = span.start, span.end
+        if first is None or last is None:
+            minutes = self.paths.minutes
+            found = first_and_last(reader, self.provider, span)
+            if first is None and found:
+                first = Slot.of(found[0], minutes).start
+            if last is None and found:
+                last = Slot.of(found[1], minutes).end
+        first = first or last
         if first is None:
-            first = last
-        if last is None and first is not None:
-            last = first + TICK  # nothing changed after the start: one look at it
-        return first, last
+            return Times(BEGIN, BEGIN, step)
+        # Where nothing changed after the start: one look at it.
+        return Times(first, last or first + TICK, step)
 
     # --- what it consists of ----------------------------------------------------------------------
 
-    def coverage(self, start: datetime | None = None, end: datetime | None = None) -> pl.DataFrame:
+    def coverage(self, start: Moment | None = None, end: Moment | None = None) -> pl.DataFrame:
         """Slot by slot, whether somebody looked.
 
         Where the provider's `Expectations` say how often its source is looked at, interval by
@@ -307,7 +484,7 @@ class ReadableArchive:
         """
         return self._ask(lambda reader: coverage(reader, start, end))
 
-    def freshness(self, now: datetime | None = None) -> Freshness:
+    def freshness(self, now: Moment | None = None) -> Freshness:
         """How old the newest observation is, and whether it should be younger.
 
         Uploads count where they say that they are complete.
@@ -315,10 +492,10 @@ class ReadableArchive:
         Args:
             now: by default what the clock says.
         """
-        moment = datetime.now(UTC) if now is None else to_utc(now, "now")
+        moment = datetime.now(UTC) if now is None else to_moment(now, "now")
         return self._ask(lambda reader: freshness(reader, moment))
 
-    def files(self, start: datetime | None = None, end: datetime | None = None) -> pl.DataFrame:
+    def files(self, start: Moment | None = None, end: Moment | None = None) -> pl.DataFrame:
         """The objects that hold the change points of a range, for Spark, DuckDB or polars.
 
         Returns:
@@ -380,7 +557,8 @@ class ReadableArchive:
         return self._ask(lambda reader: ask(reader, query))
 
 
-def _read_held(reader: Reader, start: datetime | None, end: datetime | None) -> Held:
-    """What a range consists of."""
-    state = reader.first_state() if start is None else reader.state_before(start)
-    return Held(state, reader.changes(Criteria(start, end)))
+def _chosen_state(reader: Reader, end: datetime, choice: Choice) -> pl.DataFrame:
+    """The rows of a state that are wanted."""
+    choice.check(reader.empty_state())
+    rows = choice.rows(choice.read(lambda pushed: reader.state_before(end, pushed)))
+    return rows.select(*choice.provider.key, TIME, *choice.values)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
 
 import polars as pl
 from attrs import frozen
@@ -20,14 +19,10 @@ __all__ = [
     "Held",
     "check_count",
     "compared",
-    "grid_times",
-    "gridded",
     "to_intervals",
 ]
 
 VALID_FROM, VALID_TO, CHANGE = "valid_from", "valid_to", "change"
-
-_UTC = pl.Datetime("us", "UTC")
 
 _MOST = 10_000_000
 """Of slots of ten minutes that is 190 years."""
@@ -48,13 +43,19 @@ def to_intervals(state: pl.DataFrame, points: pl.DataFrame, provider: Provider) 
     return live.select(*key, *provider.value_columns, pl.col(TIME).alias(VALID_FROM), VALID_TO)
 
 
-def compared(old: pl.DataFrame, new: pl.DataFrame, provider: Provider) -> pl.DataFrame:
+def compared(
+    old: pl.DataFrame,
+    new: pl.DataFrame,
+    provider: Provider,
+    columns: Sequence[str] | None = None,
+) -> pl.DataFrame:
     """What is different between two states: key, `change` (`added`, `removed`, `changed`), and each
-    value `…_old`, `…_new`.
+    value `…_old`, `…_new`. Only `columns` are looked at, by default all.
 
     Sorted by key. Values of the side on which a key does not live are null.
     """
-    key, values = list(provider.key), provider.value_columns
+    key = list(provider.key)
+    values = provider.value_columns if columns is None else columns
     joined = _marked(old, "old", provider).join(
         _marked(new, "new", provider), on=key, how="full", coalesce=True
     )
@@ -86,43 +87,7 @@ class Held:
     """Its change points."""
 
 
-def gridded(
-    held: Held, times: pl.Series, columns: Sequence[str], provider: Provider
-) -> pl.DataFrame:
-    """A regular series per key: key, `Time` (each of `times`), and `columns` as they hold then.
-
-    Keys that live at some moment of the range; null while a key is not there. Sorted by key and
-    `Time`.
-    """
-    key = list(provider.key)
-    wanted = [*key, TIME, *columns, CEASED]
-    rows = pl.concat([as_rows(held.state).select(wanted), held.points.select(wanted)])
-    keys = rows.filter(~pl.col(CEASED)).select(key).unique().sort(key)
-    for column in columns:
-        rows = rows.with_columns(pl.when(pl.col(CEASED)).then(None).otherwise(column).alias(column))
-    rows = rows.drop(CEASED).sort(TIME)
-
-    cells = keys.join(times.to_frame(TIME), how="cross").sort(TIME, maintain_order=True)
-    joined = cells.join_asof(rows, on=TIME, by=key, strategy="backward", check_sortedness=False)
-    return joined.select(*key, TIME, *columns).sort([*key, TIME])
-
-
 def check_count(count: int, of_what: str) -> None:
     """Raise `InputError` where an answer would have a row for each of so many."""
     if count > _MOST:
         raise InputError(f"the range has {count:,} {of_what}; ask for at most {_MOST:,}")
-
-
-def grid_times(start: datetime, end: datetime, every: timedelta) -> pl.Series:
-    """`start`, `start + every`, … before `end`, in UTC.
-
-    Raises:
-        InputError: `every` is not longer than nothing, or the range has too many times.
-    """
-    if every <= timedelta(0):
-        raise InputError(f"every must be longer than nothing, got {every}")
-    check_count((end - start) // every, "times")
-    times = pl.datetime_range(
-        start, end, every, closed="left", time_unit="us", time_zone="UTC", eager=True
-    )
-    return times.cast(_UTC)

@@ -23,9 +23,8 @@ from titans.errors import (
 )
 from titans.provider import Provider
 from titans.read.missing import missing
-from titans.read.pushdown import check_condition, filtered, is_pushable
 from titans.schema import CEASED, TIME
-from titans.slots import BEGIN, END, TICK, Month, to_utc
+from titans.slots import BEGIN, END, TICK, Moment, Month, to_moment
 from titans.tiers.files.reading import ReplacedError, damaged
 from titans.tiers.manifest.commit import list_months, read_head, require_known
 from titans.tiers.manifest.model import Manifest
@@ -33,7 +32,7 @@ from titans.tiers.manifest.view import EVERYTHING, Criteria, Damage, MonthView
 from titans.tiers.write.adopt import LeftOut, knows_base, read_waiting, without_base
 from titans.tiers.write.hot import list_hot_since
 
-__all__ = ["Reader", "answered", "bounds", "expired", "retrying"]
+__all__ = ["Reader", "answered", "bounds", "end_of", "expired", "retrying"]
 
 log = logging.getLogger("titans.read")
 
@@ -105,15 +104,15 @@ def expired(error: NotFound) -> TitansError:
     )
 
 
-def bounds(start: datetime | None, end: datetime | None) -> tuple[datetime | None, datetime | None]:
+def bounds(start: Moment | None, end: Moment | None) -> tuple[datetime | None, datetime | None]:
     """A range in UTC, as far as an archive may reach.
 
     Raises:
         InputError: it is upside down.
         TimestampError: a time is naive.
     """
-    since = None if start is None else to_utc(start, "start")
-    until = None if end is None else to_utc(end, "end")
+    since = None if start is None else to_moment(start, "start")
+    until = None if end is None else to_moment(end, "end")
     if since is not None and until is not None and since > until:
         raise InputError(f"start {since.isoformat()} lies after end {until.isoformat()}")
     return _within(since), _within(until)
@@ -121,6 +120,11 @@ def bounds(start: datetime | None, end: datetime | None) -> tuple[datetime | Non
 
 def _within(moment: datetime | None) -> datetime | None:
     return None if moment is None else min(max(moment, BEGIN), END)
+
+
+def end_of(at: Moment) -> datetime:
+    """The end of all that a state at `at` includes."""
+    return min(to_moment(at, "at"), END - TICK) + TICK
 
 
 @define(eq=False)
@@ -258,25 +262,20 @@ class Reader:
 
     # --- states -----------------------------------------------------------------------------------
 
-    def state(
-        self,
-        at: datetime,
-        where: pl.Expr | None = None,
-        columns: Sequence[str] | None = None,
-    ) -> pl.DataFrame:
+    def state(self, at: datetime) -> pl.DataFrame:
         """The living keys at `at`, change points at `at` included: key, `Time`, values; sorted by
         key.
         """
-        end = min(to_utc(at, "at"), END - TICK) + TICK
-        return self._chosen(end, where, columns)
+        return self.state_before(end_of(at))
 
-    def latest(
-        self, where: pl.Expr | None = None, columns: Sequence[str] | None = None
-    ) -> pl.DataFrame:
+    def latest(self) -> pl.DataFrame:
         """The living keys after the last change point there is."""
+        return self.state_before(self.latest_end())
+
+    def latest_end(self) -> datetime:
+        """A moment after the last change point there is."""
         newest = self.newest()
-        end = datetime.now(UTC) if newest is None else newest.end
-        return self._chosen(end, where, columns)
+        return datetime.now(UTC) if newest is None else newest.end
 
     def state_before(self, end: datetime, where: pl.Expr | None = None) -> pl.DataFrame:
         """The state after all change points before `end`. Goes back month by month as far as it
@@ -338,34 +337,6 @@ class Reader:
         """No change point at all."""
         return pl.DataFrame(schema=dict(self.provider.schema_dtypes))
 
-    def _chosen(
-        self, end: datetime, where: pl.Expr | None, columns: Sequence[str] | None
-    ) -> pl.DataFrame:
-        """The rows of a state that satisfy `where`, with the columns that are wanted."""
-        state = self.state_before(end) if where is None else self._filtered(end, where)
-        if columns is not None:
-            state = state.select(self.known(columns, state.columns))
-        return state
-
-    def _filtered(self, end: datetime, where: pl.Expr) -> pl.DataFrame:
-        check_condition(where, self.empty_state())
-        if is_pushable(where, self.provider.key):
-            try:
-                return self.state_before(end, where)
-            except CorruptFileError as error:
-                # Or polars cannot compare the statistics of a file with it, as in `true | (k > 3)`.
-                log.debug("read again without the condition: %s", error)
-        return filtered(self.state_before(end), where)
-
-    def known(self, columns: Sequence[str], available: Sequence[str]) -> list[str]:
-        """`columns`. Raises `InputError` where one is not `available`."""
-        if isinstance(columns, str):
-            raise InputError(f"columns is a list of names, got the text {columns!r}")
-        unknown = [repr(column) for column in columns if column not in available]
-        if unknown:
-            raise InputError(f"no column {', '.join(unknown)}; there are {', '.join(available)}")
-        return list(columns)
-
     # --- change points ----------------------------------------------------------------------------
 
     def changes(self, wanted: Criteria = EVERYTHING) -> pl.DataFrame:
@@ -416,28 +387,3 @@ class Reader:
         if start is not None and spans and self._is_removed(spans[0][0]):
             raise self._removed(spans[0][0])
         return spans
-
-    def history(
-        self, start: datetime | None, end: datetime | None, key: Mapping[str, pl.Series]
-    ) -> pl.DataFrame:
-        """`changes` of the keys that agree with `key`: some or all key columns, each with the texts
-        of which any will do.
-        """
-        single: dict[str, str] = {}
-        conditions: list[pl.Expr] = []
-        for column, wanted in key.items():
-            if len(wanted) == 1:
-                single[column] = wanted[0]
-                conditions.append(pl.col(column) == wanted[0])
-            else:
-                conditions.append(pl.col(column).is_in(wanted.implode()))
-        where = pl.all_horizontal(conditions) if conditions else None
-        return self.changes(Criteria(start, end, where, single or None))
-
-    def histories(
-        self, start: datetime | None, end: datetime | None, wanted: pl.DataFrame
-    ) -> pl.DataFrame:
-        """`changes` of the keys that agree with a row of `wanted`, texts of key columns."""
-        among = [pl.col(c).is_in(wanted[c].unique().implode()) for c in wanted.columns]
-        rows = self.changes(Criteria(start, end, pl.all_horizontal(among)))
-        return rows.join(wanted, on=wanted.columns, how="semi", maintain_order="left")

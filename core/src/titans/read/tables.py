@@ -13,7 +13,7 @@ import polars as pl
 from titans.read.queries import check_count
 from titans.read.reader import Reader, bounds
 from titans.results import Freshness, MonthStatus
-from titans.slots import END, TICK, Month, Slot, interval_start, iso
+from titans.slots import END, TICK, Moment, Month, Slot, interval_start, iso
 from titans.tiers.files.fetch import read_info
 from titans.tiers.files.read import StoredFile
 from titans.tiers.files.writers import Writer
@@ -30,7 +30,7 @@ _STATUSES = ("observed", "changes", "empty", "missing")
 # --- slots ----------------------------------------------------------------------------------------
 
 
-def coverage(reader: Reader, start: datetime | None, end: datetime | None) -> pl.DataFrame:
+def coverage(reader: Reader, start: Moment | None, end: Moment | None) -> pl.DataFrame:
     """See `ReadableArchive.coverage`."""
     since, until = bounds(start, end)
     every, minutes = reader.dataset.provider.every, reader.dataset.paths.minutes
@@ -96,7 +96,7 @@ def freshness(reader: Reader, now: datetime) -> Freshness:
 # --- objects --------------------------------------------------------------------------------------
 
 
-def files(reader: Reader, start: datetime | None, end: datetime | None) -> pl.DataFrame:
+def files(reader: Reader, start: Moment | None, end: Moment | None) -> pl.DataFrame:
     """See `ReadableArchive.files`."""
     since, until = bounds(start, end)
     rows: list[dict[str, Any]] = []

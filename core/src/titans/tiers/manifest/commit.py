@@ -29,7 +29,7 @@ from titans.tiers.files.writers import writer_of
 from titans.tiers.manifest.legacy import is_legacy, read_legacy
 from titans.tiers.manifest.lost import (
     holds_slots,
-    list_holders,
+    list_files,
     lost_beginning,
     lost_slots,
     read_beginnings,
@@ -153,7 +153,8 @@ def require_known(dataset: Dataset, manifest: Manifest, slot: int | None = None)
         ManifestError: it was lost, or an earlier version of it was put back.
     """
     month = manifest.month
-    listed = list_holders(dataset, month)
+    files = list_files(dataset, month)
+    listed = {file: entry for file, entry in files.items() if holds_slots(file)}
     unknown = read_unknown(dataset, manifest, listed)
     if unknown:
         # It was read before the files were listed, so it may just be old.
@@ -162,8 +163,7 @@ def require_known(dataset: Dataset, manifest: Manifest, slot: int | None = None)
         raise lost_slots(dataset, month, unknown)
     if manifest.version == 0:
         # Without a manifest, as most months begin.
-        prefix = dataset.paths.state_month(month) + "K_00000_"
-        beginnings = read_beginnings(dataset, month, dataset.store.list(prefix))
+        beginnings = read_beginnings(dataset, month, files.values())
         if beginnings and read_head(dataset, month).blob is None:
             raise lost_beginning(dataset, month, beginnings[-1][0])
 

@@ -29,7 +29,7 @@ from titans.tiers.manifest.model import Manifest
 
 __all__ = [
     "holds_slots",
-    "list_holders",
+    "list_files",
     "lost_beginning",
     "lost_slots",
     "may_hold",
@@ -49,16 +49,14 @@ def holds_slots(file: str) -> bool:
     return state is not None and state.is_full
 
 
-def list_holders(dataset: Dataset, month: Month) -> dict[str, Entry]:
-    """The files of a month that hold slots, by name, whether a manifest names them or not."""
+def list_files(dataset: Dataset, month: Month) -> dict[str, Entry]:
+    """The merged files and keyframes of a month, by name, whether a manifest names them or not."""
     paths = dataset.paths
-    holders = {}
+    files = {}
     for prefix in (paths.warm_month(month), paths.state_month(month)):
         for entry in dataset.store.list(prefix):
-            file = entry.key.removeprefix(prefix)
-            if holds_slots(file):
-                holders[file] = entry
-    return holders
+            files[entry.key.removeprefix(prefix)] = entry
+    return files
 
 
 def read_beginnings(
