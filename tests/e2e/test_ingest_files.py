@@ -412,7 +412,7 @@ def test_a_dry_run_shows_the_counts_of_each_file(cli, tmp_path):
 
 def test_a_dry_run_is_heard_by_nobody(cli, tmp_path, monkeypatch):
     heard = []
-    monkeypatch.setattr("titans.archive.emit", lambda event, _: heard.append(event.name))
+    monkeypatch.setattr("titans.correctable.emit", lambda event, _: heard.append(event.name))
     write_many(tmp_path / "in", 3)
     assert cli(tmp_path / "in", *PATTERN, "--dry-run")[0] == 0
     assert heard == []

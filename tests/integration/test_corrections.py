@@ -108,7 +108,7 @@ def test_what_cannot_be_is_refused_and_changes_nothing(correct, error):
 def test_a_dry_run_says_the_same_and_writes_nothing(monkeypatch):
     archive = filled()
     heard = []
-    monkeypatch.setattr("titans.archive.emit", lambda event, provider: heard.append(event.name))
+    monkeypatch.setattr("titans.correctable.emit", lambda event, provider: heard.append(event.name))
     before = content(archive)
     calls = [
         lambda dry: archive.amend(snapshot({"a": (7, 0.5)}), at(2), reason="x", dry_run=dry),

@@ -125,7 +125,7 @@ def _no_rebase() -> Iterator[None]:
         return real_commit(dataset, month, once, **options)
 
     with (
-        patch("titans.tiers.write.adopt.commit", commit),
+        patch("titans.tiers.write.late.commit", commit),
         patch("titans.tiers.compact.merge.commit", commit),
     ):
         yield

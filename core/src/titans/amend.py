@@ -110,9 +110,9 @@ class Amender:
 
         self._adopt(slot.month)
         manifest, plan = carry_out(self.dataset, slot.month, plan_of)
-        difference = compared(self._no_state(), self._no_state(), self.dataset.provider)
         if plan is None:
-            return Amendment("already", operation, slot.start, difference=difference)
+            nothing = compared(self._no_state(), self._no_state(), self.dataset.provider)
+            return Amendment("already", operation, slot.start, difference=nothing)
         self._reseal(plan.basis, manifest)
 
         outcome = outcomes[-1]

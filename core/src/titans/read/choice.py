@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import polars as pl
 from attrs import field, frozen
 
 from titans.errors import CorruptFileError, InputError
 from titans.provider import Provider
-from titans.read.keys import wanted_keys, wanted_values
 from titans.read.pushdown import check_condition, filtered, is_pushable
-from titans.schema import CEASED
 
-__all__ = ["Choice"]
+__all__ = ["Choice", "value_columns"]
 
 log = logging.getLogger("titans.read")
 
@@ -42,27 +40,6 @@ class Choice:
     """Key column → the texts of which any will do."""
     among: pl.DataFrame | None = None
     """Some or all key columns: the key agrees with a row."""
-
-    @classmethod
-    def of(
-        cls,
-        provider: Provider,
-        where: pl.Expr | None,
-        columns: Sequence[str] | None,
-        keys: Any,
-        key: Mapping[str, Any],
-        *,
-        of_points: bool = False,
-    ) -> Choice:
-        """What a caller says, of change points or of other answers. Frames of keys are read once.
-
-        Raises:
-            InputError: no such column, or a value that no key has.
-        """
-        among = None if keys is None else wanted_keys(keys, provider)
-        named = wanted_values(key, provider)
-        known = [name for name in provider.canonical_columns if of_points or name != CEASED]
-        return cls(provider, where, _values(columns, known, provider), named, among)
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -153,10 +130,14 @@ def _all(conditions: Sequence[pl.Expr]) -> pl.Expr | None:
     return conditions[0] if len(conditions) == 1 else pl.all_horizontal(conditions)
 
 
-def _values(
+def value_columns(
     columns: Sequence[str] | None, known: Collection[str], provider: Provider
 ) -> tuple[str, ...] | None:
-    """The value columns among those that are wanted; key and times always come."""
+    """The value columns among those that are wanted; key and times always come.
+
+    Raises:
+        InputError: one is not among the columns of the answer, which are `known`.
+    """
     if columns is None:
         return None
     if isinstance(columns, str) or not isinstance(columns, Collection):

@@ -26,7 +26,7 @@ from titans.read.missing import missing
 from titans.schema import CEASED, TIME
 from titans.slots import BEGIN, END, TICK, Moment, Month, to_moment
 from titans.tiers.files.reading import ReplacedError, damaged
-from titans.tiers.manifest.commit import list_months, read_head, require_known
+from titans.tiers.manifest.commit import list_months, read_head, removed_month, require_known
 from titans.tiers.manifest.model import Manifest
 from titans.tiers.manifest.view import EVERYTHING, Criteria, Damage, MonthView
 from titans.tiers.write.adopt import LeftOut, knows_base, read_waiting, without_base
@@ -37,6 +37,7 @@ __all__ = ["Reader", "answered", "bounds", "end_of", "expired", "retrying"]
 log = logging.getLogger("titans.read")
 
 _RETRIES = 4
+_ASK_LATER = "ask for a later time"
 _FEW = timedelta(days=62)
 """Ranges so short that listing the archive would cost more than asking for each month."""
 
@@ -289,7 +290,7 @@ class Reader:
         if self._is_removed(month) and end == month.end:
             month = month.next()  # a keyframe at its start says what was left
         if self._is_removed(month):
-            raise self._removed(month)
+            raise removed_month(self.dataset, month, _ASK_LATER)
         chain = [month]
         if not self.view(month).stands_alone(end):
             for earlier in reversed([m for m in self.months() if m < month]):
@@ -319,15 +320,6 @@ class Reader:
         if self._months is not None and month not in self._months:
             return False
         return self.manifest(month).removed
-
-    def _removed(self, month: Month) -> InputError:
-        name = self.provider.name
-        return InputError(
-            f"the archive of provider {name!r} keeps nothing of {month} any more: its first months "
-            "were removed (titans retain); ask for a later time",
-            provider=name,
-            month=str(month),
-        )
 
     def empty_state(self) -> pl.DataFrame:
         """No key at all."""
@@ -385,5 +377,5 @@ class Reader:
             if first < last:
                 spans.append((month, first, last))
         if start is not None and spans and self._is_removed(spans[0][0]):
-            raise self._removed(spans[0][0])
+            raise removed_month(self.dataset, spans[0][0], _ASK_LATER)
         return spans

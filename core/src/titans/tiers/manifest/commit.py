@@ -198,12 +198,12 @@ def read_head_to_write(dataset: Dataset, month: Month) -> Head:
     return head
 
 
-def removed_month(dataset: Dataset, month: Month) -> InputError:
-    """The error for a month that the archive keeps no longer."""
+def removed_month(dataset: Dataset, month: Month, so: str = "nothing was stored") -> InputError:
+    """The error for a month that the archive keeps no longer; `so` is what follows from that."""
     name = dataset.provider.name
     return InputError(
-        f"the archive of provider {name!r} keeps nothing of {month} any more: earlier months were "
-        "removed (titans retain); nothing was stored",
+        f"the archive of provider {name!r} keeps nothing of {month} any more: its first months "
+        f"were removed (titans retain); {so}",
         provider=name,
         month=str(month),
     )

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import datetime
 
 import polars as pl
 from attrs import define, evolve, field, frozen
 
 from titans.dataset import Dataset
-from titans.errors import ConcurrencyConflictError, NotFound, RetryableError
+from titans.errors import ConcurrencyConflictError, NotFound
 from titans.layout import Paths
 from titans.slots import NO_SLOTS, Month, SlotSet
 from titans.tiers.compact.budget import MEMORY
@@ -39,7 +38,7 @@ from titans.tiers.manifest.deletion import (
 from titans.tiers.manifest.entries import FileEntry, Keyframe, Pending
 from titans.tiers.manifest.model import Manifest
 from titans.tiers.rewrite.output import Change, RewrittenOutput
-from titans.tiers.write.late import Marks
+from titans.tiers.write.late import MarkedCommit
 
 __all__ = ["Plan", "Request", "State", "carry_out", "rewrite_of", "with_level_zero"]
 
@@ -163,14 +162,6 @@ def _touched(head: Head) -> Manifest | None:
     return None if head.blob is None else stamped(head)
 
 
-class _UnmarkedError(Exception):
-    """Later months may build on this one, and have to be marked first."""
-
-    def __init__(self, fence: int) -> None:
-        super().__init__(fence)
-        self.fence = fence
-
-
 @define(eq=False)
 class _Attempt:
     """One attempt to carry out a plan."""
@@ -180,8 +171,11 @@ class _Attempt:
     entry: FileEntry | None = None
     states: list[Keyframe] = field(factory=list)
     borders: list[FileEntry] = field(factory=list)
-    marks: Marks | None = None
     committed: bool = False
+    _commit: MarkedCommit = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._commit = MarkedCommit(self.dataset, self.month)
 
     @property
     def month(self) -> Month:
@@ -196,21 +190,11 @@ class _Attempt:
     def run(self) -> Manifest | None:
         """The manifest with the rewrite; `None` where the month has changed meanwhile."""
         self._write()
-        try:
-            for _ in range(ATTEMPTS):
-                try:
-                    manifest = commit(self.dataset, self.month, self._mutate)
-                except _UnmarkedError as unmarked:
-                    self.marks = Marks.set(self.dataset, self.month, unmarked.fence)
-                    continue
-                done = self.committed or self.plan.rewrite in manifest.rewrites
-                return manifest if done else None
-        finally:
-            if self.marks is not None:
-                # Else the marks stay, and what they are on is not trusted.
-                with suppress(RetryableError):
-                    self.marks.release(self.dataset)
-        return None
+        manifest = self._commit.run(self._mutate)
+        if manifest is None:
+            return None
+        done = self.committed or self.plan.rewrite in manifest.rewrites
+        return manifest if done else None
 
     # --- files ------------------------------------------------------------------------------------
 
@@ -269,9 +253,8 @@ class _Attempt:
         if not same:
             return with_pending(now, Pending(None, tuple(self.written)))
 
-        fence = head.manifest.fence
-        if now.built_on and (self.marks is None or self.marks.fence != fence):
-            raise _UnmarkedError(fence)
+        if now.built_on:
+            self._commit.require_marks(head)
         self.committed = True
         return self._rewritten(now)
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from contextlib import suppress
 
 import polars as pl
 from attrs import define, evolve, field, frozen
@@ -18,7 +17,6 @@ from titans.errors import (
     ForeignObjectError,
     FormatError,
     NotFound,
-    RetryableError,
 )
 from titans.layout import Paths
 from titans.slots import Month, Slot
@@ -28,13 +26,13 @@ from titans.tiers.files.metadata import FileInfo
 from titans.tiers.files.parquet import encode
 from titans.tiers.files.read import StoredFile
 from titans.tiers.files.reading import damaged
-from titans.tiers.manifest.commit import ATTEMPTS, Head, commit, require_known
+from titans.tiers.manifest.commit import ATTEMPTS, Head, require_known
 from titans.tiers.manifest.deletion import stamped, without_files, without_keyframes
 from titans.tiers.manifest.entries import FileEntry, Pending
 from titans.tiers.manifest.model import Manifest
 from titans.tiers.manifest.view import MonthView
 from titans.tiers.write.hot import HotFile, is_outdated, written_etag
-from titans.tiers.write.late import Marks
+from titans.tiers.write.late import MarkedCommit
 
 __all__ = ["Adopter", "Adoption", "LeftOut", "knows_base", "read_waiting", "without_base"]
 
@@ -127,14 +125,6 @@ def without_base(dataset: Dataset, month: Month, info: FileInfo) -> LeftOut:
     return LeftOut(key, slot, error)
 
 
-class _UnmarkedError(Exception):
-    """Later months may build on this one, and have to be marked first."""
-
-    def __init__(self, fence: int) -> None:
-        super().__init__(fence)
-        self.fence = fence
-
-
 @define(eq=False)
 class Adopter:
     """Adopts the hot files of a month.
@@ -151,8 +141,11 @@ class Adopter:
     removed: frozenset[Pending] = frozenset()
     own: HotFile | None = None
     _known: dict[int, Waiting | None] = field(factory=dict, init=False)
-    _marks: Marks | None = field(default=None, init=False)
+    _commit: MarkedCommit = field(init=False)
     _last: Adoption | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._commit = MarkedCommit(self.dataset, self.month)
 
     def adopt(self, head: Head | None = None) -> Adoption:
         """Commit every hot file that is not adopted.
@@ -166,19 +159,11 @@ class Adopter:
         if self.own is not None:
             self._known[self.own.slot.index] = (self.own.info, self.own.rows)
 
-        for _ in range(ATTEMPTS):
-            try:
-                manifest = commit(self.dataset, self.month, self._mutate, head=head)
-            except _UnmarkedError as unmarked:
-                self._marks = Marks.set(self.dataset, self.month, unmarked.fence)
-                head = None
-                continue
-            if self._marks is not None:
-                # Else the marks stay, and what they are on is not trusted.
-                with suppress(RetryableError):
-                    self._marks.release(self.dataset)
+        manifest = self._commit.run(self._mutate, head)
+        if manifest is not None:
             done = self._last or Adoption(manifest)
-            reopened = () if self._marks is None else self._marks.later
+            marks = self._commit.marks
+            reopened = () if marks is None else marks.later
             return evolve(done, manifest=manifest, reopened=reopened)
 
         name = self.dataset.provider.name
@@ -192,11 +177,9 @@ class Adopter:
     def _mutate(self, head: Head) -> Manifest | None:
         self._last = self._plan(head)
         slots = self._last.slots
-        fence = head.manifest.fence
         foreign = _is_foreign(head)
-        marked = self._marks is not None and self._marks.fence == fence
-        if (slots or foreign) and _reaches_on(head) and not marked:
-            raise _UnmarkedError(fence)
+        if (slots or foreign) and _reaches_on(head):
+            self._commit.require_marks(head)
         if self._last.manifest == head.manifest and not foreign:
             return None
         return self._last.manifest

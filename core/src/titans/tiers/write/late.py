@@ -12,16 +12,19 @@ fence, and it begins again with new marks.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
+from contextlib import suppress
 
-from attrs import evolve, frozen
+from attrs import define, evolve, frozen
 
 from titans.dataset import Dataset
+from titans.errors import RetryableError
 from titans.slots import Month
-from titans.tiers.manifest.commit import Head, commit, list_months
+from titans.tiers.manifest.commit import ATTEMPTS, Head, commit, list_months
 from titans.tiers.manifest.deletion import stamped, without_files, without_keyframes
 from titans.tiers.manifest.model import Manifest
 
-__all__ = ["Marks", "clear_marks", "list_later_months"]
+__all__ = ["MarkedCommit", "Marks", "clear_marks", "list_later_months"]
 
 
 def list_later_months(dataset: Dataset, month: Month) -> list[Month]:
@@ -66,6 +69,47 @@ class Marks:
         """Drop the keyframes and borders that the adoption has made wrong, and the marks."""
         for later in self.later:
             commit(dataset, later, lambda head: _released(head, (self.token,)))
+
+
+class _UnmarkedError(Exception):
+    """Later months may build on this one, and have to be marked first."""
+
+    def __init__(self, fence: int) -> None:
+        super().__init__(fence)
+        self.fence = fence
+
+
+@define(eq=False)
+class MarkedCommit:
+    """A commit to a month that sets marks on later ones first, where it turns out that it must."""
+
+    dataset: Dataset
+    month: Month
+    marks: Marks | None = None
+
+    def require_marks(self, head: Head) -> None:
+        """To be called by what is committed, where it changes what later months are built on."""
+        fence = head.manifest.fence
+        if self.marks is None or self.marks.fence != fence:
+            raise _UnmarkedError(fence)
+
+    def run(
+        self, mutate: Callable[[Head], Manifest | None], head: Head | None = None
+    ) -> Manifest | None:
+        """As `commit`; `None` where the fence was raised again and again."""
+        for _ in range(ATTEMPTS):
+            try:
+                manifest = commit(self.dataset, self.month, mutate, head=head)
+            except _UnmarkedError as unmarked:
+                self.marks = Marks.set(self.dataset, self.month, unmarked.fence)
+                head = None
+                continue
+            if self.marks is not None:
+                # Else the marks stay, and what they are on is not trusted.
+                with suppress(RetryableError):
+                    self.marks.release(self.dataset)
+            return manifest
+        return None
 
 
 def clear_marks(dataset: Dataset, manifest: Manifest) -> Manifest:
