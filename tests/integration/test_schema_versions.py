@@ -23,7 +23,7 @@ from schema_versions import (
 from titans import Archive, Schema
 from titans.dataset import Dataset
 from titans.errors import CorruptFileError, ManifestError, ProviderMismatchError
-from titans.read.scan import _Plan as Plan
+from titans.read.scan import Plan
 from titans.slots import Month
 from titans.store.local import LocalStore
 from titans.store.memory import MemoryStore

@@ -10,13 +10,19 @@ from decimal import Decimal
 from uuid import UUID
 
 import duckdb
+import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from oracle import PROVIDER, at, snapshot
+from polars.testing import assert_frame_equal
 
 from titans import Archive
-from titans.errors import InputError
+from titans.errors import CorruptFileError, InputError
+from titans.read.sql import ask
 from titans.read.sql_answer import to_frame
+from titans.read.sql_tables import Tables
+from titans.store.local import LocalStore
 from titans.store.memory import MemoryStore
 
 
@@ -390,4 +396,171 @@ def test_the_folder_that_duckdb_spills_to_is_its_own_and_gone_afterwards(
 @pytest.mark.parametrize("query", [None, 7, b"select 1", ["select 1"]])
 def test_a_query_is_a_text(archive, query):
     with pytest.raises(InputError, match="a query is a text"):
+        archive.sql(query)
+
+
+# --- what reaches the files -----------------------------------------------------------------------
+
+
+def twice(archive: Archive, query: str) -> pl.DataFrame:
+    """The answer, where DuckDB reads files itself and where polars does; both are the same."""
+    found = archive.sql(query)
+    reader = archive._reader()
+    assert_frame_equal(ask(reader, query, {}, by_polars=True), found)
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two months in a folder: one sealed, one with waiting, late and merged slots."""
+    path = tmp_path_factory.mktemp("it's (an) archive")
+    archive = Archive(LocalStore(path), PROVIDER)
+    for n in range(30):
+        rows = {f"k{m}": (m + n * (m % 3 == 0), 0.5) for m in range(12) if (n + m) % 7}
+        archive.ingest(snapshot(rows), at(n), max_ceased=1.0)
+    archive.seal("2026-01")
+    archive.ingest(snapshot({"k1": (7, 0.5)}), at(40), max_ceased=1.0)
+    archive.ingest(snapshot({"k1": (8, 0.5)}), at(35), max_ceased=1.0)
+    archive.upload(snapshot({"late": (1, 1.5)}), at(41))
+    return archive
+
+
+QUERIES = [
+    "select * from changes order by k, Time",
+    "select * from changes where k = 'k3' order by Time",
+    "select k, v from changes where Time >= '2026-02-01T00:10Z' and not Ceased order by all",
+    "select * from intervals order by k, valid_from",
+    "select * from intervals where k in ('k3', 'late') order by k, valid_from",
+    "select count(*), max(Time) from changes where v > 5",
+    "select date_trunc('hour', Time) as hour, count(*) from changes group by 1 order by 1",
+    "with c as (select * from changes) select c.k, l.v from c join latest l using (k) order by all",
+    "describe changes",
+    "select 1; select count(*) from changes",
+]
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_who_reads_the_files_makes_no_difference(folder, query):
+    found = twice(folder, query)
+    if query == QUERIES[0]:
+        assert_frame_equal(found, folder.changes())
+    if query == QUERIES[3]:
+        assert_frame_equal(found, folder.intervals())
+
+
+def test_duckdb_reads_the_files_of_a_folder_itself(folder, tmp_path):
+    tables = Tables.of(folder._reader(), by_polars=False)
+    assert tables.files
+    assert (
+        "PARQUET" in folder.sql("explain select * from changes where k = 'a'")["explain_value"][0]
+    )
+    pattern = Archive(LocalStore(tmp_path / "run[1]"), PROVIDER)
+    for n in range(20):
+        pattern.ingest(snapshot({"a": (n, 0.5)}), at(n))
+    pattern.seal("2026-01")
+    assert Tables.of(pattern._reader(), by_polars=False).files == ()
+    assert twice(pattern, "select count(*) as n from changes")["n"].to_list() == [20]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select * from read_parquet('{}')",
+        "select * from '{}'",
+        "select * from parquet_scan('{}')",
+        "select * from read_text('{}')",
+        "copy changes to '{}.csv'",
+        "explain copy changes to '{}.csv'",
+        "select 1; attach '{}'",
+    ],
+)
+def test_a_query_reaches_no_file_by_its_name(folder, query):
+    path = Tables.of(folder._reader(), by_polars=False).files[0]
+    with pytest.raises(InputError):
+        folder.sql(query.format(path))
+
+
+def test_an_archive_that_begins_later_has_the_intervals_of_its_beginning(tmp_path):
+    archive = Archive(LocalStore(tmp_path), PROVIDER)
+    for n in range(20):
+        archive.ingest(snapshot({"a": (1, 0.5), "b": (n, 0.5)}), at(n))
+    archive.retain(since="2026-02", reason="old")
+    assert_frame_equal(
+        twice(archive, "select * from intervals order by k, valid_from"), archive.intervals()
+    )
+
+
+def test_a_file_that_was_removed_meanwhile_is_looked_for_in_what_replaced_it(tmp_path, monkeypatch):
+    archive = Archive(LocalStore(tmp_path), PROVIDER)
+    for n in range(9):
+        archive.ingest(snapshot({"a": (n, 0.5)}), at(n))
+    real, seen = Tables.create_changes, []
+
+    def create(self, connection, report):
+        real(self, connection, report)
+        if not seen:
+            seen.append(self.files)
+            archive.seal("2026-01")
+            archive.vacuum("0s")
+            archive.vacuum("0s")
+
+    monkeypatch.setattr(Tables, "create_changes", create)
+    assert archive.sql("select count(*) as n from changes")["n"].to_list() == [9]
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"x" * 500])
+def test_a_damaged_file_is_named(tmp_path, damage):
+    archive = Archive(LocalStore(tmp_path), PROVIDER)
+    for n in range(20):
+        archive.ingest(snapshot({"a": (n, 0.5)}), at(n))
+    archive.seal("2026-01")
+    assert archive.sql("select count(*) as n from changes")["n"].to_list() == [20]
+    path = Tables.of(archive._reader(), by_polars=False).files[-1]
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(CorruptFileError) as error:
+        archive.sql("select sum(v) from changes")
+    assert error.value.key.endswith(path.name)
+
+
+def test_times_of_an_answer_are_in_utc_and_join_with_those_of_other_answers(folder):
+    found = folder.sql("select k, Time, v from changes")
+    assert found["Time"].dtype == pl.Datetime("us", "UTC")
+    assert found.join(folder.changes(), on=["k", "Time"]).height == found.height
+    assert folder.sql("select valid_from from intervals").dtypes == [pl.Datetime("us", "UTC")]
+
+
+# --- other tables ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [pl.DataFrame, pl.LazyFrame, pd.DataFrame, pa.table])
+def test_a_frame_joins_with_the_archive(archive, kind):
+    mine = kind({"k": ["a", "x"], "owner": ["me", "you"]})
+    found = archive.sql(
+        "select l.k, v, owner from latest l join Mine using (k)", frames={"mine": mine}
+    )
+    assert found.rows() == [("a", 3, "me")]
+
+
+@pytest.mark.parametrize("name", ["changes", "State", "latest", "a b", "", 3])
+def test_a_frame_has_a_name_of_its_own(archive, name):
+    with pytest.raises(InputError, match="another name|has a name"):
+        archive.sql("select 1", frames={name: pl.DataFrame({"k": ["a"]})})
+
+
+def test_what_tables_there_are(archive):
+    frames = {"mine": pl.DataFrame({"k": ["a"]})}
+    assert archive.sql("SHOW TABLES;", frames)["name"].to_list() == [
+        "changes",
+        "intervals",
+        "latest",
+        "mine",
+    ]
+    described = archive.sql("describe intervals")
+    assert described["column_name"].to_list() == ["k", "v", "w", "valid_from", "valid_to"]
+    assert archive.sql("summarize changes").height == 5
+
+
+@pytest.mark.parametrize("query", ["", " ; ", "select 1; drop table changes", "set threads = 1"])
+def test_only_what_reads_is_a_query(archive, query):
+    with pytest.raises(InputError):
         archive.sql(query)

@@ -430,23 +430,30 @@ class ReadableArchive(DescribedArchive):
 
     # --- SQL --------------------------------------------------------------------------------------
 
-    def sql(self, query: str) -> pl.DataFrame:
+    def sql(self, query: str, frames: Mapping[str, Any] | None = None) -> pl.DataFrame:
         """Ask in SQL, through DuckDB (extra `titans-core[sql]`).
 
         Tables: `changes`, `latest`, `intervals`, and `state(at := '2026-01-15T12:00Z')`, all of the
-        same moment. Read-only: no files, no network, no Python objects can be reached from a query.
-        `changes` goes through a query batch by batch, in no order; the others are made first, in
-        memory.
+        same moment, and `frames`. Read-only: no other files than the archive's own, no network and
+        no Python objects can be reached from a query. Conditions on keys and times reach the files
+        of `changes` and `intervals`; the others are made first, in memory.
+
+        Args:
+            query: a SELECT (DESCRIBE, SUMMARIZE or EXPLAIN may stand before it), SHOW TABLES, or
+                several of these; the answer is that of the last one.
+            frames: other tables, by name: frames of polars, pandas or Arrow.
 
         Returns:
-            The answer to one SELECT; times are UTC, without a timezone.
+            The answer; times are in UTC.
 
         Raises:
-            InputError: DuckDB does not accept the query; the message is DuckDB's.
+            InputError: DuckDB does not accept the query (the message is DuckDB's), or a frame has a
+                name that is taken.
         """
-        from titans.read.sql import ask
+        from titans.read.sql import ask, other_tables
 
-        return self._ask(lambda reader: ask(reader, query))
+        others = other_tables(frames or {})
+        return self._ask(lambda reader: ask(reader, query, others))
 
 
 def _chosen_state(reader: Reader, end: datetime, choice: Choice) -> pl.DataFrame:

@@ -21,7 +21,7 @@ from titans.tiers.manifest.view import Criteria
 
 __all__ = ["Batches", "Range", "first_and_last", "read_held", "streamed"]
 
-_ROWS = 1_500_000
+_ROWS = 800_000
 """Of an answer that are in memory at once, about."""
 
 

@@ -23,7 +23,7 @@ from titans.tiers.files.parquet import scan_files
 from titans.tiers.files.read import Selection, StoredFile, read_selections, scan_stored
 from titans.tiers.manifest.view import Criteria, MonthView, Part
 
-__all__ = ["scan"]
+__all__ = ["Plan", "scan", "source_of"]
 
 _FETCHED = 8
 """Files of a remote store that are in memory at once."""
@@ -46,6 +46,15 @@ def scan(
     given out. `report` is told of an error, for whom it would reach as text only.
     """
     since, until = bounds(start, end)
+    return source_of(lambda narrow: _batches(look, since, until, narrow), provider, report)
+
+
+def source_of(
+    batches: Callable[[Narrow], Iterator[pl.DataFrame]],
+    provider: Provider,
+    report: Callable[[TitansError], None] | None = None,
+) -> pl.LazyFrame:
+    """Change points that `batches` gives, narrowed by the predicate and the columns of a query."""
 
     def source(
         columns: list[str] | None,
@@ -61,7 +70,7 @@ def scan(
             return rows
 
         try:
-            yield from _limited(_batches(look, since, until, narrow), n_rows)
+            yield from _limited(batches(narrow), n_rows)
         except TitansError as error:
             if report is not None:
                 report(error)
@@ -88,7 +97,7 @@ def _batches(
 ) -> Iterator[pl.DataFrame]:
     def begin() -> tuple[pl.DataFrame, Iterator[pl.DataFrame]]:
         reader = look()
-        batches = _Plan.of(reader, start, end).batches(narrow)
+        batches = Plan.of(reader, start, end).batches(narrow)
         reader.check_exists()
         return next(batches), batches
 
@@ -109,10 +118,12 @@ class _Scan:
 
 
 @frozen(eq=False)
-class _Plan:
+class Plan:
     """What a scan consists of."""
 
     reader: Reader
+    whole: dict[Path, Selection] = field(factory=dict)
+    """Files on this machine, of today's schema, of which all rows belong to it."""
     scans: list[_Scan] = field(factory=list)
     selections: list[Selection] = field(factory=list)
     """What is not on this machine, and hot files."""
@@ -120,28 +131,22 @@ class _Plan:
     """Ranges that only the reader can answer."""
 
     @classmethod
-    def of(cls, reader: Reader, start: datetime | None, end: datetime | None) -> _Plan:
+    def of(cls, reader: Reader, start: datetime | None, end: datetime | None) -> Plan:
         plan = cls(reader)
-        whole: dict[Path, Selection] = {}
         for month, first, last in reader.spans(start, end):
             view = reader.view(month)
             view.require_changes(first, last)
             alone, unclear = _divided(view, first, last)
             for part in alone:
-                plan._add(part.selection(first, last), whole)
+                plan._add(part.selection(first, last))
             for full in view.without_border(first, last):
                 if not any(low <= full.time < high for low, high in unclear):
                     plan.asked.append((month, (full.time, full.time + TICK)))
             plan.asked.extend((month, span) for span in unclear)
-
-        if whole:
-            # One scan of all these is faster than one of each.
-            rows = scan_files(list(whole), reader.provider)
-            plan.scans.append(_Scan(rows, list(whole.values())))
         return plan
 
-    def _add(self, selection: Selection, whole: dict[Path, Selection]) -> None:
-        """A part of the scan; files that are needed as a whole are collected in `whole`."""
+    def _add(self, selection: Selection) -> None:
+        """A part of the scan."""
         file = selection.source
         path = None
         if isinstance(file, StoredFile) and file.slot is None:
@@ -149,13 +154,21 @@ class _Plan:
         if path is None or not isinstance(file, StoredFile):
             self.selections.append(selection)
         elif selection.where is None and file.schema is None:
-            whole[path] = selection
+            self.whole[path] = selection
         else:
             rows = selection.of(scan_stored(file, path, self.reader.provider))
             self.scans.append(_Scan(rows, [selection]))
 
     def batches(self, narrow: Narrow) -> Iterator[pl.DataFrame]:
         """At least one frame."""
+        if self.whole:
+            # One scan of all these is faster than one of each.
+            rows = scan_files(list(self.whole), self.reader.provider)
+            yield from self._read_scan(_Scan(rows, list(self.whole.values())), narrow)
+        yield from self.others(narrow)
+
+    def others(self, narrow: Narrow) -> Iterator[pl.DataFrame]:
+        """The rows that are not in `whole`; at least one frame."""
         for each in self.scans:
             yield from self._read_scan(each, narrow)
         for number in range(0, len(self.selections), _FETCHED):

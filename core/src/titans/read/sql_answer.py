@@ -42,7 +42,7 @@ _EARLIEST, _LATEST = -719_162, 2_932_896
 
 
 def to_frame(answer: Any) -> pl.DataFrame:
-    """The rows of a materialised relation. Times are UTC, without a timezone.
+    """The rows of a materialised relation. Times with a timezone are in UTC.
 
     Raises:
         InputError: a column is of a type that polars has not, or a value has no place in it.
@@ -65,7 +65,7 @@ def to_frame(answer: Any) -> pl.DataFrame:
         if column.dtype.is_nested():
             _check_inside(name, column)
     in_utc = [
-        pl.col(column.name).dt.replace_time_zone(None)
+        pl.col(column.name).dt.convert_time_zone("UTC")
         for column in frame
         if isinstance(column.dtype, pl.Datetime) and column.dtype.time_zone is not None
     ]

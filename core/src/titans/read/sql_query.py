@@ -6,7 +6,7 @@ DuckDB parses it and looks through the tree, which may be deeper than Python's r
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +14,7 @@ from attrs import frozen
 
 from titans.errors import InputError
 
-__all__ = ["TABLES", "Query", "moment"]
+__all__ = ["TABLES", "Query", "is_show_tables", "moment"]
 
 TABLES = ("changes", "intervals", "latest")
 _STATE = "state"
@@ -22,6 +22,8 @@ _FUNCTIONS = {_STATE, "generate_series", "json_each", "json_tree", "range", "rep
 """Functions that may stand in FROM. Of all others, some read files, and some run a text as SQL."""
 
 _THERE_ARE = f"there are {', '.join(TABLES)} and state(at := '…')"
+_SHOW_TABLES = re.compile(r"\s*show\s+tables\s*;?\s*", re.IGNORECASE)
+_EXPLAIN = re.compile(r"\s*explain(\s+analyze)?\s", re.IGNORECASE)
 
 _PARSED = """
 SELECT tree, tree ->> '$.error', tree ->> '$.error_message', json_array_length(tree, '$.statements')
@@ -42,28 +44,64 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @frozen
 class Query:
-    """A SELECT, and what it is about."""
+    """Statements that read, and what they are about."""
 
-    text: str
-    tables: Sequence[str]
-    """Those of `TABLES` that it names."""
-    moments: Sequence[str]
+    statements: Sequence[str]
+    tables: frozenset[str] = frozenset()
+    """Those of `TABLES` that they name."""
+    moments: frozenset[str] = frozenset()
     """The arguments of `state`, as they are written."""
 
     @classmethod
-    def of(cls, text: str, connection: Any) -> Query:
-        """Raises `InputError` where it is no SELECT, or names what is not there."""
+    def of(cls, text: str, connection: Any, frames: Collection[str] = ()) -> Query:
+        """A SELECT, also with DESCRIBE, SUMMARIZE or EXPLAIN before it, or several.
+
+        Args:
+            frames: names of other tables that are there.
+
+        Raises:
+            InputError: it is something else, or names what is not there.
+        """
         if not isinstance(text, str):
             raise InputError(f"a query is a text in SQL, got a {type(text).__name__}")
-        ((tree, failed, message, count),) = connection.execute(_PARSED, [text]).fetchall()
-        if failed == "true":
-            raise InputError(f"not a SELECT that DuckDB accepts: {message}")
-        if int(count) != 1:
-            raise InputError(f"one SELECT at a time, got {count} statements")
+        query = cls(())
+        for statement in _split(text, connection):
+            tables, moments = _read_statement(statement, connection, frames)
+            query = cls(
+                (*query.statements, statement), query.tables | tables, query.moments | moments
+            )
+        if not query.statements:
+            raise InputError("the query has no statement in it; write a SELECT")
+        return query
 
-        facts = _Facts.of(connection.execute(_FACTS, [tree]).fetchall())
-        _check_casts(facts)
-        return cls(text, _tables(facts), _moments(facts))
+
+def is_show_tables(statement: str) -> bool:
+    """Whether it asks which tables there are."""
+    return _SHOW_TABLES.fullmatch(statement) is not None
+
+
+def _split(text: str, connection: Any) -> list[str]:
+    import duckdb
+
+    try:
+        return [each.query for each in connection.extract_statements(text)]
+    except (duckdb.Error, RuntimeError, UnicodeError) as error:
+        raise InputError(f"not a SELECT that DuckDB accepts: {error}") from error
+
+
+def _read_statement(
+    statement: str, connection: Any, frames: Collection[str]
+) -> tuple[frozenset[str], frozenset[str]]:
+    """The tables that a statement names, and the moments."""
+    if is_show_tables(statement):
+        return frozenset(), frozenset()
+    select = _EXPLAIN.sub("", statement, count=1)
+    ((tree, failed, message, _),) = connection.execute(_PARSED, [select]).fetchall()
+    if failed == "true":
+        raise InputError(f"not a SELECT that DuckDB accepts: {message}")
+    facts = _Facts.of(connection.execute(_FACTS, [tree]).fetchall())
+    _check_casts(facts)
+    return _tables(facts, frames), _moments(facts)
 
 
 @frozen(eq=False)
@@ -100,7 +138,7 @@ def _check_casts(facts: _Facts) -> None:
             )
 
 
-def _tables(facts: _Facts) -> list[str]:
+def _tables(facts: _Facts, frames: Collection[str]) -> frozenset[str]:
     """Of the tables that are named, those that have to be made."""
     common = {
         entry["key"].lower()
@@ -113,12 +151,12 @@ def _tables(facts: _Facts) -> list[str]:
         name = names[-1].lower()
         if name in TABLES:
             wanted.add(name)
-        elif name not in common and names[0].lower() != "information_schema":
+        elif name not in (*common, *frames) and names[0].lower() != "information_schema":
             raise InputError(f"no table {names[-1]!r}; {_THERE_ARE}")
-    return sorted(wanted)
+    return frozenset(wanted)
 
 
-def _moments(facts: _Facts) -> list[str]:
+def _moments(facts: _Facts) -> frozenset[str]:
     moments: set[str] = set()
     for path in facts.paths("TABLE_FUNCTION"):
         function = facts.get(f"{path}.function", "function_name").lower()
@@ -129,7 +167,7 @@ def _moments(facts: _Facts) -> list[str]:
             )
         if function == _STATE:
             moments.add(_argument(facts, f"{path}.function.arguments"))
-    return sorted(moments)
+    return frozenset(moments)
 
 
 def _argument(facts: _Facts, path: str) -> str:
