@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from compare import machine
 from peers import PEERS, Peer
+from realdata import needs_data
 from reference import QUESTIONS, arguments, check, expected
 from report import PAGE, RESULTS, filled
 from report import sparse as sparse_tables
@@ -220,6 +221,14 @@ def test_growth_runs(tmp_path):
     ]
     (keys,) = (line for line in measured if line["kind"] == "keys")
     assert keys["p50_ms"] <= keys["max_ms"]
+
+
+@needs_data
+def test_questions_run(tmp_path):
+    run("benchmarks/questions.py", "--snapshots", 12, "--results", tmp_path)
+    _, *measured = lines(tmp_path, "questions")
+    assert [line["kind"] for line in measured] == ["question"] * 6 + ["stream"]
+    assert all(line["ratio"] > 0 for line in measured[:-1])
 
 
 @pytest.mark.parametrize("snapshots", [True, False])

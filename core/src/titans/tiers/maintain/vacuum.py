@@ -14,7 +14,7 @@ from attrs import frozen
 from titans.dataset import Dataset
 from titans.slots import Month
 from titans.tiers.maintain.inventory import Inventory, list_inventory, read_lost
-from titans.tiers.manifest.commit import Head, check_agreement, commit, read_head, require_known
+from titans.tiers.manifest.commit import Head, check_agreement, commit, read_head
 from titans.tiers.manifest.deletion import (
     GRACE,
     Removal,
@@ -25,7 +25,7 @@ from titans.tiers.manifest.deletion import (
     with_pending,
 )
 from titans.tiers.manifest.entries import Pending
-from titans.tiers.manifest.lost import lost_slots
+from titans.tiers.manifest.lost import lost_beginning, lost_slots, read_beginnings
 from titans.tiers.manifest.model import Manifest
 
 __all__ = ["Vacuumed", "vacuum"]
@@ -86,7 +86,9 @@ def _read_latest(dataset: Dataset, inventory: Inventory, month: Month) -> Head:
         if unknown:
             raise lost_slots(dataset, month, unknown)
     if head.blob is None:
-        require_known(dataset, head.manifest)
+        beginnings = read_beginnings(dataset, month, inventory.keyframes.get(month, {}).values())
+        if beginnings:
+            raise lost_beginning(dataset, month, beginnings[-1][0])
     return head
 
 
