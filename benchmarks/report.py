@@ -558,12 +558,42 @@ def sparse(folder: Path) -> str:
     )
 
 
+# --- questions of a real history ------------------------------------------------------------------
+
+
+def questions(folder: Path) -> str:
+    about_it, *lines = results(folder, "questions")
+    *asked, streamed = lines
+    rows = [
+        [
+            each["name"],
+            f"{each['rows']:,}",
+            number(each["ms"]),
+            each["against"],
+            number(each["against_ms"]),
+            f"{each['ratio']:.2f}",
+        ]
+        for each in asked
+    ]
+    return "\n\n".join(
+        [
+            table(["question", "rows", "ms", "against", "ms", "ratio"], rows),
+            (
+                f"The {streamed['name']}, streamed to Parquet: {streamed['rows']:,} rows in "
+                f"{number(streamed['seconds'])} s, with a peak of {streamed['peak_mib']} MiB."
+            ),
+            about(about_it),
+        ]
+    )
+
+
 BLOCKS: dict[str, Callable[[Path], str]] = {
     "small": lambda folder: comparison(folder, "small"),
     "medium": lambda folder: comparison(folder, "medium"),
     "large": lambda folder: comparison(folder, "large"),
     "growth": growth,
     "sparse": sparse,
+    "questions": questions,
     "micro": micro,
     "cold_start": cold_start,
     "prices": prices,

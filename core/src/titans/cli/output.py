@@ -271,6 +271,8 @@ def _cell(value: object) -> str:
         return value.strftime(f"%Y-%m-%d %H:%M{seconds}")
     if isinstance(value, float):
         return f"{value:g}"
+    if isinstance(value, bytes):
+        return value.hex()
     return str(value)
 
 
