@@ -276,8 +276,8 @@ def test_sql_sees_tables_and_states(archive):
     ].to_list() == ["a", "c"]
     state = archive.sql("select k, v, Time from state(at := '2026-01-31T22:20Z') order by k")
     assert state.rows() == [
-        ("a", 3, at(2).replace(tzinfo=None)),
-        ("b", 2, at(0).replace(tzinfo=None)),
+        ("a", 3, at(2)),
+        ("b", 2, at(0)),
     ]
 
 
@@ -337,8 +337,8 @@ def test_sql_compares_two_states(archive):
         ("create table t as select 1", "SELECT"),
         ("delete from latest", "SELECT"),
         ("selec 1", "syntax error"),
-        ("select 1; select 2", "one SELECT at a time"),
-        ("", "one SELECT at a time"),
+        ("select 1; drop table latest", "SELECT"),
+        ("", "write a SELECT"),
         ("select * from nobody", "changes, intervals, latest and state"),
         ("select * from state()", "state takes one time"),
         ("select * from state(at := now())", "state takes one time"),

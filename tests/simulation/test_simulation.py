@@ -27,8 +27,9 @@ from simulation.world import (
 )
 
 BATCHES, RUNS = 24, 10
-ONCE_FAILED = (3507, 22267)
-"""Seeds that a soak has found. A merge by an old manifest met a file that had taken the name of a
+ONCE_FAILED = (488, 3507, 22267)
+"""Seeds that a soak has found. A vacuum took what others had merged and removed, while it looked at
+files, for a lost manifest; a merge by an old manifest met a file that had taken the name of a
 removed one; a removal that failed now and then kept all compaction from getting anywhere."""
 
 SITUATIONS = (

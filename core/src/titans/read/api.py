@@ -14,7 +14,6 @@ from titans.read.choice import Choice, value_columns
 from titans.read.described import DescribedArchive
 from titans.read.grid import Times, gridded
 from titans.read.keys import wanted_keys, wanted_values
-from titans.read.pushdown import filtered_scan
 from titans.read.queries import VALID_FROM, VALID_TO, Held, compared, to_intervals
 from titans.read.reader import Reader, bounds, end_of
 from titans.read.scan import scan
@@ -248,8 +247,7 @@ class ReadableArchive(DescribedArchive):
             lazy = lazy.filter(choice.of_keys)
         if choice.among is not None:
             lazy = lazy.join(choice.among.lazy(), on=choice.among.columns, how="semi")
-        if choice.where is not None:
-            lazy = filtered_scan(lazy, choice.where)
+        lazy = choice.of_lazy(lazy)
         if choice.columns is not None:
             lazy = lazy.select(*self.provider.key, TIME, *choice.columns, CEASED)
         return lazy
@@ -325,10 +323,11 @@ class ReadableArchive(DescribedArchive):
 
         def batches(reader: Reader) -> Iterator[pl.DataFrame]:
             for condition in Batches(reader, span, choice).conditions(None):
-                yield answer(reader, condition)
+                yield choice.of_these_keys(made(read_held(reader, span, condition, choice)))
 
         if lazy:
-            return streamed(self._reader, batches, dict(nothing.select(wanted).schema))
+            rows = streamed(self._reader, batches, dict(nothing.schema))
+            return choice.of_lazy(rows).select(wanted)
         return self._ask(lambda reader: choice.read(lambda pushed: answer(reader, pushed)))
 
     @overload
@@ -394,22 +393,25 @@ class ReadableArchive(DescribedArchive):
         made = choice.values if choice.where is None else self.provider.value_columns
         Times(BEGIN, BEGIN, step)  # raises where the step is none
 
-        def answer(reader: Reader, times: Times, condition: pl.Expr | None) -> pl.DataFrame:
+        def cells(reader: Reader, times: Times, condition: pl.Expr | None) -> pl.DataFrame:
             held = read_held(reader, span, condition, choice)
-            rows = choice.rows(gridded(held, times, made, self.provider))
-            return rows.select(nothing.columns)
+            return gridded(held, times, made, self.provider)
 
         def whole(reader: Reader) -> pl.DataFrame:
             times = self._grid_times(reader, span, step)
-            return choice.read(lambda pushed: answer(reader, times, pushed))
+            rows = choice.read(lambda pushed: cells(reader, times, pushed))
+            return choice.rows(rows).select(nothing.columns)
 
         def batches(reader: Reader) -> Iterator[pl.DataFrame]:
             times = self._grid_times(reader, span, step)
             for condition in Batches(reader, span, choice).conditions(len(times)):
-                yield answer(reader, times, condition)
+                yield choice.of_these_keys(cells(reader, times, condition))
 
         if lazy:
-            return streamed(self._reader, batches, dict(nothing.schema))
+            schema = self.provider.schema_dtypes
+            columns = [*self.provider.key, TIME, *made]
+            lazy_rows = streamed(self._reader, batches, {name: schema[name] for name in columns})
+            return choice.of_lazy(lazy_rows).select(nothing.columns)
         return self._ask(whole)
 
     def _grid_times(self, reader: Reader, span: Range, step: timedelta) -> Times:

@@ -8,14 +8,13 @@ from itertools import pairwise
 
 import polars as pl
 from attrs import frozen
-from polars.io.plugins import register_io_source
 
 from titans.errors import NotFound
 from titans.provider import Provider
 from titans.read.choice import Choice
 from titans.read.queries import Held
 from titans.read.reader import Reader, expired, retrying
-from titans.read.scan import scan
+from titans.read.scan import Narrow, scan, source_of
 from titans.schema import TIME
 from titans.tiers.manifest.view import Criteria
 
@@ -117,12 +116,7 @@ def streamed(
         SnapshotExpiredError: when it is collected, where that takes longer than the grace period.
     """
 
-    def source(
-        columns: list[str] | None,
-        predicate: pl.Expr | None,
-        n_rows: int | None,
-        _batch_size: int | None,
-    ) -> Iterator[pl.DataFrame]:
+    def made(narrow: Narrow) -> Iterator[pl.DataFrame]:
         def begin() -> tuple[pl.DataFrame, Iterator[pl.DataFrame]]:
             reader = look()
             rest = batches(reader)
@@ -130,21 +124,11 @@ def streamed(
             reader.check_exists()
             return first, rest
 
-        left = n_rows
         first, rest = retrying(begin)
         for batch in _all(first, rest):
-            if predicate is not None:
-                batch = batch.filter(predicate)
-            if columns is not None:
-                batch = batch.select(columns)
-            if left is not None:
-                batch = batch.head(left)
-                left -= batch.height
-            yield batch
-            if left == 0:
-                return
+            yield narrow(batch.lazy()).collect()
 
-    return register_io_source(source, schema=schema)
+    return source_of(made, schema)
 
 
 def _all(first: pl.DataFrame, rest: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:

@@ -16,7 +16,7 @@ from attrs import field, frozen
 
 from titans.errors import CorruptFileError, InputError
 from titans.provider import Provider
-from titans.read.pushdown import check_condition, filtered, is_pushable
+from titans.read.pushdown import check_condition, filtered, filtered_scan, is_pushable
 
 __all__ = ["Choice", "value_columns"]
 
@@ -98,13 +98,24 @@ class Choice:
 
     def rows(self, answer: pl.DataFrame) -> pl.DataFrame:
         """The rows that are wanted, of an answer that was read with what may be pushed."""
-        if self.among is not None:
-            on = self.among.columns
-            answer = answer.join(self.among, on=on, how="semi", maintain_order="left")
+        answer = self.of_these_keys(answer)
         if self.where is not None:
             answer = filtered(answer, self.where)
         self._say_if_a_pattern(answer)
         return answer
+
+    def of_these_keys(self, answer: pl.DataFrame) -> pl.DataFrame:
+        """The rows of the keys that are wanted, whatever the condition says of them."""
+        if self.among is None:
+            return answer
+        on = self.among.columns
+        return answer.join(self.among, on=on, how="semi", maintain_order="left")
+
+    def of_lazy(self, answer: pl.LazyFrame) -> pl.LazyFrame:
+        """The rows for which the condition holds, of an answer that has these keys: it may look at
+        rows of several batches.
+        """
+        return answer if self.where is None else filtered_scan(answer, self.where)
 
     def _say_if_a_pattern(self, answer: pl.DataFrame) -> None:
         """A value such as `m5.*` is a key of that very text, which nobody may have meant."""

@@ -23,7 +23,7 @@ from titans.tiers.files.parquet import scan_files
 from titans.tiers.files.read import Selection, StoredFile, read_selections, scan_stored
 from titans.tiers.manifest.view import Criteria, MonthView, Part
 
-__all__ = ["Plan", "scan", "source_of"]
+__all__ = ["Narrow", "Plan", "scan", "source_of"]
 
 _FETCHED = 8
 """Files of a remote store that are in memory at once."""
@@ -46,15 +46,16 @@ def scan(
     given out. `report` is told of an error, for whom it would reach as text only.
     """
     since, until = bounds(start, end)
-    return source_of(lambda narrow: _batches(look, since, until, narrow), provider, report)
+    schema = dict(provider.schema_dtypes)
+    return source_of(lambda narrow: _batches(look, since, until, narrow), schema, report)
 
 
 def source_of(
     batches: Callable[[Narrow], Iterator[pl.DataFrame]],
-    provider: Provider,
+    schema: dict[str, pl.DataType],
     report: Callable[[TitansError], None] | None = None,
 ) -> pl.LazyFrame:
-    """Change points that `batches` gives, narrowed by the predicate and the columns of a query."""
+    """The rows that `batches` gives, narrowed by the predicate and the columns of a query."""
 
     def source(
         columns: list[str] | None,
@@ -76,7 +77,7 @@ def source_of(
                 report(error)
             raise
 
-    return register_io_source(source, schema=dict(provider.schema_dtypes))
+    return register_io_source(source, schema=schema)
 
 
 def _limited(batches: Iterator[pl.DataFrame], rows: int | None) -> Iterator[pl.DataFrame]:

@@ -77,7 +77,7 @@ class Tables:
 
     def create_changes(self, connection: Any, report: Callable[[TitansError], None]) -> None:
         """The table `changes`."""
-        rows = source_of(self._others, self.provider, report)
+        rows = source_of(self._others, dict(self.provider.schema_dtypes), report)
         connection.register(_ELSEWHERE, Stream(rows))
         columns = ", ".join(map(quoted, self.provider.canonical_columns))
         parts = [_select(columns, quoted(_ELSEWHERE))]

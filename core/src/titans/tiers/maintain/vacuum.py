@@ -111,6 +111,10 @@ def _vacuum_month(dataset: Dataset, inventory: Inventory, head: Head, grace: tim
         # Against the manifest as it is now: what has become live or was listed meanwhile is no
         # orphan. It is newer than the inventory, so it knows what that shows.
         unknown = read_lost(dataset, inventory, now.manifest)
+        if unknown and read_head(dataset, month).manifest.version != now.manifest.version:
+            # What it names may have been merged and removed while files were looked at; the commit
+            # is lost, and made again with the newer one.
+            return stamped(now)
         if unknown:
             raise lost_slots(dataset, month, unknown)
         fresh = _old_orphans(inventory, now.manifest, grace)
