@@ -210,6 +210,9 @@ def from_pandas_column(name: str, column: Any) -> pl.Series:
     if not isinstance(first, str) and any(isinstance(value, Decimal) for value in values):
         # Of Decimals of different scale polars loses some, and it panics at others.
         return _mixed(name, values)
+    types = set(map(type, values)) - {type(None)}
+    if bool in types and len(types) > 1:
+        return _mixed(name, values)  # polars would take true for 1
     try:
         return pl.Series(name, values, strict=True)
     except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):

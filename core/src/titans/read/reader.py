@@ -295,7 +295,7 @@ class Reader:
         if not self.view(month).stands_alone(end):
             for earlier in reversed([m for m in self.months() if m < month]):
                 if self._is_removed(earlier):
-                    break
+                    return self._beginning(month, end, where)
                 chain.append(earlier)
                 if self.view(earlier).stands_alone(earlier.end):
                     break
@@ -304,6 +304,13 @@ class Reader:
         for link in reversed(chain):
             state = self.view(link).state(min(end, link.end), state, where)
         return self.empty_state() if state is None else state
+
+    def _beginning(self, month: Month, end: datetime, where: pl.Expr | None) -> pl.DataFrame:
+        """The state that a keyframe at the end of `month` says, of which nothing else is kept."""
+        following = month.next()
+        if end == month.end and self.manifest(following).begins:
+            return self.view(following).state(end, None, where)
+        raise removed_month(self.dataset, month, _ASK_LATER)
 
     def first_state(self) -> pl.DataFrame:
         """The state before the first change point there is: empty, unless earlier months were

@@ -141,7 +141,7 @@ def _has_columns(path: Path, columns: Sequence[tuple[str, pl.DataType]]) -> bool
     query finds that out.
     """
     try:
-        found = pl.read_parquet_schema(path)
+        found = pl.scan_parquet(path, glob=False, hive_partitioning=False).collect_schema()
     except (pl.exceptions.PolarsError, OSError):
         return False
     return list(found.items()) == list(columns)
