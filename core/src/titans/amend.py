@@ -11,7 +11,7 @@ from attrs import define
 from titans.changes.conform import conform_changes, conform_snapshot
 from titans.dataset import Dataset
 from titans.errors import InputError, SuspiciousSnapshotError
-from titans.expectations import WHAT_NEXT, checked_share
+from titans.expectations import WHAT_NEXT
 from titans.read.keys import wanted_keys
 from titans.read.queries import compared
 from titans.refusals import forget
@@ -59,9 +59,7 @@ class Amender:
     ) -> Amendment:
         """See `Archive.amend`."""
         collected = to_utc(timestamp)
-        share = self.dataset.provider.expectations.max_ceased
-        if max_ceased is not None:
-            share = checked_share(max_ceased)
+        share = self.dataset.provider.expectations.share(max_ceased)
         frame, _ = conform_snapshot(snapshot, self.dataset.provider)
         content = Content(frame, collected, is_snapshot=True)
         return self._rewrite(content, "amend", reason, share)

@@ -88,6 +88,14 @@ class Expectations:
             said += f"; accepted after {self.accept_after} refusals in a row"
         return said
 
+    def share(self, max_ceased: float | None) -> float:
+        """The share that a caller gives for one snapshot, by default the provider's.
+
+        Raises:
+            InputError: it is no number between 0 and 1.
+        """
+        return self.max_ceased if max_ceased is None else checked_share(max_ceased)
+
     def doubt(self, living: int, ceased: int, rows: int, max_ceased: float | None = None) -> str:
         """Why a snapshot looks truncated; empty where it does not.
 
@@ -97,7 +105,7 @@ class Expectations:
             rows: keys in the snapshot.
             max_ceased: the share for this snapshot; 1 accepts any.
         """
-        share = self.max_ceased if max_ceased is None else checked_share(max_ceased)
+        share = self.share(max_ceased)
         if share == 1:
             return ""
         if not rows:

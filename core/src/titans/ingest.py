@@ -24,7 +24,7 @@ from titans.errors import (
     TitansError,
 )
 from titans.event import ms_since
-from titans.expectations import WHAT_NEXT, checked_share
+from titans.expectations import WHAT_NEXT
 from titans.read.reader import Reader, retrying
 from titans.refusals import count_refusal
 from titans.results import IngestResult
@@ -82,9 +82,7 @@ class Ingestor:
         collected = to_utc(timestamp)
         slot = Slot.of(collected, self.dataset.paths.minutes)
         frame, duplicates = conform_snapshot(snapshot, provider)
-        share = provider.expectations.max_ceased
-        if max_ceased is not None:
-            share = checked_share(max_ceased)
+        share = provider.expectations.share(max_ceased)
         result = IngestResult(
             status="skipped",
             key=self.dataset.paths.hot_key(slot),

@@ -51,10 +51,11 @@ def digest(frame: pl.DataFrame, columns: Iterable[str] | None = None) -> str:
 def row_hashes(frame: pl.DataFrame, columns: Iterable[str] | None = None) -> pl.Series:
     """The h of each row, as unsigned 64-bit integers; what `digest` adds up."""
     names = list(frame.columns if columns is None else columns)
-    as_text = [column for name in names if (column := _as_text(frame[name])) is not None]
-    if as_text:
-        frame = frame.with_columns(as_text)
     schema = frame.schema
+    others = [name for name in names if _has_text(schema[name])]
+    if others:
+        frame = frame.with_columns(_as_text(frame[name]) for name in others)
+        schema = frame.schema
 
     # Read once: another thread may put another table in its place meanwhile.
     tables = dict[str, _Table]()
@@ -88,13 +89,16 @@ def subtract(a: str, b: str) -> str:
     return f"{(int(a, 16) - int(b, 16)) & _MASK:016x}"
 
 
-def _as_text(column: pl.Series) -> pl.Series | None:
-    """The text whose word is that of the value; `None` where it has one of its own."""
-    if column.dtype.is_decimal():
-        return texts(column)
+def _has_text(dtype: pl.DataType) -> bool:
+    """Whether the word of a value is that of a text."""
+    return dtype.is_decimal() or dtype == pl.Binary
+
+
+def _as_text(column: pl.Series) -> pl.Series:
+    """The text whose word is that of the value."""
     if column.dtype == pl.Binary:
         return column.bin.encode("hex")
-    return None
+    return texts(column)
 
 
 @lru_cache

@@ -204,15 +204,15 @@ def from_pandas_column(name: str, column: Any) -> pl.Series:
     values = column.to_numpy(dtype=object, na_value=None).tolist()
     first = next((value for value in values if value is not None), None)
     if isinstance(first, dict | list | tuple):
-        return pl.Series(
-            name, values, dtype=pl.Object
-        )  # as structs they would get each other's fields
+        # As structs they would get each other's fields.
+        return pl.Series(name, values, dtype=pl.Object)
     if not isinstance(first, str) and any(isinstance(value, Decimal) for value in values):
         # Of Decimals of different scale polars loses some, and it panics at others.
         return _mixed(name, values)
     types = set(map(type, values)) - {type(None)}
     if bool in types and len(types) > 1:
-        return _mixed(name, values)  # polars would take true for 1
+        # Polars would take true for 1.
+        return _mixed(name, values)
     try:
         return pl.Series(name, values, strict=True)
     except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):

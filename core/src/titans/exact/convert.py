@@ -140,7 +140,7 @@ def _bytes(series: pl.Series) -> pl.Series:
     values = []
     for value in series.to_list():
         if isinstance(value, str):
-            value = value.encode(errors="replace") if value.isascii() else _utf8(value)
+            value = _utf8(value)
         values.append(bytes(value) if isinstance(value, bytes | bytearray) else None)
     return pl.Series(series.name, values, dtype=pl.Binary)
 

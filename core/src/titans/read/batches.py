@@ -9,12 +9,11 @@ from itertools import pairwise
 import polars as pl
 from attrs import frozen
 
-from titans.errors import NotFound
 from titans.provider import Provider
 from titans.read.choice import Choice
 from titans.read.queries import Held
-from titans.read.reader import Reader, expired, retrying
-from titans.read.scan import Narrow, scan, source_of
+from titans.read.reader import Reader
+from titans.read.scan import Narrow, of_one_look, scan, source_of
 from titans.schema import TIME
 from titans.tiers.manifest.view import Criteria
 
@@ -117,26 +116,10 @@ def streamed(
     """
 
     def made(narrow: Narrow) -> Iterator[pl.DataFrame]:
-        def begin() -> tuple[pl.DataFrame, Iterator[pl.DataFrame]]:
-            reader = look()
-            rest = batches(reader)
-            first = next(rest, pl.DataFrame(schema=schema))
-            reader.check_exists()
-            return first, rest
-
-        first, rest = retrying(begin)
-        for batch in _all(first, rest):
+        for batch in of_one_look(look, batches):
             yield narrow(batch.lazy()).collect()
 
     return source_of(made, schema)
-
-
-def _all(first: pl.DataFrame, rest: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    yield first
-    try:
-        yield from rest
-    except NotFound as error:
-        raise expired(error) from error
 
 
 def first_and_last(reader: Reader, provider: Provider, span: Range) -> tuple[datetime, ...]:

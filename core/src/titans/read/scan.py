@@ -23,7 +23,7 @@ from titans.tiers.files.parquet import scan_files
 from titans.tiers.files.read import Selection, StoredFile, read_selections, scan_stored
 from titans.tiers.manifest.view import Criteria, MonthView, Part
 
-__all__ = ["Narrow", "Plan", "scan", "source_of"]
+__all__ = ["Narrow", "Plan", "of_one_look", "scan", "source_of"]
 
 _FETCHED = 8
 """Files of a remote store that are in memory at once."""
@@ -46,8 +46,11 @@ def scan(
     given out. `report` is told of an error, for whom it would reach as text only.
     """
     since, until = bounds(start, end)
-    schema = dict(provider.schema_dtypes)
-    return source_of(lambda narrow: _batches(look, since, until, narrow), schema, report)
+
+    def batches(narrow: Narrow) -> Iterator[pl.DataFrame]:
+        return of_one_look(look, lambda reader: Plan.of(reader, since, until).batches(narrow))
+
+    return source_of(batches, dict(provider.schema_dtypes), report)
 
 
 def source_of(
@@ -93,14 +96,22 @@ def _limited(batches: Iterator[pl.DataFrame], rows: int | None) -> Iterator[pl.D
             return
 
 
-def _batches(
-    look: Callable[[], Reader], start: datetime | None, end: datetime | None, narrow: Narrow
+def of_one_look(
+    look: Callable[[], Reader], batches: Callable[[Reader], Iterator[pl.DataFrame]]
 ) -> Iterator[pl.DataFrame]:
+    """What `batches` gives, at least one frame, all of it from what one reader sees; of another one
+    where a file is gone before the first frame was given out.
+
+    Raises:
+        SnapshotExpiredError: a file is gone after that.
+    """
+
     def begin() -> tuple[pl.DataFrame, Iterator[pl.DataFrame]]:
         reader = look()
-        batches = Plan.of(reader, start, end).batches(narrow)
+        rest = batches(reader)
+        first = next(rest)
         reader.check_exists()
-        return next(batches), batches
+        return first, rest
 
     first, rest = retrying(begin)
     yield first
