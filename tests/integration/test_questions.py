@@ -514,3 +514,16 @@ def test_the_first_write_makes_it():
         archive.latest()
     archive.upload(changes({"a": A}), at(0))
     assert archive.latest().height == 1
+
+
+def test_a_grid_has_no_value_of_a_key_whose_tombstone_kept_one():
+    """Uploaders deliver removed rows with the values of the row before."""
+    archive = Archive(MemoryStore(), PROVIDER)
+    archive.upload(snapshot({"a": (1, 0.5), "b": (2, 0.5)}), at(0))
+    gone = snapshot({"a": (1, 0.5)}).with_columns(Ceased=pl.lit(value=True))
+    archive.upload(gone, at(1))
+    archive.upload(snapshot({"a": (3, 0.5)}), at(3))
+    for lazy in (False, True):
+        found = archive.grid(at(0), at(5), every="10m", lazy=lazy).lazy().collect()
+        assert found.filter(k="a")["v"].to_list() == [1, None, None, 3, 3]
+        assert found.filter(k="b")["v"].to_list() == [2] * 5

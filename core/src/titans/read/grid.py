@@ -50,12 +50,16 @@ def gridded(held: Held, times: Times, columns: Sequence[str], provider: Provider
     key = list(provider.key)
     wanted = [*key, TIME, *columns, CEASED]
     rows = pl.concat([as_rows(held.state).select(wanted), held.points.select(wanted)])
-    rows = rows.sort([*key, TIME]).join(_living(rows, key), on=key, how="semi")
+    # An uploaded tombstone may still have the values of the row before it.
+    gone = [pl.when(~pl.col(CEASED)).then(name).alias(name) for name in columns]
+    rows = rows.sort([*key, TIME]).with_columns(gone)
+    rows = rows.join(_living(rows, key), on=key, how="semi", maintain_order="left")
 
     since = (pl.col(TIME) - pl.lit(times.start)).dt.total_microseconds()
     step = times.every // timedelta(microseconds=1)
     first = (-((-since) // step)).clip(0, len(times)).alias(_FROM)
-    rows = pl.concat([rows.with_columns(first), _before(rows.with_columns(first), key)])
+    rows = rows.with_columns(first)
+    rows = pl.concat([rows, _before(rows, key)])
     rows = rows.sort([*key, _FROM, TIME], nulls_last=False, maintain_order=True)
 
     same = pl.all_horizontal(pl.col(c) == pl.col(c).shift(-1) for c in key)
