@@ -245,7 +245,6 @@ def test_a_scan_chooses_its_files_when_it_is_collected(archive):
     ("failing", "outcome"), [({1}, "rows"), ({2}, "expired"), ({1, 3}, "expired")]
 )
 def test_a_scan_starts_again_until_it_has_given_out_rows(archive, monkeypatch, failing, outcome):
-    monkeypatch.setattr("titans.read.scan._FETCHED", 1)
     for minute in range(3):
         archive.upload(changes({"d": (minute, 0.0)}), at(20 + minute))
     archive.compact()

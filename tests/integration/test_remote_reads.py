@@ -10,7 +10,7 @@ from oracle import PROVIDER, at, snapshot
 from titans import Archive
 from titans.errors import CorruptFileError, NotFound, SnapshotExpiredError
 from titans.store.memory import MemoryStore
-from titans.tiers.files import fetch
+from titans.tiers.files import fetch, footer, parts
 
 KEYS = [f"{n:03}" for n in range(0, 200, 2)]
 
@@ -41,13 +41,15 @@ class Elsewhere(MemoryStore):
 def store(small_files):
     """Two sealed months of merged files with many row groups, and a slot that is not adopted
     yet."""
-    fetch._footers.clear()
+    parts._footers.clear()
     store = Elsewhere()
     archive = Archive(store, PROVIDER)
     with (
         patch("titans.tiers.files.parquet.ROW_GROUP", 10),
         patch.object(fetch, "TAIL", 64),
-        patch.object(fetch, "_WORTH", 64),
+        patch.object(parts, "_WORTH", 64),
+        patch.object(parts, "NEAR", 128),
+        patch.object(footer, "NEAR", 128),
     ):
         for slot in range(9, 15):
             there = [key for n, key in enumerate(KEYS) if (n + slot) % 17]
@@ -103,7 +105,8 @@ def test_of_a_file_that_holds_little_else_all_is_fetched(store):
                 max_ceased=1.0,
             )
     store.fetched.clear()
-    assert archive.history(at(16), k="0500").height == 2
+    with patch.object(parts, "NEAR", 4096):
+        assert archive.history(at(16), k="0500").height == 2
     merged = [(key, size) for key, size in store.fetched if "/L" in key]
     assert merged[-1][1] == len(store._objects[merged[-1][0]].data)
 

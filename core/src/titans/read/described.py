@@ -13,6 +13,7 @@ from titans.dataset import Dataset, pause
 from titans.errors import InputError, ManifestError
 from titans.layout import Paths
 from titans.provider import Provider
+from titans.read.ahead import Seen
 from titans.read.reader import Reader, answered, retrying
 from titans.read.tables import amendments, coverage, files, freshness, status, writers
 from titans.results import Freshness, MonthStatus
@@ -36,6 +37,7 @@ class DescribedArchive:
     wait: Callable[[int], None] = field(default=pause, kw_only=True, repr=False)
     """Called between attempts that lost a race, with the number of the attempt."""
     _dataset: Dataset = field(init=False)
+    _seen: Seen = field(factory=Seen, init=False)
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.store, ObjectStore) or not isinstance(self.provider, Provider):
@@ -51,7 +53,7 @@ class DescribedArchive:
         return self._dataset.paths
 
     def _reader(self) -> Reader:
-        return Reader(self._dataset)
+        return Reader(self._dataset, seen=self._seen)
 
     def _ask(self, question: Callable[[Reader], T]) -> T:
         def asked(reader: Reader) -> T:
@@ -59,7 +61,7 @@ class DescribedArchive:
             reader.check_exists()
             return answer
 
-        return retrying(lambda: answered(self._dataset, asked))
+        return retrying(lambda: answered(self._dataset, asked, self._seen))
 
     def _check_exists(self) -> None:
         """Raise `ArchiveNotFoundError` where nothing was ever written; files without any manifest

@@ -5,8 +5,9 @@ nobody has adopted yet.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 import polars as pl
@@ -22,11 +23,13 @@ from titans.errors import (
     TitansError,
 )
 from titans.provider import Provider
+from titans.read.ahead import Beginning, Confirmation, Seen
 from titans.read.missing import missing
 from titans.schema import CEASED, TIME
 from titans.slots import BEGIN, END, TICK, Moment, Month, to_moment
+from titans.tiers.files.fetch import fetch_all
 from titans.tiers.files.reading import ReplacedError, damaged
-from titans.tiers.manifest.commit import list_months, read_head, removed_month, require_known
+from titans.tiers.manifest.commit import Head, list_months, read_head, removed_month, require_known
 from titans.tiers.manifest.model import Manifest
 from titans.tiers.manifest.view import EVERYTHING, Criteria, Damage, MonthView
 from titans.tiers.write.adopt import LeftOut, knows_base, read_waiting, without_base
@@ -72,8 +75,8 @@ def _months_between(start: datetime, end: datetime) -> list[Month]:
     return months
 
 
-def answered(dataset: Dataset, question: Callable[[Reader], T]) -> T:
-    """The answer of a new reader.
+def answered(dataset: Dataset, question: Callable[[Reader], T], seen: Seen | None = None) -> T:
+    """The answer of a new reader, which begins with what was `seen` last.
 
     Where rows of a waiting hot file turn out to be damaged, the question is asked again without
     them: not every answer that reads them depends on them.
@@ -83,13 +86,25 @@ def answered(dataset: Dataset, question: Callable[[Reader], T]) -> T:
     """
     bad: dict[str, CorruptFileError] = {}
     while True:
+        reader = Reader(dataset, bad, seen)
         try:
-            return question(Reader(dataset, bad))
+            answer = question(reader)
         except CorruptFileError as error:
             key = error.key or ""
-            if key in bad or dataset.paths.hot_slots()(key) is None:
+            if reader.is_overtaken():
+                seen = None
+            elif key in bad or dataset.paths.hot_slots()(key) is None:
                 raise
-            bad[key] = error
+            else:
+                bad[key] = error
+        except TitansError:
+            if not reader.is_overtaken():
+                raise
+            seen = None
+        else:
+            if not reader.is_overtaken():
+                return answer
+            seen = None
 
 
 def expired(error: NotFound) -> TitansError:
@@ -132,12 +147,16 @@ def end_of(at: Moment) -> datetime:
 class Reader:
     """One consistent look at an archive.
 
-    The hot files are listed first; each month's manifest is read when it is needed.
+    The hot files are listed first; each month's manifest is read when it is needed. With `seen`,
+    both are asked for at once where that is faster: then the answer counts if the look is not
+    `is_overtaken`.
     """
 
     dataset: Dataset
     bad: Mapping[str, CorruptFileError] = field(factory=dict)
     """Waiting hot files whose rows are known to be damaged, and how that showed."""
+    seen: Seen | None = None
+    _confirmation: Confirmation | None = field(default=None, init=False)
     _hot: Mapping[Month, dict[int, str]] | None = field(default=None, init=False)
     _manifests: dict[Month, Manifest] = field(factory=dict, init=False)
     _views: dict[Month, MonthView] = field(factory=dict, init=False)
@@ -160,10 +179,42 @@ class Reader:
             self._hot = list_hot_since(self.dataset).months
         return self._hot
 
-    def months(self) -> tuple[Month, ...]:
-        """The months that hold anything, ascending."""
+    def _begin(self, months: Iterable[Month], list_after: str | None = None) -> list[Month] | None:
+        """List the hot files, read the manifests of `months`, and list the months whose keys are
+        greater than `list_after`: at once, where this is the beginning and may be done so.
+        """
+        if self._hot is not None or self.seen is None or not self.seen.is_worth_it(self.dataset):
+            return None
+        beginning = Beginning.read(self.dataset, list(months), list_after)
+        self._confirmation = Confirmation.of(beginning)
+        self._hot = beginning.hot
+        for month, head in beginning.heads.items():
+            self._keep(month, head)
+        return list(beginning.listed)
+
+    def is_overtaken(self) -> bool:
+        """Whether what was asked for at once had changed before all of it was there."""
+        return self._confirmation is not None and not self._confirmation.holds()
+
+    def in_order(self) -> Reader:
+        """A new look, for which nothing is asked at once."""
+        return Reader(self.dataset, self.bad)
+
+    def months(self, expected: Sequence[Month] = ()) -> tuple[Month, ...]:
+        """The months that hold anything, ascending. The manifests of `expected` are read with
+        that.
+        """
         if self._months is None:
-            self._months = tuple(sorted({*self.list_hot(), *list_months(self.dataset)}))
+            listed = self._begin(expected, "")
+            if listed is None:
+                hot = self.list_hot()
+                listed = list(list_months(self.dataset))
+            else:
+                hot = self.list_hot()
+            self._months = tuple(sorted({*hot, *listed}))
+            if self.seen is not None:
+                self.seen.months = self._months
+                self.seen.newest = max(self._months, default=None)
         return self._months
 
     def check_exists(self) -> None:
@@ -184,26 +235,52 @@ class Reader:
         The whole archive is listed only where nothing recent is there.
         """
         if self._months is None:
-            last_hot = max(self.list_hot(), default=None)
-            since = last_hot or Month.of(datetime.now(UTC)).previous().previous()
-            later = set(list_months(self.dataset, self.dataset.paths.after_warm_month(since)))
-            if last_hot is not None:
-                later.add(last_hot)
-            if later:
-                return max(later)
+            recent = self._list_recent()
+            if recent:
+                return max(recent)
 
         months = self.months()
         return months[-1] if months else None
 
+    def _list_recent(self) -> set[Month]:
+        """Some of the last months that hold anything, the newest among them; or none."""
+        guess = None if self.seen is None else self.seen.newest
+        since = (guess or Month.of(datetime.now(UTC)).previous()).previous()
+        listed = self._begin([guess] if guess else [], self.dataset.paths.after_warm_month(since))
+        last_hot = max(self.list_hot(), default=None)
+        if listed is None:
+            since = last_hot or since
+            listed = list(list_months(self.dataset, self.dataset.paths.after_warm_month(since)))
+            recent = {*listed, *([last_hot] if last_hot else [])}
+        else:
+            # A month with hot files before `since` is not the newest, unless it is known of none.
+            recent = {*listed, *([last_hot] if last_hot and last_hot > since else [])}
+
+        if recent and self.seen is not None:
+            self.seen.newest = max(recent)
+        return recent
+
     def manifest(self, month: Month) -> Manifest:
-        self.list_hot()
         if month not in self._manifests:
-            head = read_head(self.dataset, month)
-            if head.blob is None:
-                require_known(self.dataset, head.manifest)
-            self._manifests[month] = head.manifest
-            self._has_manifest |= head.blob is not None
+            self._begin([month])
+        self.read_manifests([month])
         return self._manifests[month]
+
+    def read_manifests(self, months: Iterable[Month]) -> None:
+        """Those that were not read yet, all at once."""
+        wanted = [month for month in months if month not in self._manifests]
+        if not wanted:
+            return
+        self.list_hot()
+        heads = fetch_all(self.dataset.store, partial(read_head, self.dataset), wanted)
+        for month, head in zip(wanted, heads, strict=True):
+            self._keep(month, head)
+
+    def _keep(self, month: Month, head: Head) -> None:
+        if head.blob is None:
+            require_known(self.dataset, head.manifest)
+        self._manifests[month] = head.manifest
+        self._has_manifest |= head.blob is not None
 
     def view(self, month: Month) -> MonthView:
         """The month with every hot file in it, adopted or not."""
@@ -212,6 +289,7 @@ class Reader:
         return self._views[month]
 
     def _read_view(self, month: Month) -> MonthView:
+        self._begin([month])
         hot = self.list_hot().get(month, {})
         if self._months is not None and month not in self._months:
             # It began after the months were listed, and what follows from it must not be seen
@@ -374,8 +452,9 @@ class Reader:
         months: Sequence[Month]
         if start is not None and end is not None and end - start < _FEW:
             months = _months_between(start, end)
+            self._begin(months)
         else:
-            months = self.months()
+            months = self.months(self.seen.few_months if self.seen else ())
 
         spans = []
         for month in months:
@@ -385,4 +464,6 @@ class Reader:
                 spans.append((month, first, last))
         if start is not None and spans and self._is_removed(spans[0][0]):
             raise removed_month(self.dataset, spans[0][0], _ASK_LATER)
+        if self.dataset.store.parallel:
+            self.read_manifests(month for month, _, _ in spans)
         return spans

@@ -21,16 +21,13 @@ from titans.read.reader import Reader, bounds, expired, retrying
 from titans.slots import TICK, Month
 from titans.tiers.files.parquet import scan_files
 from titans.tiers.files.read import Selection, StoredFile, read_selections, scan_stored
+from titans.tiers.files.selections import Narrow
+from titans.tiers.files.stream import stream
 from titans.tiers.manifest.view import Criteria, MonthView, Part
 
 __all__ = ["Narrow", "Plan", "of_one_look", "scan", "source_of"]
 
-_FETCHED = 8
-"""Files of a remote store that are in memory at once."""
-
 Range = tuple[datetime, datetime]
-Narrow = Callable[[pl.LazyFrame], pl.LazyFrame]
-"""Applies a query's predicate and columns."""
 
 
 def scan(
@@ -66,13 +63,7 @@ def source_of(
         n_rows: int | None,
         _batch_size: int | None,
     ) -> Iterator[pl.DataFrame]:
-        def narrow(rows: pl.LazyFrame) -> pl.LazyFrame:
-            if predicate is not None:
-                rows = rows.filter(predicate)
-            if columns is not None:
-                rows = rows.select(columns)
-            return rows
-
+        narrow = Narrow(predicate, None if columns is None else tuple(columns))
         try:
             yield from _limited(batches(narrow), n_rows)
         except TitansError as error:
@@ -108,6 +99,19 @@ def of_one_look(
 
     def begin() -> tuple[pl.DataFrame, Iterator[pl.DataFrame]]:
         reader = look()
+        try:
+            first, rest = begun(reader)
+        except NotFound:
+            raise
+        except TitansError:
+            if not reader.is_overtaken():
+                raise
+            return begun(reader.in_order())
+        if reader.is_overtaken():
+            return begun(reader.in_order())
+        return first, rest
+
+    def begun(reader: Reader) -> tuple[pl.DataFrame, Iterator[pl.DataFrame]]:
         rest = batches(reader)
         first = next(rest)
         reader.check_exists()
@@ -183,8 +187,7 @@ class Plan:
         """The rows that are not in `whole`; at least one frame."""
         for each in self.scans:
             yield from self._read_scan(each, narrow)
-        for number in range(0, len(self.selections), _FETCHED):
-            yield from self._read(self.selections[number : number + _FETCHED], narrow)
+        yield from self._read(self.selections, narrow)
         for month, (low, high) in self.asked:
             rows = self.reader.changes_of(month, Criteria(low, high))
             yield narrow(rows.lazy()).collect()
@@ -209,8 +212,8 @@ class Plan:
                 yield from self._read([selection], narrow)
 
     def _read(self, some: list[Selection], narrow: Narrow) -> Iterator[pl.DataFrame]:
-        for frame in read_selections(self.reader.dataset, some):
-            yield narrow(frame.lazy()).collect()
+        for _, frame in stream(self.reader.dataset, some, narrow):
+            yield frame
 
 
 def _divided(view: MonthView, start: datetime, end: datetime) -> tuple[list[Part], list[Range]]:

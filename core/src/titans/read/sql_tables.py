@@ -18,7 +18,7 @@ from attrs import evolve, frozen
 from titans.changes.state import as_rows
 from titans.errors import NotFound, TitansError
 from titans.read.queries import VALID_FROM, VALID_TO
-from titans.read.scan import Plan, source_of
+from titans.read.scan import Narrow, Plan, source_of
 from titans.schema import CEASED, TIME
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Tables:
             parts.append(_select(columns, f"read_parquet([{paths}], hive_partitioning = false)"))
         connection.execute(f"CREATE VIEW changes AS {' UNION ALL '.join(parts)}")
 
-    def _others(self, narrow: Callable[[pl.LazyFrame], pl.LazyFrame]) -> Any:
+    def _others(self, narrow: Narrow) -> Any:
         self.reader.check_exists()
         return self.plan.batches(narrow)
 

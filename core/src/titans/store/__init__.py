@@ -13,6 +13,7 @@ from titans.store._protocol import (
     check_key,
     check_prefix,
     create_file,
+    get_again,
     list_pages,
 )
 
@@ -24,6 +25,7 @@ __all__ = [
     "check_key",
     "check_prefix",
     "create_file",
+    "get_again",
     "list_pages",
     "open_store",
 ]

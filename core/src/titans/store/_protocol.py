@@ -20,6 +20,7 @@ __all__ = [
     "check_key",
     "check_prefix",
     "create_file",
+    "get_again",
     "list_pages",
 ]
 
@@ -109,6 +110,16 @@ class ObjectStore(Protocol):
         """Where the object lies as a file on this machine, or `None` if it does not: lets readers
         map files.
         """
+
+
+def get_again(store: ObjectStore, key: str) -> Blob:
+    """As `store.get`, of a small object that is read again and again.
+
+    A store that can be asked whether what it gave before is the same still, instead of sending it
+    again, has a method `get_again(key)`.
+    """
+    ask: Callable[[str], Blob] = getattr(store, "get_again", store.get)
+    return ask(key)
 
 
 def create_file(store: ObjectStore, key: str, path: Path) -> str:

@@ -21,7 +21,7 @@ from titans.store._s3_answers import (
     check_page,
     check_range,
 )
-from titans.store._s3_errors import LostRace, OutOfRange, Request, translated
+from titans.store._s3_errors import LostRace, NotModified, OutOfRange, Request, translated
 
 __all__ = ["Bucket", "lists_in_order", "made_client"]
 
@@ -77,9 +77,16 @@ class Bucket:
 
     # --- reading ----------------------------------------------------------------------------------
 
-    def read(self, key: str) -> tuple[Any, bytes]:
-        """The answer, and the object. Raises `NotFound`."""
+    def read(self, key: str, known: str | None = None) -> tuple[Any, bytes]:
+        """The answer, and the object.
+
+        Raises `NotFound`, and `NotModified` where the object's etag is `known`.
+        """
         place = {**self._object(key), **self.read_args}
+        expected: tuple[type[StoreError], ...] = (NotFound,)
+        if known is not None:
+            place["IfNoneMatch"] = known
+            expected = (NotFound, NotModified)
 
         def attempt() -> tuple[Any, bytes]:
             answer, data = self._get(place)
@@ -88,7 +95,7 @@ class Bucket:
                 raise ConnectionError("a part of the object, where all of it was asked for")
             return answer, data
 
-        return self._send(self._request("read", key, expected=(NotFound,)), attempt)
+        return self._send(self._request("read", key, expected=expected), attempt)
 
     def read_range(self, key: str, start: int, end: int) -> tuple[Any, bytes, int]:
         """The answer, bytes `[start, end)` as far as they exist, and the size of the object.

@@ -13,7 +13,7 @@ from urllib3.exceptions import HTTPError
 
 from titans.errors import NotFound, OutcomeUnknown, StoreError, Unavailable, UnsupportedStoreError
 
-__all__ = ["Failure", "LostRace", "OutOfRange", "Request", "translated"]
+__all__ = ["Failure", "LostRace", "NotModified", "OutOfRange", "Request", "translated"]
 
 _CONFLICTS = {"PreconditionFailed", "ConditionalRequestConflict", "OperationAborted"}
 _THROTTLED = {
@@ -90,6 +90,10 @@ class OutOfRange(StoreError):
     """416: the range starts behind the end of the object."""
 
 
+class NotModified(StoreError):
+    """304: the object is the version that is known already."""
+
+
 @frozen
 class Request:
     """What was asked of the server, as far as it matters for what an error means."""
@@ -101,7 +105,8 @@ class Request:
     key: str | None = None
     write: bool = False
     expected: tuple[type[StoreError], ...] = ()
-    """Refusals that mean something to who asked: `NotFound`, `LostRace`, `OutOfRange`."""
+    """Refusals that mean something to who asked: `NotFound`, `LostRace`, `OutOfRange`,
+    `NotModified`."""
     checksums: bool = False
     """Whether the client added checksums that the server may not know."""
 
@@ -213,6 +218,8 @@ def _refused(error: Any, request: Request) -> Failure:
     if status >= 500 or status < 300 or status == 499 or code in _FAILED:
         return _unanswered(request, f"the server failed ({answer})")
     if status == 304:
+        if NotModified in request.expected:
+            return Failure(NotModified(request.where, key=request.key))
         return _unanswered(request, "it was answered with 304, which was not asked for")
     return _final(request, str(error) + _checksum_advice(error, code, request))
 

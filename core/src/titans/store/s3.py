@@ -25,7 +25,7 @@ from titans.errors import (
 )
 from titans.store._protocol import Blob, Entry, check_key, check_prefix
 from titans.store._s3_bucket import Bucket, lists_in_order, made_client
-from titans.store._s3_errors import LostRace, OutOfRange
+from titans.store._s3_errors import LostRace, NotModified, OutOfRange
 
 __all__ = ["MARKER", "S3Store"]
 
@@ -36,6 +36,7 @@ MARKER = "_titans/conditional-writes.json"
 listed."""
 
 _OWN = "_titans/"
+_KNOWN = 128
 _PART = 16 << 20
 """Bytes of a part of a large object; what is no larger goes in one request."""
 _NOT_PUT = {"Bucket", "Key", "Body", "IfMatch", "IfNoneMatch"}
@@ -104,6 +105,10 @@ class S3Store:
         self._checked = False
         self._parts_checked = False
 
+        self._given: dict[str, Blob] = {}
+        """By key, what `get_again` gave; at most `_KNOWN`, the oldest goes first. The server says
+        whether one is still what it was. Threads may share it: each entry is whole."""
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process makes a client of its own, from its own environment."""
         requests = self._requests
@@ -128,6 +133,23 @@ class S3Store:
     def get(self, key: str) -> Blob:
         answer, data = self._requests.read(check_key(key))
         return Blob(data, answer["ETag"], answer["LastModified"])
+
+    def get_again(self, key: str) -> Blob:
+        """As `get`; what was given before and is the same still is not sent again."""
+        known = self._given.get(check_key(key))
+        if known is not None:
+            try:
+                answer, data = self._requests.read(key, known.etag)
+            except NotModified:
+                return known
+        else:
+            answer, data = self._requests.read(key)
+
+        blob = Blob(data, answer["ETag"], answer["LastModified"])
+        while len(self._given) >= _KNOWN and key not in self._given:
+            self._given.pop(next(iter(self._given), key), None)
+        self._given[key] = blob
+        return blob
 
     def get_range(self, key: str, start: int, end: int) -> bytes:
         if end <= start:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 import polars as pl
-from attrs import evolve, frozen
+from attrs import evolve
 
 from titans.changes.digest import digest
 from titans.dataset import Dataset
@@ -17,20 +18,20 @@ from titans.errors import NotFound, StoreError
 from titans.provider import Provider
 from titans.slots import Slot
 from titans.store import ObjectStore
-from titans.tiers.files.footer import Footer, Group, footer_size
+from titans.tiers.files.footer import footer_size
 from titans.tiers.files.metadata import Contents, FileInfo
 from titans.tiers.files.parquet import decode, info_of, info_of_tail
 from titans.tiers.files.reading import damaged
 
 __all__ = [
+    "PIECE",
     "TAIL",
-    "RemoteFile",
     "check_rows",
     "exists",
     "fetch_all",
     "fetch_objects",
-    "fetch_row_groups",
     "fetch_tail",
+    "in_order",
     "read_file",
     "read_info",
     "read_rows",
@@ -40,36 +41,13 @@ __all__ = [
 TAIL = 1 << 16
 """Bytes at the end of a file that mostly hold its footer."""
 
-_WORTH = 8 * TAIL
-"""Smaller files are fetched whole: another round trip costs more."""
-
-_PIECE = 8 << 20
+PIECE = 8 << 20
 """Bytes of a large object that are in memory at once on their way to a file."""
 
 _REQUESTS = 16
-_KNOWN = 1024
 
 _Asked = TypeVar("_Asked")
 _Answer = TypeVar("_Answer")
-
-
-@frozen
-class RemoteFile:
-    """A data file in a store elsewhere."""
-
-    key: str
-    size: int
-    """In bytes."""
-    hash: str
-    """Of its rows."""
-
-
-_footers: dict[tuple[str, RemoteFile], Footer] = {}
-"""By the store's URL and file.
-
-Bounded to `_KNOWN`, the oldest goes first. Never invalid: names of merged files are never used
-again. Threads may share it, at worst one fetches a footer twice; a fork begins with a copy.
-"""
 
 
 def exists(store: ObjectStore, key: str) -> bool:
@@ -89,6 +67,29 @@ def fetch_all(
         return [ask(each) for each in wanted]
     with ThreadPoolExecutor(min(_REQUESTS, len(wanted))) as pool:
         return list(pool.map(ask, wanted))
+
+
+def in_order(
+    store: ObjectStore, ask: Callable[[_Asked], _Answer], wanted: Sequence[_Asked]
+) -> Iterator[_Answer]:
+    """What `ask` answers to each, one after the other; in parallel where the store is the faster
+    for it, and never far ahead of who takes the answers.
+    """
+    if len(wanted) < 2 or not store.parallel:
+        yield from map(ask, wanted)
+        return
+
+    pool = ThreadPoolExecutor(min(_REQUESTS, len(wanted)))
+    try:
+        running: deque[Future[_Answer]] = deque()
+        for each in wanted:
+            if len(running) == _REQUESTS:
+                yield running.popleft().result()
+            running.append(pool.submit(ask, each))
+        while running:
+            yield running.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 # --- whole objects --------------------------------------------------------------------------------
@@ -113,7 +114,7 @@ def fetch_objects(
         path = store.local_path(key)
         if path is not None:
             sources[key] = path
-        elif scratch is not None and size > _PIECE:
+        elif scratch is not None and size > PIECE:
             path = scratch(f"{len(sources)}.parquet")
             _download(store, key, size, path)
             sources[key] = path
@@ -128,8 +129,8 @@ def fetch_objects(
 def _download(store: ObjectStore, key: str, size: int, path: Path) -> None:
     try:
         with path.open("wb") as file:
-            for start in range(0, size, _PIECE):
-                file.write(store.get_range(key, start, min(start + _PIECE, size)))
+            for start in range(0, size, PIECE):
+                file.write(store.get_range(key, start, min(start + PIECE, size)))
     except OSError as error:
         raise StoreError(
             f"cannot download {key} to {path}: {error}; make room there, or set TMPDIR", key=key
@@ -237,62 +238,3 @@ def read_info(dataset: Dataset, key: str, slot: Slot, size: int | None = None) -
         if info is not None:
             return evolve(info, size=size)
     return info_of(store.get(key).data, provider, key, slot)
-
-
-def fetch_row_groups(
-    store: ObjectStore, files: Iterable[RemoteFile], key: Mapping[str, str]
-) -> dict[str, bytes]:
-    """Of large merged files: key → a file of those row groups that may have rows with these values
-    of key columns.
-
-    Left out, to be fetched whole, are files of which most is needed, that have another size, or
-    whose footer is not understood.
-
-    Raises:
-        NotFound: one of them is removed by now.
-    """
-    large = [file for file in files if file.size > _WORTH]
-    footers: dict[RemoteFile, Footer] = {}
-    groups: dict[RemoteFile, tuple[Group, ...]] = {}
-    for file, footer in zip(
-        large, fetch_all(store, lambda file: _fetch_footer(store, file), large), strict=True
-    ):
-        if footer is None:
-            continue
-        footers[file] = footer
-        groups[file] = footer.groups_with(key)
-
-    wanted = [file for file in groups if _length(groups[file]) <= file.size // 2]
-    pieces = fetch_all(store, lambda file: _fetch_groups(store, file.key, groups[file]), wanted)
-    parts = {}
-    for file, piece in zip(wanted, pieces, strict=True):
-        if len(piece) == _length(groups[file]):
-            parts[file.key] = footers[file].file_of(groups[file], piece)
-    return parts
-
-
-def _length(groups: Sequence[Group]) -> int:
-    """Bytes of row groups that stand together."""
-    return groups[-1].end - groups[0].start if groups else 0
-
-
-def _fetch_groups(store: ObjectStore, key: str, groups: Sequence[Group]) -> bytes:
-    if not groups:
-        return b""
-    return store.get_range(key, groups[0].start, groups[-1].end)
-
-
-def _fetch_footer(store: ObjectStore, file: RemoteFile) -> Footer | None:
-    """`None` where it is not understood."""
-    known = _footers.get((store.url, file))
-    if known is not None:
-        return known
-    try:
-        footer = Footer.of(fetch_tail(store, file.key, file.size))
-    except ValueError:
-        return None
-
-    while len(_footers) >= _KNOWN:
-        _footers.pop(next(iter(_footers)), None)  # another thread may have been quicker
-    _footers[store.url, file] = footer
-    return footer

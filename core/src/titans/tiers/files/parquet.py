@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -166,11 +166,18 @@ def readable(source: bytes | Path) -> io.BytesIO | Path:
     return io.BytesIO(source) if isinstance(source, bytes) else source
 
 
-def scan_files(sources: Sequence[bytes | Path], provider: Provider) -> pl.LazyFrame:
-    """The rows of files in canonical columns. None is opened before the frame is collected."""
+def scan_files(
+    sources: Sequence[bytes | Path], provider: Provider, columns: Collection[str] | None = None
+) -> pl.LazyFrame:
+    """The rows of files in canonical columns; `columns` are those that the files have, by default
+    all. None is opened before the frame is collected.
+    """
+    schema = dict(provider.schema_dtypes)
+    if columns is not None:
+        schema = {name: dtype for name, dtype in schema.items() if name in columns}
     return pl.scan_parquet(
         [readable(source) for source in sources],  # type: ignore[arg-type]
-        schema=dict(provider.schema_dtypes),
+        schema=schema,
         glob=False,
         hive_partitioning=False,
     )

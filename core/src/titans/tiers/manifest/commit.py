@@ -23,7 +23,7 @@ from titans.errors import (
     Unavailable,
 )
 from titans.slots import Month
-from titans.store import Blob
+from titans.store import Blob, get_again
 from titans.tiers.files.fetch import read_info
 from titans.tiers.files.writers import writer_of
 from titans.tiers.manifest.legacy import is_legacy, read_legacy
@@ -90,7 +90,7 @@ def read_head(dataset: Dataset, month: Month) -> Head:
     """
     key = dataset.paths.manifest_key(month)
     try:
-        blob = dataset.store.get(key)
+        blob = get_again(dataset.store, key)
     except NotFound:
         return Head(Manifest.empty(dataset.provider, month), None)
 

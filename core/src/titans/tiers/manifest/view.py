@@ -41,7 +41,7 @@ class Criteria:
     where: pl.Expr | None = None
     """Over key columns."""
     key: Mapping[str, str] | None = None
-    """Values of key columns. `where` says no less; this lets parts of files be left out."""
+    """Values of key columns. `where` says no less; this lets files be left out."""
 
 
 EVERYTHING = Criteria()
@@ -101,9 +101,11 @@ class Part:
             conditions.append(pl.col(TIME) >= instant(start))
         if end is not None and not self.within(None, end):
             conditions.append(pl.col(TIME) < instant(end))
-        if not conditions:
-            return Selection(self.data)
-        return Selection(self.data, pl.all_horizontal(conditions))
+        condition = None
+        for each in conditions:
+            # Not all_horizontal: of one condition in it polars does not see the statistics.
+            condition = each if condition is None else condition & each
+        return Selection(self.data, condition)
 
 
 @frozen(eq=False)
@@ -266,7 +268,7 @@ class MonthView:
         adoption.
         """
         selections = [part.selection(wanted.start, wanted.end, wanted.where) for part in parts]
-        return _divided(parts, read_selections(self.dataset, selections, wanted.key))
+        return _divided(parts, read_selections(self.dataset, selections))
 
     # --- states -----------------------------------------------------------------------------------
 

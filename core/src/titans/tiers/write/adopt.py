@@ -21,7 +21,7 @@ from titans.errors import (
 from titans.layout import Paths
 from titans.slots import Month, Slot
 from titans.tiers.files.create import create_for_slot
-from titans.tiers.files.fetch import read_info, read_whole
+from titans.tiers.files.fetch import fetch_all, read_info, read_whole
 from titans.tiers.files.metadata import FileInfo
 from titans.tiers.files.parquet import encode
 from titans.tiers.files.read import StoredFile
@@ -83,15 +83,20 @@ def read_waiting(
     left_out: list[LeftOut] = []
     if manifest.removed:
         return waiting, left_out
-    for index in manifest.adopted.missing(keys):
-        key, slot = keys[index], dataset.slot(manifest.month, index)
+
+    def described(index: int) -> FileInfo | CorruptFileError:
         try:
-            info = read_info(dataset, key, slot)
+            return read_info(dataset, keys[index], dataset.slot(manifest.month, index))
         except CorruptFileError as error:
-            log.warning("%s", error)
-            left_out.append(LeftOut(key, index, error))
-            continue
-        if is_outdated(manifest, info):
+            return error
+
+    indexes = list(manifest.adopted.missing(keys))
+    for index, info in zip(indexes, fetch_all(dataset.store, described, indexes), strict=True):
+        key, slot = keys[index], dataset.slot(manifest.month, index)
+        if isinstance(info, CorruptFileError):
+            log.warning("%s", info)
+            left_out.append(LeftOut(key, index, info))
+        elif is_outdated(manifest, info):
             log.info("%s counts for nothing: its base has been rewritten since", key)
         else:
             waiting.append((info, _stored(key, slot, info)))

@@ -1,0 +1,127 @@
+"""Rows of files in stores elsewhere: some are decoded while others are fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import polars as pl
+from attrs import frozen
+
+from titans.dataset import Dataset
+from titans.tiers.files.fetch import fetch_objects, in_order
+from titans.tiers.files.parts import FilePart, Needed, RemoteFile, parts_of
+from titans.tiers.files.selections import Narrow, Selection, StoredFile, decoded_rows, lazy_rows
+
+__all__ = ["stream"]
+
+
+def stream(
+    dataset: Dataset, selections: Sequence[Selection], narrow: Narrow | None = None
+) -> Iterator[tuple[int, pl.DataFrame]]:
+    """The rows of selections, as a query narrows them: number of the selection, and a frame; of
+    large files several. In order.
+
+    Raises:
+        NotFound, CorruptFileError
+    """
+    tasks = list(_tasks(dataset, selections, narrow or Narrow()))
+    read_whole: set[int] = set()
+    for task, frame in zip(tasks, in_order(dataset.store, _Task.read, tasks), strict=True):
+        if task.number in read_whole:
+            continue
+        if frame is None:
+            # To say what is wrong with the file, or to read one of an earlier writer as it is
+            # meant.
+            frame = task.read_whole()
+            read_whole.add(task.number)
+        yield task.number, frame
+
+
+@frozen(eq=False)
+class _Task:
+    """A selection, or a part of one."""
+
+    dataset: Dataset
+    number: int
+    selection: Selection
+    narrow: Narrow
+    part: FilePart | None = None
+
+    def read(self) -> pl.DataFrame | None:
+        """Its rows; `None` where they cannot be read as they should be.
+
+        Raises:
+            NotFound
+        """
+        source = self.selection.source
+        contents: dict[str, bytes | Path] = {}
+        columns = None
+        try:
+            if self.part is not None:
+                contents[self.part.file.key] = self.part.fetch(self.dataset.store)
+                columns = self.part.columns
+            elif isinstance(source, StoredFile):
+                contents = fetch_objects(self.dataset.store, [(source.key, source.size)])
+            rows = lazy_rows(self.dataset, self.selection, contents, columns)
+            return self.narrow(self.selection.of(rows)).collect()
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError):
+            return None
+
+    def read_whole(self) -> pl.DataFrame:
+        """The rows of the selection, as what they mean whoever wrote them.
+
+        Raises:
+            NotFound
+            CorruptFileError: they cannot be read.
+        """
+        source = self.selection.source
+        contents: dict[str, bytes | Path] = {}
+        if isinstance(source, StoredFile):
+            contents = fetch_objects(self.dataset.store, [(source.key, source.size)])
+        rows = decoded_rows(self.dataset, self.selection, contents)
+        return self.narrow(rows.lazy()).collect()
+
+
+def _tasks(dataset: Dataset, selections: Sequence[Selection], narrow: Narrow) -> Iterator[_Task]:
+    """What there is to do, in order."""
+    parts = _parts(dataset, selections, narrow)
+    for number, selection in enumerate(selections):
+        if number in parts:
+            for part in parts[number]:
+                yield _Task(dataset, number, selection, narrow, part)
+        else:
+            yield _Task(dataset, number, selection, narrow)
+
+
+def _parts(
+    dataset: Dataset, selections: Sequence[Selection], narrow: Narrow
+) -> dict[int, list[FilePart]]:
+    """Number of a selection → the parts of its file, where not all of it is fetched."""
+    if not dataset.store.parallel:
+        return {}
+    numbers: list[int] = []
+    asked: list[tuple[RemoteFile, Needed]] = []
+    for number, selection in enumerate(selections):
+        file = selection.source
+        if isinstance(file, StoredFile) and file.slot is None:
+            numbers.append(number)
+            remote = RemoteFile(file.key, file.size, file.hash)
+            asked.append((remote, _needed(dataset, selection, narrow)))
+
+    found = parts_of(dataset.store, asked)
+    return {number: parts for number, parts in zip(numbers, found, strict=True) if parts}
+
+
+def _needed(dataset: Dataset, selection: Selection, narrow: Narrow) -> Needed:
+    """What is needed of the file of a selection, in the file's own columns."""
+    needed = narrow.needed(selection, dataset.provider)
+    source = selection.source
+    if not isinstance(source, StoredFile) or source.schema is None:
+        return needed
+
+    # Of an earlier version only the key columns are known to be what they are today.
+    where = needed.where
+    if where is not None and not set(where.meta.root_names()) <= set(dataset.provider.key):
+        where = None
+    return Needed(needed.schema, where)
