@@ -1,56 +1,28 @@
-"""Of large files in stores elsewhere, a question about a key fetches only what may hold it, and is
-answered all the same."""
+"""Of large files in stores elsewhere, a question fetches only what it may need, and is answered all
+the same."""
 
 from unittest.mock import patch
 
 import polars as pl
 import pytest
+from elsewhere import Elsewhere, small_parts
 from oracle import PROVIDER, at, snapshot
 
 from titans import Archive
 from titans.errors import CorruptFileError, NotFound, SnapshotExpiredError
 from titans.store.memory import MemoryStore
-from titans.tiers.files import fetch, footer, parts
+from titans.tiers.files import parts
 
 KEYS = [f"{n:03}" for n in range(0, 200, 2)]
-
-
-class Elsewhere(MemoryStore):
-    """As fast in parallel as a store behind a network; counts what is fetched."""
-
-    def __init__(self):
-        super().__init__("elsewhere")
-        self.parallel = True
-        self.fetched: list[tuple[str, int]] = []
-
-    def get(self, key):
-        blob = super().get(key)
-        self.fetched.append((key, len(blob.data)))
-        return blob
-
-    def get_range(self, key, start, end):
-        data = super().get(key).data[start:end]
-        self.fetched.append((key, len(data)))
-        return data
-
-    def of_merged(self):
-        return sum(size for key, size in self.fetched if "/L" in key)
 
 
 @pytest.fixture
 def store(small_files):
     """Two sealed months of merged files with many row groups, and a slot that is not adopted
     yet."""
-    parts._footers.clear()
     store = Elsewhere()
     archive = Archive(store, PROVIDER)
-    with (
-        patch("titans.tiers.files.parquet.ROW_GROUP", 10),
-        patch.object(fetch, "TAIL", 64),
-        patch.object(parts, "_WORTH", 64),
-        patch.object(parts, "NEAR", 128),
-        patch.object(footer, "NEAR", 128),
-    ):
+    with small_parts():
         for slot in range(9, 15):
             there = [key for n, key in enumerate(KEYS) if (n + slot) % 17]
             archive.ingest(
@@ -146,3 +118,45 @@ def test_a_file_that_is_gone_makes_the_question_start_again_and_fail_in_the_end(
     store.delete(key)
     with pytest.raises(SnapshotExpiredError, match="longer"):
         archive.history(k="050")
+
+
+@pytest.mark.parametrize("piece", [8 << 20, 2000])
+def test_a_scan_is_the_same_and_fetches_only_its_columns_and_row_groups(store, piece):
+    with small_parts(piece=piece):
+        archive, near = Archive(store, PROVIDER), whole(store)
+        archive.scan().collect()
+        store.fetched.clear()
+        archive.scan().collect()
+        everything = store.of_merged()
+        for columns, where, most in (
+            (["k"], None, 0.9),
+            (["k", "Time"], None, 0.95),
+            (None, pl.col("k") == "050", 0.4),
+            (None, pl.col("k").is_in(["002", "004"]), 0.4),
+            (None, (pl.col("k") > "190") & (pl.col("v") >= 0), 0.5),
+            (["w"], pl.col("k") < "010", 0.3),
+            (None, pl.col("k") == "nobody", 0.01),
+        ):
+            store.fetched.clear()
+            lazies = [each.scan() for each in (archive, near)]
+            if where is not None:
+                lazies = [lazy.filter(where) for lazy in lazies]
+            if columns is not None:
+                lazies = [lazy.select(columns) for lazy in lazies]
+            found, expected = (lazy.collect() for lazy in lazies)
+            by = found.columns
+            assert found.sort(by).equals(expected.sort(by)), (columns, where)
+            assert store.of_merged() <= most * everything, (columns, where)
+
+
+def test_files_are_fetched_while_others_are_decoded_and_never_all_at_once(store):
+    archive = Archive(store, PROVIDER)
+    with patch("titans.tiers.files.fetch._REQUESTS", 2), small_parts(piece=1500):
+        frames = archive.scan().collect_batches()
+        next(iter(frames))
+        assert (
+            0
+            < store.of_merged()
+            < sum(len(blob.data) for key, blob in store._objects.items() if "/L" in key)
+        )
+    assert archive.scan().collect().sort("k", "Time").equals(whole(store).changes())

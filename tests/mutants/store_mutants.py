@@ -76,6 +76,16 @@ class StaleCache(Healthy):
         return self.cache[key]
 
 
+@rejected_by("test_what_is_read_again_is_what_is_there_now", "what get_again gives is")
+class GivesAgainWhatWasThere(Healthy):
+    def __init__(self, place=None):
+        super().__init__(place)
+        self.given = {}
+
+    def get_again(self, key):
+        return self.given.setdefault(key, self.get(key))
+
+
 @rejected_by("test_missing_objects_are_not_found", "raised KeyError")
 class PlainKeyError(Healthy):
     def get(self, key):

@@ -7,6 +7,7 @@ from unittest.mock import patch
 
 import polars as pl
 import pytest
+from elsewhere import Elsewhere, small_parts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import at
@@ -49,7 +50,11 @@ def fill(archive: Archive) -> Archive:
 @pytest.fixture(scope="module")
 def archives(tmp_path_factory):
     folder = tmp_path_factory.mktemp("archive")
-    return [fill(Archive(MemoryStore(), PROVIDER)), fill(Archive(LocalStore(folder), PROVIDER))]
+    with small_parts(row_group=2, piece=1000):
+        yield [
+            fill(Archive(store, PROVIDER))
+            for store in (MemoryStore(), LocalStore(folder), Elsewhere())
+        ]
 
 
 # --- expressions ----------------------------------------------------------------------------------

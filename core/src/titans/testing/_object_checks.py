@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from titans.errors import AlreadyExists, InvalidKeyError, NotFound, PreconditionFailed
-from titans.store import ObjectStore
+from titans.store import ObjectStore, get_again
 from titans.testing._store_suite import Stores, StoreSuite, done, fill, keys, refused, same
 from titans.testing._suite import expect
 
@@ -105,6 +105,28 @@ class ObjectChecks(StoreSuite, kit=True):
         blob = store.get("a/b.bin")
         same((entry.key, entry.size, entry.etag), ("a/b.bin", 7, etag), "head")
         same(entry.last_modified, blob.last_modified, "the time in head")
+
+    def test_what_is_read_again_is_what_is_there_now(self, stores: Stores) -> None:
+        """`get_again`, where the store has it: after the object was replaced or removed by itself
+        or by others, and made anew.
+        """
+        store, other = stores(), stores()
+        etag = store.create("again/b.bin", b"first")
+        for _ in range(2):
+            blob = get_again(store, "again/b.bin")
+            same((blob.data, blob.etag), (b"first", etag), "what get_again gives")
+
+        for writer, data in ((store, b"second"), (other, b"third"), (other, b"first")):
+            etag = writer.replace("again/b.bin", data, etag)
+            for reader in (store, other):
+                blob = get_again(reader, "again/b.bin")
+                same((blob.data, blob.etag), (data, etag), "what get_again gives")
+
+        other.delete("again/b.bin")
+        refused(NotFound, get_again, store, "again/b.bin")
+        other.create("again/b.bin", b"anew")
+        same(get_again(store, "again/b.bin").data, b"anew", "what get_again gives")
+        refused(NotFound, get_again, store, "again/missing")
 
     def test_every_object_for_a_place_sees_all_writes(self, stores: Stores) -> None:
         """Nothing is cached: creations, replacements and deletions are seen at once by others."""

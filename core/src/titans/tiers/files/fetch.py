@@ -89,7 +89,8 @@ def in_order(
         while running:
             yield running.popleft().result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        # Not waiting: what is left over may be collected in one of its own threads.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 # --- whole objects --------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ def may_hold(
     itself. Of a condition that it cannot say it of, every part may.
     """
     everything = [True] * len(parts)
-    names = where.meta.root_names()
+    names = list(dict.fromkeys(where.meta.root_names()))
     # It is not public, and no answer depends on it: without it, more is fetched.
     skip = getattr(where, "_skip_batch_predicate", None)
     if skip is None or not any(name in part.bounds for name in names for part in parts):
