@@ -41,8 +41,8 @@ def test_requests_of_each_question(archive, requests, record_property):
     for name, ask, most in (
         ("state", lambda a: a.state(at(7)), 5),
         ("latest", lambda a: a.latest(), 7),
-        ("history of a key", lambda a: a.history(at(-16), at(12), k="a"), 4),
-        ("changes of an hour", lambda a: a.changes(at(0), at(6)), 4),
+        ("history of a key", lambda a: a.history(at(-16), at(12), k="a"), 5),
+        ("changes of an hour", lambda a: a.changes(at(0), at(6)), 5),
     ):
         requests.clear()
         ask(Archive(archive.store, PROVIDER))

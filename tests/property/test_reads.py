@@ -242,7 +242,10 @@ def test_months_without_any_snapshot_build_on_each_other(events):
 @FEW
 def test_files_that_are_too_large_to_be_read_at_once(tmp_path_factory, events):
     archive = Archive(LocalStore(tmp_path_factory.mktemp("archive")), PROVIDER)
-    with patch("titans.tiers.files.read._LARGE", 0), patch("titans.tiers.files.read._PART", 2):
+    with (
+        patch("titans.tiers.files.selections._LARGE", 0),
+        patch("titans.tiers.files.read._PART", 2),
+    ):
         history = History(archive, events)
         archive.compact()
         check_states(history)

@@ -504,6 +504,11 @@ def _next(random: Random, state: dict[str, tuple]) -> dict[str, tuple]:
     }
 
 
+def asks_at_once(seed: int) -> bool:
+    """Whether the readers of a world ask at once, and see what is there in the wrong order."""
+    return Random(f"at once {seed}").choice([False, True])
+
+
 @contextmanager
 def _reproducible(seed: int, fanout: int) -> Iterator[None]:
     """Names from the seed, few files to a merge, no log; and the same bytes are parsed only once,
@@ -535,14 +540,16 @@ def _reproducible(seed: int, fanout: int) -> Iterator[None]:
         enter(patch("titans.tiers.compact.plan.FINAL_ROWS", Random(f"rows {seed}").choice([0, 9])))
         small = Random(f"small {seed}").choice([-1, 1_000])
         enter(patch("titans.tiers.compact.plan.SMALL_ROWS", small))
+        at_once = asks_at_once(seed)
+        enter(patch("titans.read.ahead.Seen.is_worth_it", lambda seen, dataset: at_once))
         memory = Random(f"memory {seed}")
         fit = memory.choice(
             [10**6, memory.randint(1, 40)]
         )  # half of the worlds merge range by range
         enter(patch("titans.tiers.compact.ranges.rows_within", lambda memory, provider: fit))
-        for module in ("files.parquet", "files.read", "files.fetch", "compact.output"):
+        for module in ("files.parquet", "files.selections", "files.fetch", "compact.output"):
             enter(patch(f"titans.tiers.{module}.decode", decode_once))
-        for module in ("files.parquet", "files.read"):
+        for module in ("files.parquet", "files.selections"):
             enter(patch(f"titans.tiers.{module}.metadata_of", describe_once))
         logger.setLevel(logging.CRITICAL + 1)
         try:
