@@ -587,6 +587,43 @@ def questions(folder: Path) -> str:
     )
 
 
+# --- stores on S3, far away ------------------------------------------------------------------------
+
+_FAR = {**QUESTIONS, "region": "one region, one column"}
+
+
+def remote(folder: Path, name: str) -> str:
+    about_it, *peers = results(folder, name)
+    asked = list(peers[0]["questions"])
+    head = ["", *(_FAR[question] for question in asked)]
+    parts = [
+        (
+            f"{about_it['rows']:,} change points of {about_it['keys']:,} keys in "
+            f"{about_it['slots']:,} slots, behind a round trip of "
+            f"{about_it['round_trip_ms']:.0f} ms and {about_it['megabits']:.0f} megabits a second. "
+            f"{about(about_it)}"
+        )
+    ]
+    for when, said in (
+        ("warm", "asking again, for something else each time"),
+        ("cold", "asking in a new process (imports are done)"),
+    ):
+        rows = []
+        for peer in peers:
+            times = [peer["questions"][question][when]["ms"] for question in asked]
+            rows.append([peer["peer"], *(number(ms) for ms in times)])
+        parts += [f"Milliseconds, {said}:", table(head, rows)]
+
+    rows = []
+    for peer in peers:
+        warm = [peer["questions"][question]["warm"] for question in asked]
+        rows.append(
+            [peer["peer"], *(f"{each['requests']}, {each['bytes'] / 1e6:.1f} MB" for each in warm)]
+        )
+    parts += ["Requests and megabytes of a warm answer:", table(head, rows)]
+    return "\n\n".join(parts)
+
+
 BLOCKS: dict[str, Callable[[Path], str]] = {
     "small": lambda folder: comparison(folder, "small"),
     "medium": lambda folder: comparison(folder, "medium"),
@@ -594,6 +631,8 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "growth": growth,
     "sparse": sparse,
     "questions": questions,
+    "remote": lambda folder: remote(folder, "remote"),
+    "remote_large": lambda folder: remote(folder, "remote_large"),
     "micro": micro,
     "cold_start": cold_start,
     "prices": prices,

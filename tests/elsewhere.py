@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 from titans.store.memory import MemoryStore
 from titans.tiers.files import fetch, footer, parts
+from titans.tiers.files.kept import KEPT
 
 __all__ = ["Elsewhere", "small_parts"]
 
@@ -38,8 +39,9 @@ class Elsewhere(MemoryStore):
 
 @contextlib.contextmanager
 def small_parts(row_group: int = 10, piece: int = 8 << 20) -> Iterator[None]:
-    """Row groups of few rows, which are fetched apart, in parts of so many bytes."""
+    """Row groups of few rows, which are fetched apart, in parts of so many bytes; none is kept."""
     parts._footers.clear()
+    KEPT.clear()
     with (
         patch("titans.tiers.files.parquet.ROW_GROUP", row_group),
         patch.object(fetch, "TAIL", 64),
@@ -47,5 +49,6 @@ def small_parts(row_group: int = 10, piece: int = 8 << 20) -> Iterator[None]:
         patch.object(parts, "PIECE", piece),
         patch.object(parts, "NEAR", 128),
         patch.object(footer, "NEAR", 128),
+        patch.object(KEPT, "limit", 0),
     ):
         yield

@@ -12,6 +12,7 @@ from titans import Archive
 from titans.errors import CorruptFileError, NotFound, SnapshotExpiredError
 from titans.store.memory import MemoryStore
 from titans.tiers.files import parts
+from titans.tiers.files.kept import KEPT, Kept
 
 KEYS = [f"{n:03}" for n in range(0, 200, 2)]
 
@@ -160,3 +161,80 @@ def test_files_are_fetched_while_others_are_decoded_and_never_all_at_once(store)
             < sum(len(blob.data) for key, blob in store._objects.items() if "/L" in key)
         )
     assert archive.scan().collect().sort("k", "Time").equals(whole(store).changes())
+
+
+# --- what is kept ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def keeping(store):
+    with patch.object(KEPT, "limit", 1 << 20):
+        yield Archive(store, PROVIDER)
+    KEPT.clear()
+
+
+QUESTIONS = [
+    lambda archive: archive.history(k="050"),
+    lambda archive: archive.state(at(12)),
+    lambda archive: archive.latest(),
+    lambda archive: archive.changes(at(9), at(12)),
+    lambda archive: archive.scan().select("k").collect().sort("k"),
+]
+
+
+@pytest.mark.parametrize("ask", QUESTIONS)
+def test_what_was_fetched_is_not_fetched_again(store, keeping, ask):
+    expected = ask(whole(store))
+    assert ask(keeping).equals(expected)
+    store.fetched.clear()
+    assert ask(keeping).equals(expected)
+    assert store.of_merged() == 0
+
+
+def test_of_a_file_that_is_kept_whole_no_part_is_fetched(store, keeping):
+    keeping.changes(at(9), at(15))
+    store.fetched.clear()
+    assert keeping.history(k="050").equals(whole(store).history(k="050"))
+    assert store.of_merged() == 0
+
+
+def test_hot_files_are_not_kept(store, keeping):
+    before = keeping.latest()
+    keys = [key for key in store._objects if key.startswith("parquet_cp_hot")]
+    store.fetched.clear()
+    keeping.latest()
+    assert {key for key, _ in store.fetched} & set(keys)
+    assert keeping.latest().equals(before)
+
+
+def test_what_is_kept_does_not_vouch_for_what_is_stored(store, keeping):
+    keeping.changes()
+    key = max(key for key in store._objects if "/L" in key)
+    data = bytearray(store._objects[key].data)
+    data[4:300] = bytes(296)
+    store._put(key, bytes(data))
+    assert not keeping.verify(deep=True).passed
+
+
+def test_as_much_is_kept_as_may_be_and_the_oldest_goes_first():
+    kept = Kept(100)
+    fetched = []
+
+    def fetch(name, size=25):
+        def give():
+            fetched.append(name)
+            return bytes(size)
+
+        return kept.get(name, give)
+
+    for name in "abcd":
+        fetch(name)
+    fetch("a")
+    assert fetched == list("abcd")
+    fetch("e")  # b goes
+    assert "b" not in kept
+    assert all(name in kept for name in "acde")
+    fetch("large", 26)
+    assert "large" not in kept
+    kept.clear()
+    assert not any(name in kept for name in "abcde")

@@ -59,6 +59,11 @@ class FilePart:
     groups: tuple[Group, ...]
     columns: frozenset[str] | None
 
+    @property
+    def name(self) -> tuple[RemoteFile, tuple[int, ...], frozenset[str] | None]:
+        """Says what it is."""
+        return self.file, tuple(group.number for group in self.groups), self.columns
+
     def fetch(self, store: ObjectStore) -> bytes:
         """A Parquet file of nothing but them.
 

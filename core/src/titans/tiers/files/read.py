@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
 
 from titans.dataset import Dataset
-from titans.tiers.files.fetch import fetch_objects
+from titans.tiers.files.fetch import fetch_all
 from titans.tiers.files.selections import (
     Selection,
     StoredFile,
@@ -17,7 +18,7 @@ from titans.tiers.files.selections import (
     lazy_rows,
     scan_stored,
 )
-from titans.tiers.files.stream import stream
+from titans.tiers.files.stream import fetch_file, stream
 
 __all__ = ["Selection", "StoredFile", "read_by_key", "read_selections", "scan_stored"]
 
@@ -119,7 +120,8 @@ def _fetch(
 ) -> dict[str, bytes | Path]:
     """Key → path or bytes, of those that are files."""
     files = [source for source in sources if isinstance(source, StoredFile)]
-    return fetch_objects(dataset.store, [(file.key, file.size) for file in files])
+    contents = fetch_all(dataset.store, partial(fetch_file, dataset.store), files)
+    return {file.key: content for file, content in zip(files, contents, strict=True)}
 
 
 def _collect(

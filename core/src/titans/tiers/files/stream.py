@@ -9,11 +9,13 @@ import polars as pl
 from attrs import frozen
 
 from titans.dataset import Dataset
+from titans.store import ObjectStore
 from titans.tiers.files.fetch import fetch_objects, in_order
+from titans.tiers.files.kept import KEPT
 from titans.tiers.files.parts import FilePart, Needed, RemoteFile, parts_of
 from titans.tiers.files.selections import Narrow, Selection, StoredFile, decoded_rows, lazy_rows
 
-__all__ = ["stream"]
+__all__ = ["fetch_file", "stream"]
 
 
 def stream(
@@ -38,6 +40,20 @@ def stream(
         yield task.number, frame
 
 
+def fetch_file(store: ObjectStore, file: StoredFile) -> bytes | Path:
+    """The whole file, or where it lies on this machine.
+
+    Raises:
+        NotFound
+    """
+    path = store.local_path(file.key)
+    if path is not None:
+        return path
+    if file.slot is not None or not store.parallel:
+        return store.get(file.key).data
+    return KEPT.get((store.url, _remote(file)), lambda: store.get(file.key).data)
+
+
 @frozen(eq=False)
 class _Task:
     """A selection, or a part of one."""
@@ -59,14 +75,18 @@ class _Task:
         columns = None
         try:
             if self.part is not None:
-                contents[self.part.file.key] = self.part.fetch(self.dataset.store)
+                contents[self.part.file.key] = self._fetch_part(self.part)
                 columns = self.part.columns
             elif isinstance(source, StoredFile):
-                contents = fetch_objects(self.dataset.store, [(source.key, source.size)])
+                contents[source.key] = fetch_file(self.dataset.store, source)
             rows = lazy_rows(self.dataset, self.selection, contents, columns)
             return self.narrow(self.selection.of(rows)).collect()
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError):
             return None
+
+    def _fetch_part(self, part: FilePart) -> bytes:
+        store = self.dataset.store
+        return KEPT.get((store.url, part.name), lambda: part.fetch(store))
 
     def read_whole(self) -> pl.DataFrame:
         """The rows of the selection, as what they mean whoever wrote them.
@@ -104,13 +124,19 @@ def _parts(
     asked: list[tuple[RemoteFile, Needed]] = []
     for number, selection in enumerate(selections):
         file = selection.source
-        if isinstance(file, StoredFile) and file.slot is None:
-            numbers.append(number)
-            remote = RemoteFile(file.key, file.size, file.hash)
-            asked.append((remote, _needed(dataset, selection, narrow)))
+        if not isinstance(file, StoredFile) or file.slot is not None:
+            continue
+        if (dataset.store.url, _remote(file)) in KEPT:
+            continue  # all of it
+        numbers.append(number)
+        asked.append((_remote(file), _needed(dataset, selection, narrow)))
 
     found = parts_of(dataset.store, asked)
     return {number: parts for number, parts in zip(numbers, found, strict=True) if parts}
+
+
+def _remote(file: StoredFile) -> RemoteFile:
+    return RemoteFile(file.key, file.size, file.hash)
 
 
 def _needed(dataset: Dataset, selection: Selection, narrow: Narrow) -> Needed:

@@ -10,6 +10,7 @@ from titans.dataset import Dataset
 from titans.errors import CorruptFileError, FormatError, NotFound
 from titans.slots import Month
 from titans.tiers.files.fetch import read_info
+from titans.tiers.files.kept import KEPT
 from titans.tiers.maintain.checks import MonthChecks
 from titans.tiers.maintain.inventory import Inventory, list_inventory, read_lost
 from titans.tiers.maintain.notes import Check, Notes
@@ -84,6 +85,7 @@ def verify(dataset: Dataset, *, deep: bool = False) -> Verification:
         ProviderMismatchError: the archive, or a file in it, is not this provider's, or a newer
             version of it wrote it.
     """
+    KEPT.clear()  # what was fetched earlier says nothing of what is stored now
     notes, orphans = Notes(), 0
     gaps: dict[str, tuple[datetime, ...]] = {}
     inventory = list_inventory(dataset)
