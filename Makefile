@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROJECTS := pyproject.toml core/pyproject.toml $(wildcard plugins/*/pyproject.toml)
 
-.PHONY: setup demo quick test lint race soak soak-year bench bench-micro growth sparse questions cold-start prices clean
+.PHONY: setup demo quick test lint race soak soak-year bench bench-micro growth sparse questions remote cold-start prices clean
 
 setup: $(STAMP)
 
@@ -87,6 +87,19 @@ sparse: $(STAMP)
 questions: $(STAMP)
 	@$(BIN)/python benchmarks/questions.py
 
+# Stores on S3 behind a delay. DuckDB's extension for S3 is packaged for an earlier DuckDB than the one above.
+DUCKDB := .venv-duckdb
+DUCKDB_STAMP := $(DUCKDB)/.installed
+
+$(DUCKDB_STAMP): $(STAMP)
+	@$(BIN)/uv venv --quiet --clear --python "$(CURDIR)/$(BIN)/python" $(DUCKDB)
+	@$(BIN)/uv pip install --quiet --python $(DUCKDB)/bin/python duckdb==1.5.5 duckdb-extension-httpfs==1.5.5 pyarrow
+	@touch $@
+
+remote: $(BENCH_STAMP) $(DUCKDB_STAMP)
+	@$(BENCH)/bin/python benchmarks/remote.py --duckdb $(DUCKDB)/bin/python
+	@$(BENCH)/bin/python benchmarks/report.py
+
 cold-start: $(BENCH_STAMP)
 	@$(BIN)/python benchmarks/cold_start.py
 	@$(BENCH)/bin/python benchmarks/report.py
@@ -96,4 +109,4 @@ prices: $(BENCH_STAMP)
 	@$(BENCH)/bin/python benchmarks/report.py
 
 clean:
-	rm -rf $(VENV) $(BENCH) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks titans-data dist
+	rm -rf $(VENV) $(BENCH) $(DUCKDB) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks titans-data dist

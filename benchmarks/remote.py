@@ -58,6 +58,8 @@ def _options() -> dict[str, str]:
 class Peer:
     """Asked in a process of its own; answers as in `peers.py`."""
 
+    package: ClassVar[str] = "polars"
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
@@ -69,6 +71,8 @@ class Peer:
 
 
 class Titans(Peer):
+    package = "titans-core"
+
     def load(self) -> None:
         import boto3  # noqa: F401
 
@@ -159,6 +163,8 @@ class Parquet(Scanned):
 class Files(Scanned):
     """The archive's own files, read by polars' own reader of object stores instead of TITANS'."""
 
+    package = "titans-core"
+
     def open(self) -> None:
         import titans
 
@@ -172,6 +178,8 @@ class Files(Scanned):
 
 
 class Delta(Scanned):
+    package = "deltalake"
+
     def load(self) -> None:
         import deltalake
 
@@ -188,6 +196,8 @@ class Delta(Scanned):
 
 
 class Iceberg(Scanned):
+    package = "pyiceberg"
+
     def load(self) -> None:
         from pyiceberg.catalog.sql import SqlCatalog
 
@@ -227,9 +237,9 @@ class Iceberg(Scanned):
 
 
 class DuckDB(Peer):
-    """SQL over the one sorted file, with DuckDB's cache of metadata and data."""
-
-    package: ClassVar[str] = "duckdb"
+    """SQL over the one sorted file, with DuckDB's cache of metadata and data; its package is not in
+    this environment.
+    """
 
     def load(self) -> None:
         import duckdb
@@ -477,9 +487,9 @@ def run(given: argparse.Namespace, folder: Path, server: Any) -> list[dict[str, 
     asked["region"] = [
         {"region": regions[n * 5 % len(regions)]} for n in range(len(asked["daily"]))
     ]
-    packages = sorted({"polars", "boto3", "deltalake", "pyiceberg"})
+    packages = sorted({PEERS[name].package for name in names} | {"polars", "boto3"})
     lines = [
-        machine("titans-core", *packages)
+        machine(*packages)
         | {
             "command": f"make remote SIZE={given.size}",
             "size": given.size,

@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from compare import machine
+from fixtures_stores import SEAWEED
 from peers import PEERS, Peer
 from realdata import needs_data
 from reference import QUESTIONS, arguments, check, expected
@@ -229,6 +230,21 @@ def test_questions_run(tmp_path):
     _, *measured = lines(tmp_path, "questions")
     assert [line["kind"] for line in measured] == ["question"] * 6 + ["stream"]
     assert all(line["ratio"] > 0 for line in measured[:-1])
+
+
+@SEAWEED
+def test_remote_questions_run(tmp_path):
+    some = [word for name in ("titans", "files", "parquet") for word in ("--peer", name)]
+    run("benchmarks/remote.py", "--size", "tiny", "--keys", 300, "--results", tmp_path, *some)
+    about, *peers = lines(tmp_path, "remote_tiny")
+    assert about["round_trip_ms"] == 30
+    assert [peer["peer"] for peer in peers] == ["titans", "files", "parquet"]
+    for peer in peers:
+        assert set(peer["questions"]) == {*QUESTIONS, "region"}
+        for found in peer["questions"].values():
+            assert found["cold"]["ms"] >= 30  # nothing is nearer than a round trip
+            assert found["cold"]["requests"] >= 1
+            assert found["cold"]["bytes"] > 1000
 
 
 @pytest.mark.parametrize("snapshots", [True, False])

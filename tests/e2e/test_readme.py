@@ -39,6 +39,7 @@ FOLLOWED = {
 """Pages whose Python blocks and `titans` lines are run here."""
 RUN_ELSEWHERE = {
     "docs/compatibility.md": "tests/unit/test_compatibility.py",
+    "docs/files.md": "tests/e2e/test_files_page.py",
     "docs/format.md": "tests/e2e/test_format_page.py",
     "docs/migration.md": "tests/e2e/test_docs_migration.py",
     "docs/providers.md": "tests/e2e/test_docs_providers.py and test_providers_page.py",

@@ -23,7 +23,7 @@ from titans.store._s3_answers import (
 )
 from titans.store._s3_errors import LostRace, NotModified, OutOfRange, Request, translated
 
-__all__ = ["Bucket", "lists_in_order", "made_client"]
+__all__ = ["Bucket", "is_aws", "lists_in_order", "made_client"]
 
 log = logging.getLogger("titans.store")
 

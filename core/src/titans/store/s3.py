@@ -24,8 +24,9 @@ from titans.errors import (
     UnsupportedStoreError,
 )
 from titans.store._protocol import Blob, Entry, check_key, check_prefix
-from titans.store._s3_bucket import Bucket, lists_in_order, made_client
+from titans.store._s3_bucket import Bucket, is_aws, lists_in_order, made_client
 from titans.store._s3_errors import LostRace, NotModified, OutOfRange
+from titans.store._s3_url import RemoteUrl
 
 __all__ = ["MARKER", "S3Store"]
 
@@ -197,6 +198,22 @@ class S3Store:
     def local_path(self, key: str) -> Path | None:
         check_key(key)
         return None
+
+    def remote_url(self, key: str) -> RemoteUrl:
+        """Where an object lies and how others get at it: engines that read S3 themselves.
+
+        Raises:
+            StoreError: it is encrypted with a customer's key, which they cannot be given.
+        """
+        check_key(key)
+        if self._requests.read_args:
+            raise StoreError(
+                f"{key} in {self.url} is encrypted with a customer's key, which other readers "
+                "cannot be given; read it through TITANS",
+                key=key,
+            )
+        url = f"s3://{self.bucket}/{self.prefix}{key}"
+        return RemoteUrl.of(self._client, url, is_aws=is_aws(self._client))
 
     # --- writing ----------------------------------------------------------------------------------
 
