@@ -15,7 +15,16 @@ import polars as pl
 
 import titans
 import titans_common
-from titans import Archive, Expectations, IngestResult, PathLayout, Provider, Schema, hookimpl
+from titans import (
+    Archive,
+    Expectations,
+    IngestResult,
+    PathLayout,
+    Provider,
+    ReadTask,
+    Schema,
+    hookimpl,
+)
 from titans.errors import ConcurrencyConflictError, InputError, RetryableError, TitansError
 from titans.events import Event, emit
 from titans.plugins import PluginInfo, installed, load, providers
@@ -136,6 +145,9 @@ def read(archive: Archive) -> None:
     assert_type(frames, list[pl.DataFrame])
     assert_type(archive.freshness().is_late, bool)
     assert_type(archive.freshness(NOW).age, timedelta | None)
+    for task in [*archive.plan(NOW, NOW, Region="a"), *archive.plan_state(NOW, parts=2)]:
+        assert_type(ReadTask.from_json(task.to_json()).read(archive), pl.DataFrame)
+        assert_type((task.rows, task.bytes, task.end), tuple[int, int, datetime])
     assert_type(archive.scan(NOW, NOW, where=pl.col("Price") < 1, columns=["Price"]), pl.LazyFrame)
 
 

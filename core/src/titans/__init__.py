@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from titans.ingestion import ingest_files as ingest_files
     from titans.layout import PathLayout as PathLayout
     from titans.provider import Provider as Provider
+    from titans.read.tasks import ReadTask as ReadTask
     from titans.schema import Schema as Schema
 
     __version__: str
@@ -34,6 +35,7 @@ _HOME = {
     "IngestResult": "archive",
     "PathLayout": "layout",
     "Provider": "provider",
+    "ReadTask": "read.tasks",
     "Schema": "schema",
     "TitansError": "errors",
     "convert": "conversion",
@@ -53,6 +55,7 @@ __all__ = [
     "IngestResult",
     "PathLayout",
     "Provider",
+    "ReadTask",
     "Schema",
     "TitansError",
     "convert",

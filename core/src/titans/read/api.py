@@ -14,9 +14,11 @@ from titans.read.choice import Choice, value_columns
 from titans.read.described import DescribedArchive
 from titans.read.grid import Times, gridded
 from titans.read.keys import wanted_keys, wanted_values
+from titans.read.plan import plan_changes, plan_state
 from titans.read.queries import VALID_FROM, VALID_TO, Held, compared, to_intervals
 from titans.read.reader import Reader, bounds, end_of
 from titans.read.scan import scan
+from titans.read.tasks import ReadTask
 from titans.schema import CEASED, TIME
 from titans.slots import BEGIN, TICK, Moment, Slot, parse_duration, to_moment
 from titans.tiers.manifest.view import Criteria
@@ -251,6 +253,64 @@ class ReadableArchive(DescribedArchive):
         if choice.columns is not None:
             lazy = lazy.select(*self.provider.key, TIME, *choice.columns, CEASED)
         return lazy
+
+    # --- for engines ------------------------------------------------------------------------------
+
+    def plan(
+        self,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        where: pl.Expr | None = None,
+        columns: Sequence[str] | None = None,
+        *,
+        keys: Any = None,
+        **key: Any,
+    ) -> list[ReadTask]:
+        """`changes` as tasks that other processes and machines can do, in any order: together,
+        their rows are its rows at this moment.
+
+        Args:
+            where: one that looks at each row alone; else there is one task.
+            columns, keys, key: what is wanted of it, see the class.
+
+        Returns:
+            Tasks by time, each of one file, or of several with up to 500,000 rows and 8 MiB; none
+            where there is nothing.
+        """
+        choice = self._choice(where, columns, keys, key, of_points=True)
+        since, until = bounds(start, end)
+
+        def question(reader: Reader) -> list[ReadTask]:
+            choice.check(reader.empty_changes())
+            return plan_changes(reader, since, until, choice)
+
+        return self._ask(question)
+
+    def plan_state(
+        self,
+        at: Moment,
+        parts: int = 1,
+        where: pl.Expr | None = None,
+        columns: Sequence[str] | None = None,
+        *,
+        keys: Any = None,
+        **key: Any,
+    ) -> list[ReadTask]:
+        """`state` as tasks, each with a part of the keys: together, their rows are its rows at this
+        moment.
+
+        Args:
+            parts: at most so many tasks, of about as many keys each.
+            where: one that looks at each row alone; else there is one task.
+            columns, keys, key: what is wanted of it, see the class.
+        """
+        end, choice = end_of(at), self._choice(where, columns, keys, key)
+
+        def question(reader: Reader) -> list[ReadTask]:
+            choice.check(reader.empty_state())
+            return plan_state(reader, end, parts, choice)
+
+        return self._ask(question)
 
     # --- series -----------------------------------------------------------------------------------
 

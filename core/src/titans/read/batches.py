@@ -11,6 +11,7 @@ from attrs import frozen
 
 from titans.provider import Provider
 from titans.read.choice import Choice
+from titans.read.keys import keys_between
 from titans.read.queries import Held
 from titans.read.reader import Reader
 from titans.read.scan import Narrow, of_one_look, scan, source_of
@@ -68,7 +69,7 @@ class Batches:
             return
         firsts = [keys.row(number) for number in range(0, keys.height, size)]
         for low, high in pairwise([*firsts, None]):
-            between = _between(self.choice.provider.key, low, high)
+            between = keys_between(self.choice.provider.key, low, high)
             yield between if pushed is None else between & pushed
 
     def _read_keys(self, pushed: pl.Expr | None) -> tuple[pl.DataFrame, int]:
@@ -82,26 +83,6 @@ class Batches:
         state = _state_before(self.reader, span, pushed)
         keys = pl.concat([counted.select(key), state.select(key)]).unique().sort(key)
         return keys, int(counted["len"].sum())
-
-
-def _between(
-    key: tuple[str, ...], low: tuple[str, ...] | None, high: tuple[str, ...] | None
-) -> pl.Expr:
-    """The keys from `low` on and before `high`, in the order of all key columns."""
-    conditions = []
-    if low is not None:
-        conditions.append((pl.col(key[0]) >= low[0]) & ~_less(key, low))
-    if high is not None:
-        conditions.append((pl.col(key[0]) <= high[0]) & _less(key, high))
-    return pl.all_horizontal(conditions)
-
-
-def _less(key: tuple[str, ...], bound: tuple[str, ...]) -> pl.Expr:
-    """Whether a key comes before `bound`."""
-    less = pl.col(key[-1]) < bound[-1]
-    for column, text in zip(reversed(key[:-1]), reversed(bound[:-1]), strict=True):
-        less = (pl.col(column) < text) | ((pl.col(column) == text) & less)
-    return less
 
 
 def streamed(

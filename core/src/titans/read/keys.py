@@ -12,7 +12,7 @@ from titans.changes.keys import key_texts, with_key_texts
 from titans.errors import InputError
 from titans.provider import Provider
 
-__all__ = ["wanted_keys", "wanted_values"]
+__all__ = ["keys_between", "wanted_keys", "wanted_values"]
 
 
 def wanted_values(key: Mapping[str, Any], provider: Provider) -> dict[str, pl.Series]:
@@ -104,3 +104,25 @@ def _of_dicts(rows: Sequence[Mapping[str, Any]], key: Sequence[str]) -> pl.DataF
                 f"{', '.join(row)}"
             )
     return pl.DataFrame([_texts(name, [row[name] for row in rows]) for name in names])
+
+
+def keys_between(
+    key: tuple[str, ...], low: tuple[str, ...] | None, high: tuple[str, ...] | None
+) -> pl.Expr:
+    """The keys from `low` on and before `high`, in the order of all key columns; one of the two at
+    least is given.
+    """
+    conditions = []
+    if low is not None:
+        conditions.append((pl.col(key[0]) >= low[0]) & ~_less(key, low))
+    if high is not None:
+        conditions.append((pl.col(key[0]) <= high[0]) & _less(key, high))
+    return pl.all_horizontal(conditions)
+
+
+def _less(key: tuple[str, ...], bound: tuple[str, ...]) -> pl.Expr:
+    """Whether a key comes before `bound`."""
+    less = pl.col(key[-1]) < bound[-1]
+    for column, text in zip(reversed(key[:-1]), reversed(bound[:-1]), strict=True):
+        less = (pl.col(column) < text) | ((pl.col(column) == text) & less)
+    return less

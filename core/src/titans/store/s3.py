@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from titans.errors import (
     AlreadyExists,
@@ -128,6 +129,23 @@ class S3Store:
 
     def __repr__(self) -> str:
         return f"S3Store({self.url!r})"
+
+    @property
+    def address(self) -> str:
+        """The URL that opens it elsewhere, with its options and without credentials; empty where
+        none does, because of a client or arguments that were given.
+        """
+        if not self._own_client or self._requests.put_args:
+            return ""
+        endpoint_url, region = self._place
+        options = {
+            "endpoint_url": endpoint_url,
+            "region": region,
+            "expected_bucket_owner": self._requests.owner,
+        }
+        query = urlencode({name: value for name, value in options.items() if value})
+        url = f"s3://{self.bucket}/{quote(self.prefix.rstrip('/'))}".rstrip("/")
+        return f"{url}?{query}" if query else url
 
     # --- reading ----------------------------------------------------------------------------------
 
