@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import polars as pl
-from workload import COLUMNS, DAY, DTYPES, KEY
+from workload import COLUMNS, DAY, DTYPES, KEY, VALUES
 
 MAINTENANCE = 64
 """Slots between two compactions of the peers that need them."""
@@ -435,6 +435,93 @@ def _stamp(at: datetime) -> str:
     return f"timestamp '{at.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}'"
 
 
+class ClickHouse(Peer):
+    """ClickHouse in process (chdb): one MergeTree in the order of key and time, an insert for each
+    slot; merged to one part at the end.
+    """
+
+    package = "chdb"
+    durable = "synced"
+
+    def load(self) -> None:
+        from chdb import session
+
+        self.lib = session
+
+    def setup(self) -> None:
+        self._start()
+        values = [f"{name} Nullable({_CLICKHOUSE[DTYPES[name]]}) CODEC(ZSTD(3))" for name in VALUES]
+        columns = [f"{name} LowCardinality(String)" for name in KEY]
+        columns += ["Time DateTime64(6, 'UTC') CODEC(Delta, ZSTD(3))", *values, "Ceased Bool"]
+        self.session.query(
+            f"CREATE TABLE market.points ({', '.join(columns)}) ENGINE = MergeTree "
+            f"ORDER BY ({', '.join(KEY)}, Time) SETTINGS fsync_after_insert = 1, "
+            "fsync_part_directory = 1, index_granularity = 2048"
+        )
+
+    def _start(self) -> None:
+        self.session = self.lib.Session(str(self.folder / "clickhouse"))
+        self.session.query("CREATE DATABASE IF NOT EXISTS market ENGINE = Atomic")
+
+    def append(self, rows: pl.DataFrame, at: datetime) -> None:
+        path = self.folder / "slot.arrow"
+        rows.select(COLUMNS).write_ipc(path, compat_level=pl.CompatLevel.oldest())
+        columns = ", ".join(COLUMNS)
+        self.session.query(
+            f"INSERT INTO market.points ({columns}) SELECT {columns} FROM file('{path}', Arrow)"
+        )
+        path.unlink()
+
+    def maintain(self) -> None:
+        """ClickHouse merges in the background."""
+
+    def finish(self) -> None:
+        self.session.query("OPTIMIZE TABLE market.points FINAL")
+
+    def open(self) -> None:
+        self._start()
+
+    def _asked(self, sql: str) -> pl.DataFrame:
+        texts = "output_format_arrow_string_as_string = 1"
+        answer = self.session.query(f"{sql} SETTINGS {texts}", "Arrow")
+        return pl.read_ipc(io.BytesIO(answer.bytes()))
+
+    def _last(self, where: str) -> pl.DataFrame:
+        order = ", ".join(f"{name} DESC" for name in (*KEY, "Time"))
+        last = f"SELECT * FROM market.points WHERE {where} ORDER BY {order} LIMIT 1 BY {', '.join(KEY)}"
+        return self._asked(f"SELECT * FROM ({last}) WHERE NOT Ceased")
+
+    def history(self, key: Mapping[str, str]) -> pl.DataFrame:
+        where = " AND ".join(f"{name} = '{value}'" for name, value in key.items())
+        return self._asked(f"SELECT * FROM market.points WHERE {where}")
+
+    def state(self, at: datetime) -> pl.DataFrame:
+        return self._last(f"Time <= {_clickhouse_time(at)}")
+
+    def latest(self) -> pl.DataFrame:
+        return self._last("1")
+
+    def daily(self) -> pl.DataFrame:
+        return self._asked(
+            "SELECT Region, toDate32(Time) AS Day, avg(SpotPrice) AS SpotPrice FROM market.points "
+            "WHERE NOT Ceased GROUP BY Region, Day"
+        )
+
+    def hour(self, start: datetime, end: datetime) -> pl.DataFrame:
+        return self._asked(
+            f"SELECT * FROM market.points WHERE Time >= {_clickhouse_time(start)} "
+            f"AND Time < {_clickhouse_time(end)}"
+        )
+
+
+_CLICKHOUSE = {pl.Int64(): "Int64", pl.Float64(): "Float64"}
+
+
+def _clickhouse_time(at: datetime) -> str:
+    return f"toDateTime64('{at.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}', 6, 'UTC')"
+
+
 PEERS: dict[str, type[Peer]] = {
-    peer.__name__.lower(): peer for peer in (Titans, Parquet, DuckDB, Delta, Iceberg, Lance)
+    peer.__name__.lower(): peer
+    for peer in (Titans, Parquet, DuckDB, ClickHouse, Delta, Iceberg, Lance)
 }
