@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROJECTS := pyproject.toml core/pyproject.toml $(wildcard plugins/*/pyproject.toml)
 
-.PHONY: setup demo quick test lint race soak soak-year bench bench-micro growth sparse questions remote cold-start prices clean
+.PHONY: setup demo quick test lint race soak soak-year bench bench-micro growth sparse flat questions remote cold-start prices clean
 
 setup: $(STAMP)
 
@@ -82,6 +82,10 @@ growth: $(BENCH_STAMP)
 # Needs no peers: exact numbers of archives of few keys and rare changes.
 sparse: $(STAMP)
 	@$(BIN)/python benchmarks/sparse.py
+
+# Needs no peers: exact numbers of what a question takes while an archive grows older.
+flat: $(STAMP)
+	@$(BIN)/python benchmarks/flat.py
 
 # Needs no peers but DuckDB, and the AWS history beside the project.
 questions: $(STAMP)

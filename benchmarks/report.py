@@ -624,6 +624,28 @@ def remote(folder: Path, name: str) -> str:
     return "\n\n".join(parts)
 
 
+# --- the age of an archive -------------------------------------------------------------------------
+
+
+def flat(folder: Path) -> str:
+    about_it, *lines = results(folder, "flat")
+    ages = sorted({line["months"] for line in lines})
+    rows = []
+    for archive in dict.fromkeys(line["archive"] for line in lines):
+        for question in dict.fromkeys(line["question"] for line in lines):
+            cells = []
+            for line in lines:
+                if (line["archive"], line["question"]) == (archive, question):
+                    cells.append(f"{line['objects']}, {line['bytes'] / 1e3:.0f} kB")
+            rows.append([archive, question, *cells])
+    head = ["archive", "question", *(f"after {age} months" for age in ages)]
+    said = (
+        f"{about_it['keys']:,} keys, {about_it['slots_a_month']} snapshots a month. "
+        f"{about(about_it)}"
+    )
+    return "\n\n".join([said, table(head, rows)])
+
+
 BLOCKS: dict[str, Callable[[Path], str]] = {
     "small": lambda folder: comparison(folder, "small"),
     "medium": lambda folder: comparison(folder, "medium"),
@@ -631,6 +653,7 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "growth": growth,
     "sparse": sparse,
     "questions": questions,
+    "flat": flat,
     "remote": lambda folder: remote(folder, "remote"),
     "remote_large": lambda folder: remote(folder, "remote_large"),
     "micro": micro,

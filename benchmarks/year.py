@@ -119,9 +119,17 @@ class CountedStore:
 class Year:
     """An archive that grows by `step`, one month after the other."""
 
-    def __init__(self, keys: int = KEYS, *, snapshots: bool = True, seed: int = SEED) -> None:
-        self.store = CountedStore()
-        self.market = Market(keys, CHANGE, seed)
+    def __init__(
+        self,
+        keys: int = KEYS,
+        *,
+        snapshots: bool = True,
+        seed: int = SEED,
+        change: float = CHANGE,
+        store: CountedStore | None = None,
+    ) -> None:
+        self.store = store or CountedStore()
+        self.market = Market(keys, change, seed)
         self.snapshots = snapshots
         """Whether full snapshots are ingested, or change points uploaded."""
         self.seen: dict[datetime, pl.DataFrame] = {}

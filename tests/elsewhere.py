@@ -40,7 +40,7 @@ class Elsewhere(MemoryStore):
 @contextlib.contextmanager
 def small_parts(row_group: int = 10, piece: int = 8 << 20) -> Iterator[None]:
     """Row groups of few rows, which are fetched apart, in parts of so many bytes; none is kept."""
-    parts._footers.clear()
+    parts.forget()
     KEPT.clear()
     with (
         patch("titans.tiers.files.parquet.ROW_GROUP", row_group),

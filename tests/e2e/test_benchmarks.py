@@ -12,6 +12,8 @@ import polars as pl
 import pytest
 from compare import machine
 from fixtures_stores import SEAWEED
+from flat import AGES
+from flat import grown as grown_with_age
 from peers import PEERS, Peer
 from realdata import needs_data
 from reference import QUESTIONS, arguments, check, expected
@@ -230,6 +232,18 @@ def test_questions_run(tmp_path):
     _, *measured = lines(tmp_path, "questions")
     assert [line["kind"] for line in measured] == ["question"] * 6 + ["stream"]
     assert all(line["ratio"] > 0 for line in measured[:-1])
+
+
+def test_what_a_question_takes_stays_as_it_is(tmp_path):
+    run("benchmarks/flat.py", "--slots-a-month", 24, "--keys", 200, "--results", tmp_path)
+    _, *measured = lines(tmp_path, "flat")
+    assert {line["months"] for line in measured} == set(AGES)
+    assert all(line["objects"] >= 2 and line["bytes"] > 0 for line in measured)
+    assert grown_with_age(measured) == []
+    last = max(measured, key=lambda line: line["months"])
+    for name in ("objects", "bytes"):
+        worse = [line | {name: line[name] * 3} if line is last else line for line in measured]
+        assert len(grown_with_age(worse)) == 1
 
 
 @SEAWEED

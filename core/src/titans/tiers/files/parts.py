@@ -11,7 +11,7 @@ from titans.store import ObjectStore
 from titans.tiers.files.fetch import PIECE, TAIL, fetch_all, fetch_tail
 from titans.tiers.files.footer import NEAR, Footer, Group
 
-__all__ = ["FilePart", "Needed", "RemoteFile", "parts_of"]
+__all__ = ["FilePart", "Needed", "RemoteFile", "forget", "parts_of"]
 
 _WORTH = 8 * TAIL
 """Smaller files are fetched whole: another round trip costs more."""
@@ -116,6 +116,11 @@ def _is_worth_a_look(file: RemoteFile, needed: Needed) -> bool:
     if file.size <= _WORTH:
         return False
     return file.size > PIECE or needed.where is not None or needed.columns is not None
+
+
+def forget() -> None:
+    """Forget the footers that are known, as a new process does."""
+    _footers.clear()
 
 
 def _runs(groups: Sequence[Group]) -> list[tuple[Group, ...]]:
