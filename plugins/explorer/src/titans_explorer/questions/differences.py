@@ -56,7 +56,7 @@ def differences(question: Question) -> Answer:
         "facets": facets(whole, choice, provider.key),
         **table(shown),
     }
-    mover = wishes.one("column") or next(iter(reversed(data["numbers"])), "")
+    mover = wishes.one("column") or _mover(whole, data["numbers"])
     if mover:
         data["movers"] = _movers(among, wishes.value_column(mover), provider.key)
 
@@ -68,6 +68,12 @@ def differences(question: Question) -> Answer:
     if change:
         python += f'.filter(pl.col("change") == {text(change)})'
     return Answer(data, lambda: found, python=python)
+
+
+def _mover(frame: pl.DataFrame, numbers: list[str]) -> str:
+    """The number whose moves are shown first: the last one with a fraction, which prices have."""
+    fractions = [name for name in numbers if not frame.schema[f"{name}_old"].is_integer()]
+    return next(reversed(fractions or numbers), "")
 
 
 def _is_number(frame: pl.DataFrame, column: str) -> bool:

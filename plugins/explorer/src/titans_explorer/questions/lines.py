@@ -15,6 +15,7 @@ from titans_explorer.encode import kind_of, millis, ms, table
 from titans_explorer.encode import rows as rows_of
 from titans_explorer.questions._answer import Answer, Question, in_python, paged
 from titans_explorer.questions.overview import span
+from titans_explorer.questions.states import without_values
 from titans_explorer.thinning import steps, thinned
 
 __all__ = ["lines", "points"]
@@ -122,7 +123,9 @@ def points(question: Question) -> Answer:
     page = wishes.page(history.columns)
     shown = history if page.sort else history.sort(TIME, descending=True, maintain_order=True)
     amended = _amended_times(question, history)
-    data = {"count": history.height, "keys": names, "amended": amended}
+    columns = tuple(wishes.value_columns())
+    empty = without_values(history, columns)
+    data = {"count": history.height, "keys": names, "amended": amended, "empty": empty}
     data |= table(paged(shown, page))
     given = [*_range_arguments(question), f"keys={_python_keys(wanted)}"]
     python = in_python(question.opened, "history", given)

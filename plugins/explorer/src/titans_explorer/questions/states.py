@@ -13,7 +13,7 @@ from titans_explorer.encode import table
 from titans_explorer.questions._answer import Answer, Question, in_python, paged
 from titans_explorer.wishes import Choice, arguments
 
-__all__ = ["chosen", "facets", "keys", "state_at"]
+__all__ = ["chosen", "facets", "keys", "state_at", "without_values"]
 
 _VALUES = 200
 """Values of a key column that are counted for a page; a search finds the others."""
@@ -32,6 +32,7 @@ def keys(question: Question) -> Answer:
         "living": state.height,
         "count": rows.height,
         "facets": facets(state, choice, provider.key),
+        "empty": without_values(rows, provider.value_columns),
         **table(paged(rows, page)),
     }
 
@@ -74,6 +75,13 @@ def chosen(frame: pl.DataFrame, choice: Choice) -> pl.DataFrame:
 def _is_any(column: str, values: tuple[str, ...]) -> Condition:
     expr = pl.col(column).is_in(list(values))
     return Condition(expr, "")
+
+
+def without_values(frame: pl.DataFrame, columns: tuple[str, ...]) -> list[str]:
+    """The columns in which no row has a value; of no rows none."""
+    if not frame.height:
+        return []
+    return [name for name in columns if frame[name].null_count() == frame.height]
 
 
 def facets(frame: pl.DataFrame, choice: Choice, key: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -44,12 +44,12 @@ function tiles(about) {
   const health = about.observed === null ? t("never") : t(about.late ? "late" : "fresh");
   const seen = about.observed === null ? "" : t("ago", { age: age(Date.now() - about.observed, t) });
   const tile = (label, value, note, extra) =>
-    h("div", { class: "tile" }, h("span", { class: "label" }, label), h("span", { class: "value" }, value, extra), h("span", { class: "note" }, note));
+    h("div", { class: "tile" }, h("span", { class: "label" }, label, extra), h("span", { class: "value" }, value), h("span", { class: "note", title: note }, note));
   const length = about.first === null ? "" : t("days", { n: Math.max(1, Math.round((about.last - about.first) / 86400000)) });
   return h("section", { class: "tiles" },
     tile(t("living"), count(about.living), about.key.map((each) => each.name).join(" · ")),
-    tile(t("points"), count(about.points), about.living ? `${short(about.points / about.living)} / ${t("keyColumn")}` : ""),
-    tile(t("size"), bytes(about.bytes), about.points ? `${short(about.bytes / about.points)} B / ${t("points").toLowerCase()}` : ""),
+    tile(t("points"), count(about.points), about.living ? t("perKey", { n: Number((about.points / about.living).toPrecision(3)) }) : ""),
+    tile(t("size"), bytes(about.bytes), about.points ? t("perPoint", { n: Number((about.bytes / about.points).toPrecision(2)) }) : ""),
     tile(t("span"), about.first === null ? "–" : day(about.first), about.last === null ? "" : `– ${day(about.last)} · ${length}`),
     tile(t("observed"), about.observed === null ? "–" : time(about.observed), `${seen} · ${t("everyStep", { age: age(about.every * 1000, t) })}`,
       h("span", { class: about.late ? "badge warn" : "badge good" }, health)));

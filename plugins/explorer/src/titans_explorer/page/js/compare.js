@@ -35,6 +35,7 @@ export function create(context) {
     h("section", { class: "card controls" }, first.node, second.node, h("div", { class: "row" }, before(1), before(7), swap, h("span", { class: "space" }), h("div", { class: "searchbox" }, icon("search"), search))),
     counts, movers,
     h("div", { class: "split" }, facets.node, h("section", { class: "card" }, table.node)));
+  const floats = new Set(about.columns.filter((column) => /^(Float|Decimal)/.test(column.dtype)).map((column) => column.name));
   let asking = null;
   source.ask(provider, "calendar").then((data) => [first, second].forEach((each) => each.days(data))).catch(() => {});
 
@@ -93,7 +94,7 @@ export function create(context) {
       columns.push({ name: "change", at: keys, sort: "change", label: t("operation"), cell: (row) => h("span", { class: `badge ${row[keys]}` }, t(row[keys])) });
       answer.values.forEach((name, i) => {
         const at = keys + 1 + 2 * i;
-        columns.push({ name, sort: name, label: name, kind: answer.columns[at].kind, cell: (row) => pair(row[at], row[at + 1], answer.columns[at].kind) });
+        columns.push({ name, sort: name, label: name, kind: answer.columns[at].kind, cell: (row) => pair(row[at], row[at + 1], answer.columns[at].kind, floats.has(name)) });
       });
       table.show({
         columns, rows: answer.rows, sort: params.get("sort") ?? "", desc: params.get("desc") === "1",
@@ -104,10 +105,10 @@ export function create(context) {
   };
 }
 
-function pair(old, now, kind) {
+function pair(old, now, kind, isFloat) {
   if (old === now) return h("span", { class: "faint" }, shown(now, kind));
   const parts = [h("span", { class: "faint" }, old === null ? "–" : shown(old, kind)), " → ", h("span", {}, now === null ? "–" : shown(now, kind))];
-  if (kind === "number" && typeof old === "number" && typeof now === "number" && old !== 0) {
+  if (isFloat && typeof old === "number" && typeof now === "number" && old !== 0) {
     const share = (now - old) / Math.abs(old);
     parts.push(h("span", { class: share > 0 ? "delta rise" : "delta fall" }, percent(share)));
   }

@@ -2,6 +2,13 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
+// Children are nodes, texts, and lists of them; what is null or false is left out.
+const nodes = (children) =>
+  children
+    .flat(3)
+    .filter((child) => child !== undefined && child !== null && child !== false)
+    .map((child) => (child instanceof Node ? child : document.createTextNode(String(child))));
+
 function fill(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes ?? {})) {
     if (value === undefined || value === null || value === false) continue;
@@ -9,10 +16,7 @@ function fill(node, attributes, children) {
     else if (name === "value" || name === "checked" || name === "disabled") node[name] = value;
     else node.setAttribute(name, value === true ? "" : String(value));
   }
-  for (const child of children.flat(3)) {
-    if (child === undefined || child === null || child === false) continue;
-    node.append(child instanceof Node ? child : document.createTextNode(String(child)));
-  }
+  node.append(...nodes(children));
   return node;
 }
 
@@ -21,6 +25,9 @@ export const h = (tag, attributes, ...children) =>
 
 export const s = (tag, attributes, ...children) =>
   fill(document.createElementNS(SVG, tag), attributes, children);
+
+// In the place of what a node holds.
+export const put = (node, ...children) => node.replaceChildren(...nodes(children));
 
 const ICONS = {
   code: "M8.5 7 4 12l4.5 5M15.5 7 20 12l-4.5 5",

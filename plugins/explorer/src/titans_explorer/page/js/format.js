@@ -24,15 +24,15 @@ export function parsed(text) {
 
 export function shown(value, kind) {
   if (value === null || value === undefined) return "";
-  if (kind === "time") return String(value).replace("T", " ").replace(/Z$/, "");
+  if (kind === "time") return String(value).replace("T", " ").replace(/Z$/, "").replace(/(:\d\d):00$/, "$1");
   if (kind === "number" && typeof value === "number") return exact(value);
   return String(value);
 }
 
-// As it is, without an exponent where a person would not write one.
+// Without the last digits of a float, which nobody measured; files have all of them.
 function exact(value) {
   if (Number.isInteger(value) && Math.abs(value) < 1e15) return String(value);
-  return String(value);
+  return String(Number(value.toPrecision(12)));
 }
 
 export const count = (n) => Math.round(n).toLocaleString("en-US");
@@ -60,8 +60,10 @@ export function bytes(n) {
 }
 
 export function percent(share, digits = 1) {
-  const sign = share > 0 ? "+" : "";
-  return `${sign}${(share * 100).toFixed(Math.abs(share) >= 10 ? 0 : digits)} %`;
+  let sign = "";
+  if (share > 0) sign = "+";
+  if (share < 0) sign = "−";
+  return `${sign}${(Math.abs(share) * 100).toFixed(Math.abs(share) >= 10 ? 0 : digits)} %`;
 }
 
 export function age(ms, t) {

@@ -1,10 +1,10 @@
 // What happened to keys and groups: every value column over time, and the change points.
 
-import { button, h, icon } from "./dom.js";
+import { button, h, icon, put } from "./dom.js";
 import { age, isGroup, iso, named, parsed, parts, shown, time, written } from "./format.js";
 import { t } from "./i18n.js";
 import { Chart } from "./chart.js";
-import { Table } from "./table.js";
+import { emptyNote, hiddenColumns, Table } from "./table.js";
 import { Tools } from "./tools.js";
 
 const MOST = 8;
@@ -24,7 +24,8 @@ export function create(context) {
     sort: (sort, desc) => change({ sort, desc: desc ? "1" : "", offset: "" }, { push: true }),
     offset: (offset) => change({ offset: offset || "" }, { push: true }),
   });
-  const rows = h("section", { class: "card" }, h("h2", {}, t("table")), table.node);
+  const empties = h("p", { class: "hint" });
+  const rows = h("section", { class: "card" }, h("h2", {}, t("table")), table.node, empties);
   const node = h("div", { class: "view key" }, tools.node, source.still && source.note(about),
     h("section", { class: "card controls" }, chips, new Adder(context, add).node),
     h("section", { class: "card" }, h("div", { class: "cardhead" }, columns, h("span", { class: "space" }), range.node), figures, legend), rows);
@@ -92,8 +93,7 @@ export function create(context) {
     const looked = answers.filter((answer) => answer.every).map((answer) => answer.every);
     const notes = [t("chartHint")];
     if (looked.length) notes.push(`${t("median")}, ${t("spread")}; ${t("everyLook", { age: age(Math.max(...looked) * 1000, t) })}.`);
-    legend.replaceChildren(notes.join(" "));
-    if (marks.length) legend.append(h("span", { class: "amended" }, icon("flag"), t("amendedMark")));
+    put(legend, notes.join(" "), marks.length > 0 && h("span", { class: "amended" }, icon("flag"), t("amendedMark")));
   }
 
   async function drawTable(single, params, signal) {
@@ -114,8 +114,10 @@ export function create(context) {
     }));
     const colors = new Map(params.getAll("key").map((key, i) => [key, i]));
     const dot = (row) => h("i", { class: `dot c${colors.get(written(row.slice(0, keyNames.length))) ?? 0}` });
+    const hidden = hiddenColumns(params, answer.empty);
+    put(empties, ...emptyNote(params, answer.empty, change));
     table.show({
-      columns: [...(single.length > 1 ? [{ label: "", cell: dot, class: "pick" }] : []), ...shownColumns,
+      columns: [...(single.length > 1 ? [{ label: "", cell: dot, class: "pick" }] : []), ...shownColumns.filter((column) => !hidden.has(column.name)),
         { label: t("state"), cell: (row) => (row[gone] ? h("span", { class: "badge warn" }, t("ceased")) : "") }],
       rows: answer.rows, sort: params.get("sort") ?? "Time", desc: params.get("sort") ? params.get("desc") === "1" : true,
       offset: Number(params.get("offset") ?? 0), limit: LIMIT, total: answer.count,
@@ -157,7 +159,8 @@ function columnsOf(about, params, grouped) {
   if (given.length) return given;
   const held = about.columns.filter((column) => column.nulls < 1 && known.includes(column.name));
   const moving = held.filter((column) => column.kind === "number" || !grouped).map((column) => column.name);
-  const best = (moving.length ? moving : known).slice().reverse();
+  const isFloat = (name) => /^(Float|Decimal)/.test(about.columns.find((column) => column.name === name).dtype);
+  const best = (moving.length ? moving : known).slice().reverse().sort((a, b) => isFloat(b) - isFloat(a));
   return known.filter((name) => best.slice(0, grouped ? 1 : 4).includes(name));
 }
 

@@ -1,11 +1,11 @@
 // The keys that live at a moment: searched, filtered, counted, sorted; and chosen for the next view.
 
-import { h, icon, later } from "./dom.js";
+import { h, icon, later, put } from "./dom.js";
 import { count, iso, shown, written } from "./format.js";
 import { t } from "./i18n.js";
 import { Facets } from "./facets.js";
 import { Moment } from "./slider.js";
-import { Table } from "./table.js";
+import { emptyNote, hiddenColumns, Table } from "./table.js";
 import { Tools } from "./tools.js";
 
 const MOST = 8;
@@ -21,7 +21,8 @@ export function create(context) {
     oninput: later(160, () => change({ q: search.value, offset: "" })),
   });
   const chosen = new Set();
-  const together = h("span", { class: "together" });
+  const together = h("div", { class: "together" });
+  const empties = h("p", { class: "hint" });
   const table = new Table(t("keys"), {
     sort: (sort, desc) => change({ sort, desc: desc ? "1" : "", offset: "" }, { push: true }),
     filter: (name, text) => change({ [`v.${name}`]: text, offset: "" }),
@@ -30,7 +31,7 @@ export function create(context) {
   });
   const node = h("div", { class: "view keys" }, tools.node, source.still && source.note(about),
     h("section", { class: "card controls" }, h("div", { class: "searchbox" }, icon("search"), search), moment.node),
-    h("div", { class: "split" }, facets.node, h("section", { class: "card" }, together, table.node)));
+    h("div", { class: "split" }, facets.node, h("section", { class: "card" }, together, table.node, empties)));
 
   const keyOf = (row) => written(row.slice(0, about.key.length));
   let asking = null;
@@ -39,7 +40,7 @@ export function create(context) {
   function drawTogether(params, answer) {
     const group = groupOf(about, params, answer);
     const filtered = [...params.keys()].some((name) => name === "q" || name.includes("."));
-    together.replaceChildren(
+    put(together,
       h("b", {}, t("ofLiving", { count: count(answer.count), living: count(answer.living) })),
       filtered && h("button", { type: "button", class: "tool text", onclick: () => clear(params) }, icon("close"), t("clear")),
       h("span", { class: "space" }),
@@ -92,8 +93,10 @@ export function create(context) {
         cell: at === 0 ? (row) => h("a", { href: address("key", provider, { key: keyOf(row) }), onclick: context.follow }, row[0] || "∅") : (row) => shown(row[at], column.kind),
       }));
       const filters = Object.fromEntries([...params].filter(([name]) => name.startsWith("v.")).map(([name, text]) => [name.slice(2), text]));
+      const hidden = hiddenColumns(params, answer.empty);
+      put(empties, ...emptyNote(params, answer.empty, change));
       table.show({
-        columns: [{ name: "", label: "", cell: (row) => box(row, params, answer), class: "pick" }, ...columns],
+        columns: [{ name: "", label: "", cell: (row) => box(row, params, answer), class: "pick" }, ...columns.filter((column) => !hidden.has(column.name))],
         rows: answer.rows, sort: params.get("sort") ?? "", desc: params.get("desc") === "1", filters,
         offset: Number(params.get("offset") ?? 0), limit: LIMIT, total: answer.count,
       });

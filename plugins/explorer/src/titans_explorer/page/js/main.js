@@ -3,7 +3,7 @@
 // All that a view shows is in its address, `?view=keys&provider=aws&at=…`, so that it can be shared
 // and the browser's buttons work. A view is made once, and updated whenever its parameters change.
 
-import { button, h, icon, tell } from "./dom.js";
+import { button, h, icon, put, tell } from "./dom.js";
 import { language, speak, t } from "./i18n.js";
 import * as archive from "./archive.js";
 import * as keys from "./keys.js";
@@ -112,7 +112,7 @@ function drawBar(view, provider) {
     store.archives.map((each) => h("option", { value: each.provider, selected: each.provider === provider }, each.provider)));
   const dark = isDark();
   document.getElementById("skip").textContent = t("skip");
-  document.getElementById("bar").replaceChildren(
+  put(document.getElementById("bar"),
     h("a", { class: "brand", href: address("archive", provider ?? ""), onclick: follow, "aria-label": "TITANS" },
       h("img", { src: "icon.svg", alt: "", width: 22, height: 22 }), h("span", {}, "TITANS")),
     choice, nav,

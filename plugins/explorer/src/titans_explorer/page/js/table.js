@@ -90,3 +90,16 @@ export class Table {
       button(t("next"), { class: "tool", disabled: to >= total, onclick: () => this.on.offset(offset + limit) }, icon("right")));
   }
 }
+
+// Columns in which no row has a value are left out of sight, unless they are asked about.
+export function hiddenColumns(params, empty) {
+  if (params.get("all")) return new Set();
+  return new Set(empty.filter((name) => name !== params.get("sort") && !params.get(`v.${name}`)));
+}
+
+export function emptyNote(params, empty, change) {
+  if (!empty.length) return [];
+  const all = Boolean(params.get("all"));
+  const turn = () => change({ all: all ? "" : "1" });
+  return [t("emptyColumns", { names: empty.join(", ") }), " ", h("button", { type: "button", class: "inline", onclick: turn }, t(all ? "hide" : "showAll"))];
+}

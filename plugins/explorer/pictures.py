@@ -1,0 +1,171 @@
+"""The pictures of the explorer in `docs/pictures`: `make pictures`, about a minute.
+
+An archive is made up, with what archives have: gaps, uploads, keys that vanish and return, a
+correction. Each view is taken in light and dark colours, by Chromium.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+import polars as pl
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+import titans
+
+PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
+START = datetime(2026, 1, 12, tzinfo=UTC)
+SLOT = timedelta(minutes=10)
+DAYS = {"aws": 12, "gcp": 3}
+SIZE = {"width": 1280, "height": 800}
+CHROMIUM = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--font-render-hinting=none",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--archive", type=Path, help="A folder with the archive, made if missing.")
+    parser.add_argument("--out", type=Path, default=PICTURES)
+    given = parser.parse_args()
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        sys.exit("no Chromium here; on Debian: apt-get install chromium")
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = given.archive or Path(scratch) / "prices"
+        if not folder.exists():
+            make_up(folder)
+        server, address = serve(folder)
+        try:
+            take(address, browser, given.out)
+        finally:
+            server.terminate()
+            server.wait(10)
+
+
+# --- the archive ----------------------------------------------------------------------------------
+
+
+def make_up(folder: Path) -> None:
+    for provider, days in DAYS.items():
+        archive = titans.open(folder, provider=provider)
+        slots = 144 * days
+        snapshots = archive.provider.example(seed=3, keys=240, slots=slots)
+        for number, snapshot in enumerate(snapshots):
+            at = START + number * SLOT
+            if is_gap(number):
+                continue
+            if provider == "aws" and 700 <= number < 760:
+                # A collector that uploads what changed, and says so every other time.
+                archive.upload(snapshot.head(3), at, complete=number % 2 == 0)
+                continue
+            archive.ingest(without_some(snapshot, number), at, max_ceased=1.0)
+    archive = titans.open(folder, provider="aws")
+    wrong = START + 900 * SLOT
+    state = archive.state(wrong + SLOT - timedelta(seconds=1)).drop("Time")
+    doubled = pl.col("SpotPrice") * pl.when(pl.col("Region") == state["Region"][0]).then(1.5)
+    better = state.with_columns(doubled.fill_null(pl.col("SpotPrice")))
+    archive.amend(better, wrong, reason="prices of another currency")
+    print(f"an archive of {archive.changes().height:,} change points in {folder}")
+
+
+def is_gap(number: int) -> bool:
+    """An outage of five hours, and slots that were missed now and then."""
+    return 400 <= number < 430 or number % 97 == 13 or 1250 <= number < 1262
+
+
+def without_some(snapshot: pl.DataFrame, number: int) -> pl.DataFrame:
+    """The key that the pictures show is away for a day."""
+    if 1000 <= number < 1120:
+        return snapshot.slice(1)
+    return snapshot
+
+
+# --- the pictures ---------------------------------------------------------------------------------
+
+
+def serve(folder: Path) -> tuple[subprocess.Popen[str], str]:
+    command = [Path(sys.executable).with_name("titans"), "explore", "--store", folder, "--sql"]
+    server = subprocess.Popen([*command, "--port", "0"], stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    return server, server.stdout.readline().split()[-1]
+
+
+def views(folder_keys: list[str]) -> dict[str, str]:
+    one, two = (quote(key, safe="") for key in folder_keys)
+    family = quote(f"*|{folder_keys[0].split("|")[1]}|*", safe="")
+    return {
+        "archive": "?view=archive&provider=aws",
+        "keys": "?view=keys&provider=aws&at=2026-01-19T12:00:00Z&sort=SpotPrice&desc=1&v.SpotPrice=%3E0.5",
+        "key": f"?view=key&provider=aws&key={one}&key={two}&key={family}&column=SpotPrice&column=SPS",
+        "compare": "?view=compare&provider=aws&t1=2026-01-14T00:00:00Z&t2=2026-01-23T00:00:00Z",
+        "sql": "?view=sql&provider=aws&q="
+        + quote(
+            "SELECT Region, count(*) AS keys, median(SpotPrice) AS median, max(SpotPrice) AS highest\n"
+            "FROM latest GROUP BY ALL ORDER BY median DESC",
+            safe="",
+        ),
+    }
+
+
+def take(address: str, browser: str, out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser, args=CHROMIUM)
+        for theme in ("light", "dark"):
+            context = chromium.new_context(viewport=SIZE, color_scheme=theme, locale="en-US")
+            page = context.new_page()
+            page.goto(f"{address}?view=keys&provider=aws")
+            page.wait_for_selector("tbody tr a")
+            links = page.locator("tbody tr a")
+            first, second = (named(links.nth(n).get_attribute("href")) for n in (0, 1))
+            for name, query in views([first, second]).items():
+                shoot(page, f"{address}{query}", out / f"explorer-{name}-{theme}.png")
+            context.close()
+        context = chromium.new_context(
+            viewport={"width": 400, "height": 800}, color_scheme="light", locale="ko-KR"
+        )
+        query = views([first, second])["key"]
+        shoot(context.new_page(), f"{address}{query}", out / "explorer-narrow-korean.png")
+        chromium.close()
+
+
+def named(href: str | None) -> str:
+    from urllib.parse import parse_qs, urlsplit
+
+    return parse_qs(urlsplit(href or "").query)["key"][0]
+
+
+def shoot(page: Page, address: str, file: Path) -> None:
+    before = page.locator("body").get_attribute("data-ready")
+    page.goto("about:blank")
+    page.goto(address)
+    page.wait_for_selector("body[data-ready]")
+    page.wait_for_load_state("networkidle")
+    if "-key-" in file.name:
+        page.mouse.move(640, 420)
+    page.wait_for_timeout(200)
+    page.screenshot(path=file)
+    # 128 colours look the same, in a third of the bytes.
+    Image.open(file).convert("RGB").quantize(128).save(file, optimize=True)
+    print(f"{file.name}: {file.stat().st_size // 1024} KB", before or "")
+
+
+if __name__ == "__main__":
+    main()
