@@ -90,7 +90,8 @@ def group(question: Question) -> Answer:
 
     wanted = _group(question, selector, columns)
     frame: pl.DataFrame = question.keep(
-        wanted.frame, "group", name, wanted.start, wanted.end, wanted.every, columns
+        wanted.frame,
+        *("group", name, wanted.start, wanted.end, wanted.every, columns, wanted.by_state),
     )
     charts = []
     for column in columns:

@@ -34,7 +34,7 @@ const EN = {
   medianMove: "median move {share}", differences: "Differences", was: "before", is: "after", share: "Change",
   run: "Run", runHint: "Ctrl + Enter runs it", query: "Query", examples: "Examples", sqlOff: "SQL is off. Start the explorer with --sql.",
   sqlStill: "A still copy has no SQL.", kept: "the first {n} rows are kept", took: "{ms} ms", onlyFirst: "first",
-  still: "still copy", stillHint: "A copy of {from} to {to}. Left out: SQL, Parquet of single views. All change points:",
+  still: "still copy", stillHint: "A copy of {from} to {to}. Left out: SQL, lines of Python, Parquet of single views. All change points:",
   askedOf: "Data of {time}",
 };
 
@@ -72,7 +72,7 @@ const KO = {
   medianMove: "변동률 중앙값 {share}", differences: "차이", was: "이전", is: "이후", share: "변동",
   run: "실행", runHint: "Ctrl + Enter 로 실행", query: "쿼리", examples: "예제", sqlOff: "SQL이 꺼져 있습니다. --sql 옵션으로 시작하세요.",
   sqlStill: "정적 사본에는 SQL이 없습니다.", kept: "처음 {n}행까지 보관", took: "{ms} ms", onlyFirst: "처음",
-  still: "정적 사본", stillHint: "{from}부터 {to}까지의 사본입니다. 제외: SQL, 화면별 Parquet. 전체 변경점:",
+  still: "정적 사본", stillHint: "{from}부터 {to}까지의 사본입니다. 제외: SQL, Python 코드, 화면별 Parquet. 전체 변경점:",
   askedOf: "{time} 기준 데이터",
 };
 

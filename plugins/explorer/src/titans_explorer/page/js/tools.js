@@ -14,7 +14,7 @@ export class Tools {
     this.node = h("div", { class: "head" },
       h("h1", {}, title), this.subtitle, h("span", { class: "space" }),
       h("div", { class: "tools", role: "group" },
-        button(t("python"), { class: "tool", "data-tool": "python", onclick: (e) => this.copy(e, this.code()) }, icon("code"), "Python"),
+        !source.still && button(t("python"), { class: "tool", "data-tool": "python", onclick: (e) => this.copy(e, this.code()) }, icon("code"), "Python"),
         button(t("link"), { class: "tool", "data-tool": "link", onclick: (e) => this.copy(e, location.href) }, icon("link")),
         forms.map((form) => button(t("downloadAs", { form: t(form) }), {
           class: "tool", "data-tool": form, onclick: () => this.save(form),
