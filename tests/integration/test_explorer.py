@@ -502,7 +502,12 @@ def test_an_archive_in_which_nothing_changed_yet_has_a_page(tmp_path):
     assert about.status_code == calendar.status_code == 200
     assert calendar.json()["codes"] == "o"
     assert (keys["living"], keys["rows"]) == (0, [])
-    assert lines.status_code in (200, 400)
+    assert lines.json()["charts"][0]["lines"][0]["v"] == []
+
+
+def test_an_archive_of_one_moment_has_lines(explorer):
+    answer = explorer.get("/api/gcp/lines", params={"key": "n1|r1", "column": "SpotPrice"})
+    assert answer.json()["charts"][0]["lines"][0]["v"] == [0.5]
 
 
 def test_only_the_providers_that_were_named_are_shown(market):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
@@ -38,6 +39,7 @@ _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
 )
+_HOST = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([\w.-]+))(?::\d{1,5})?")
 _LONGEST = 32_000
 """Bytes of an address."""
 
@@ -164,11 +166,9 @@ def _headers(scope: Message) -> dict[str, list[str]]:
 
 
 def _name(host: str) -> str:
-    """`[::1]:8000` → `::1`."""
-    try:
-        return (urlsplit(f"//{host}").hostname or "").lower()
-    except ValueError:
-        return ""
+    """`[::1]:8000` → `::1`; empty where it is no host."""
+    found = _HOST.fullmatch(host)
+    return (found[1] or found[2]).lower() if found else ""
 
 
 def _is_from_here(headers: dict[str, list[str]], host: str) -> bool:

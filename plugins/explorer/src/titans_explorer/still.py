@@ -106,7 +106,8 @@ def _facts(question: Question, start: datetime, end: datetime) -> dict[str, Any]
     """The answers that are made ahead: about the archive, and its calendar."""
     facts = dict(about(question).data)
     facts |= {"first": ms(start), "last": ms(end)}
-    given = {"from": (iso(start),), "to": (iso(end),)}
+    until = end + question.archive.provider.every
+    given = {"from": (iso(start),), "to": (iso(until),)}
     wishes = Wishes(given, question.archive.provider, question.shelf.limits)
     days = calendar(Question(question.shelf, question.name, wishes))
     return {"about": facts, "calendar": days.data, "python": question.opened}

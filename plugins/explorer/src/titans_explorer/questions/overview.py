@@ -64,7 +64,7 @@ def span(question: Question) -> tuple[datetime, datetime]:
     """The range that is wanted, by default all there is."""
     first, last = bounds_of(question)
     start = question.wishes.moment("from") or first
-    end = question.wishes.moment("to") or last
+    end = question.wishes.moment("to") or max(last, first + question.archive.provider.every)
     if start >= end:
         raise InputError(f"the range ends ({iso(end)}) before it begins ({iso(start)})")
     return start, end
