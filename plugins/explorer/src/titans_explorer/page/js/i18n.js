@@ -9,7 +9,7 @@ const EN = {
   loading: "Loading", empty: "Nothing here.", first: "First", last: "Last", newest: "Newest",
   minutes: "{n} min", hours: "{n} h", days: "{n} days", ago: "{age} ago",
   living: "Living keys", points: "Change points", size: "Size", span: "From – to", observed: "Last observed",
-  fresh: "on time", late: "late", never: "never observed", everyStep: "expected every {age}",
+  fresh: "on time", late: "late", never: "never observed", everyStep: "due every {age}",
   coverage: "Coverage", coverageHint: "Each cell is one look at the source that was due. Click one for the state at that time.",
   observedCell: "observed", changesCell: "changes only", emptyCell: "nothing changed", missingCell: "missing",
   perDay: "Change points per day", months: "Months", month: "Month", state: "State", sealed: "sealed", open: "open",
