@@ -153,10 +153,9 @@ def named(href: str | None) -> str:
 
 
 def shoot(page: Page, address: str, file: Path) -> None:
-    before = page.locator("body").get_attribute("data-ready")
     page.goto("about:blank")
     page.goto(address)
-    page.wait_for_selector("body[data-ready]")
+    page.wait_for_selector("body[data-ready=true]")
     page.wait_for_load_state("networkidle")
     if "-key-" in file.name:
         page.mouse.move(640, 420)
@@ -164,7 +163,7 @@ def shoot(page: Page, address: str, file: Path) -> None:
     page.screenshot(path=file)
     # 128 colours look the same, in a third of the bytes.
     Image.open(file).convert("RGB").quantize(128).save(file, optimize=True)
-    print(f"{file.name}: {file.stat().st_size // 1024} KB", before or "")
+    print(f"{file.name}: {file.stat().st_size // 1024} KB")
 
 
 if __name__ == "__main__":

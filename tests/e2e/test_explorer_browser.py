@@ -122,8 +122,7 @@ def visit(chromium):
 
 
 def ready(page):
-    page.wait_for_selector("body[data-ready]")
-    page.wait_for_load_state("networkidle")
+    page.wait_for_selector("body[data-ready=true]")
 
 
 def params(page):
@@ -255,6 +254,7 @@ def test_a_line_is_zoomed_by_dragging_and_by_keys(visit, server):
     chart.focus()
     page.keyboard.press("0")
     page.wait_for_function("() => !location.search.includes('from=')")
+    ready(page)
     page.keyboard.press("ArrowRight")
     assert "m5.large" in chart.get_attribute("aria-description")
     page.keyboard.press("+")

@@ -80,16 +80,20 @@ export function create(context) {
       }
     }
     const marks = answers.find((answer) => answer.amendments)?.amendments ?? [];
+    const shows = [];
     for (const name of wanted) {
       const found = answers.flatMap((answer) => answer.charts).filter((chart) => chart.column === name);
       const lines = found.flatMap((chart) => chart.lines).map((line) => ({ ...line, color: keys.indexOf(line.key) }));
       lines.sort((a, b) => a.color - b.color);
       if (!charts.has(name)) charts.set(name, new Chart({ zoom, hover }));
       const chart = charts.get(name);
-      figures.append(chart.node);
       const { unit, kind } = about.columns.find((column) => column.name === name);
-      chart.show({ column: name, unit, kind, levels: found[0]?.levels ?? null, lines, marks, ...span });
+      shows.push(() => chart.show({ column: name, unit, kind, levels: found[0]?.levels ?? null, lines, marks, ...span }));
     }
+    // A chart that stays where it is keeps the keyboard's focus.
+    const nodes = wanted.map((name) => charts.get(name).node);
+    if (nodes.length !== figures.children.length || nodes.some((each, i) => each !== figures.children[i])) figures.replaceChildren(...nodes);
+    for (const show of shows) show();
     const looked = answers.filter((answer) => answer.every).map((answer) => answer.every);
     const notes = [t("chartHint")];
     if (looked.length) notes.push(`${t("median")}, ${t("spread")}; ${t("everyLook", { age: age(Math.max(...looked) * 1000, t) })}.`);

@@ -64,11 +64,20 @@ async function about(provider) {
   return answer;
 }
 
+// For whoever waits for the page, tests among them: whether it is done.
+let rendering = 0;
+function busy(by) {
+  rendering += by;
+  document.body.dataset.ready = String(rendering === 0);
+}
+
 async function render() {
   const { view, provider, params } = wanted();
+  busy(1);
   drawBar(view, provider);
   if (!provider) {
     main.replaceChildren(h("p", { class: "note" }, t("nothing")));
+    busy(-1);
     return;
   }
   try {
@@ -88,7 +97,7 @@ async function render() {
     failed(error);
   } finally {
     main.removeAttribute("aria-busy");
-    document.body.dataset.ready = String(Number(document.body.dataset.ready ?? 0) + 1);
+    busy(-1);
   }
 }
 
