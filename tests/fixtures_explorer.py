@@ -68,6 +68,7 @@ def explorer(market) -> Iterator[object]:
     """Asks the explorer of the market, as its page does."""
     pytest.importorskip("titans_explorer", reason="titans-explorer is not installed")
     from starlette.testclient import TestClient
+
     from titans_explorer.app import app
 
     with TestClient(app(market), base_url=BASE) as client:

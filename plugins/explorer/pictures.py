@@ -11,9 +11,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 import polars as pl
 from PIL import Image
@@ -21,7 +23,9 @@ from playwright.sync_api import Page, sync_playwright
 
 import titans
 
-PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
+ROOT = Path(__file__).parents[2]
+PICTURES = ROOT / "docs" / "pictures"
+TITANS = Path(sys.executable).with_name("titans")
 START = datetime(2026, 1, 12, tzinfo=UTC)
 SLOT = timedelta(minutes=10)
 DAYS = {"aws": 12, "gcp": 3}
@@ -51,12 +55,12 @@ def main() -> None:
         folder = given.archive or Path(scratch) / "prices"
         if not folder.exists():
             make_up(folder)
-        server, address = serve(folder)
-        try:
+        with serving(folder) as address:
             take(address, browser, given.out)
-        finally:
-            server.terminate()
-            server.wait(10)
+        history = Path(scratch) / "from-git"
+        ingest_history(Path(scratch) / "prices-repository", history)
+        with serving(history) as address:
+            take_first_hour(address, browser, given.out)
 
 
 # --- the archive ----------------------------------------------------------------------------------
@@ -100,24 +104,53 @@ def without_some(snapshot: pl.DataFrame, number: int) -> pl.DataFrame:
 # --- the pictures ---------------------------------------------------------------------------------
 
 
-def serve(folder: Path) -> tuple[subprocess.Popen[str], str]:
-    command = [Path(sys.executable).with_name("titans"), "explore", "--store", folder, "--sql"]
-    server = subprocess.Popen([*command, "--port", "0"], stdout=subprocess.PIPE, text=True)
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """The address of an explorer of the folder."""
+    command = [TITANS, "explore", "--store", folder, "--sql", "--port", "0"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
-    return server, server.stdout.readline().split()[-1]
+    yield server.stdout.readline().split()[-1]
+    server.terminate()
+    server.communicate(timeout=20)
+
+
+def ingest_history(repository: Path, store: Path) -> None:
+    """As docs/first-hour.md does."""
+    script = ROOT / "examples" / "git-history" / "make_repository.py"
+    subprocess.run([sys.executable, script, repository], check=True)
+    git = ["--git", repository, "--path", "data/prices.json", "--records", "items"]
+    command = [TITANS, "ingest", *git, "--provider", "aws", "--store", store]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def take_first_hour(address: str, browser: str, out: Path) -> None:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser, args=CHROMIUM)
+        page = chromium.new_page(viewport={"width": 1280, "height": 720}, locale="en-US")
+        page.goto(f"{address}?view=keys&provider=aws&q=a1")
+        page.wait_for_selector("tbody tr a")
+        key = named(page.locator("tbody tr a").first.get_attribute("href"))
+        region = quote("|".join(["*", key.split("|")[1], "*"]), safe="")
+        query = f"?view=key&provider=aws&key={quote(key, safe='')}&key={region}"
+        shoot(page, f"{address}{query}&column=SpotPrice&column=Savings", out / "first-hour.png")
+        chromium.close()
 
 
 def views(folder_keys: list[str]) -> dict[str, str]:
     one, two = (quote(key, safe="") for key in folder_keys)
-    family = quote(f"*|{folder_keys[0].split("|")[1]}|*", safe="")
+    family = quote(f"*|{folder_keys[0].split('|')[1]}|*", safe="")
     return {
         "archive": "?view=archive&provider=aws",
-        "keys": "?view=keys&provider=aws&at=2026-01-19T12:00:00Z&sort=SpotPrice&desc=1&v.SpotPrice=%3E0.5",
-        "key": f"?view=key&provider=aws&key={one}&key={two}&key={family}&column=SpotPrice&column=SPS",
+        "keys": "?view=keys&provider=aws&at=2026-01-19T12:00:00Z"
+        "&sort=SpotPrice&desc=1&v.SpotPrice=%3E0.5",
+        "key": f"?view=key&provider=aws&key={one}&key={two}&key={family}"
+        "&column=SpotPrice&column=SPS",
         "compare": "?view=compare&provider=aws&t1=2026-01-14T00:00:00Z&t2=2026-01-23T00:00:00Z",
         "sql": "?view=sql&provider=aws&q="
         + quote(
-            "SELECT Region, count(*) AS keys, median(SpotPrice) AS median, max(SpotPrice) AS highest\n"
+            "SELECT Region, count(*) AS keys, median(SpotPrice) AS median,\n"
+            "       max(SpotPrice) AS highest\n"
             "FROM latest GROUP BY ALL ORDER BY median DESC",
             safe="",
         ),
@@ -147,8 +180,7 @@ def take(address: str, browser: str, out: Path) -> None:
 
 
 def named(href: str | None) -> str:
-    from urllib.parse import parse_qs, urlsplit
-
+    """The key that a link leads to."""
     return parse_qs(urlsplit(href or "").query)["key"][0]
 
 

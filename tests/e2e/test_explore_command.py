@@ -28,7 +28,9 @@ def explore(market):
 
     def start(*options):
         command = [TITANS, "explore", "--store", market, "--port", "0", *options]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         started.append(process)
         return process.stdout.readline().strip(), process
 

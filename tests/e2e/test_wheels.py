@@ -16,6 +16,7 @@ PROJECTS = {
     "titans-core": "core",
     "titans-aws": "plugins/aws",
     "titans-azure": "plugins/azure",
+    "titans-explorer": "plugins/explorer",
     "titans-gcp": "plugins/gcp",
 }
 

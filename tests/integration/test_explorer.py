@@ -17,6 +17,7 @@ import titans
 pytest.importorskip("titans_explorer", reason="titans-explorer is not installed")
 
 from starlette.testclient import TestClient
+
 from titans_explorer.app import app
 from titans_explorer.limits import Limits
 from titans_explorer.selectors import written
@@ -410,7 +411,9 @@ def test_sql_is_answered_in_pages(with_sql, archive):
 
 @pytest.mark.xdist_group("explorer-sql")
 def test_no_more_rows_are_kept_than_a_page_may_want(with_sql, archive):
-    answer = with_sql.get("/api/aws/sql", params={"q": "SELECT * FROM changes", "limit": 100}).json()
+    answer = with_sql.get(
+        "/api/aws/sql", params={"q": "SELECT * FROM changes", "limit": 100}
+    ).json()
     assert answer["count"] == archive.changes().height
     assert answer["kept"] == len(answer["rows"]) == 50
 

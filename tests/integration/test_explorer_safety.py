@@ -11,11 +11,11 @@ from fixtures_explorer import BASE, MARKUP
 pytest.importorskip("titans_explorer", reason="titans-explorer is not installed")
 
 from starlette.testclient import TestClient
+
+from titans.errors import CorruptFileError, Unavailable
 from titans_explorer.app import PAGE, app
 from titans_explorer.guard import COOKIE
 from titans_explorer.shelf import Shelf
-
-from titans.errors import CorruptFileError, Unavailable
 
 KEY = "m5.large|us-east-1|use1-az1"
 QUESTIONS = (
@@ -29,7 +29,13 @@ QUESTIONS = (
     "/api/aws/diff",
 )
 ASSETS = ("/", "/index.html", "/style.css", "/icon.svg", "/js/main.js", "/js/theme.js")
-ERRORS = ("/api/aws/keys?sort=x", "/api/nobody/keys", "/api/aws/nothing", "/nothing", "/api/aws/sql")
+ERRORS = (
+    "/api/aws/keys?sort=x",
+    "/api/nobody/keys",
+    "/api/aws/nothing",
+    "/nothing",
+    "/api/aws/sql",
+)
 TOKEN = "a-token-that-nobody-guesses"
 
 
@@ -268,7 +274,9 @@ def test_the_page_runs_nothing_inline_and_asks_no_other_host():
 
 
 def test_no_script_makes_markup_of_data():
-    words = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|DOMParser"
+    words = (
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|DOMParser"
+    )
     for file in PAGE.rglob("*.js"):
         assert not re.search(words, file.read_text()), file.name
 

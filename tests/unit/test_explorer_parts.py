@@ -14,13 +14,12 @@ from hypothesis import strategies as st
 
 pytest.importorskip("titans_explorer", reason="titans-explorer is not installed")
 
+from titans.errors import InputError
 from titans_explorer.app import PAGE
 from titans_explorer.encode import as_file, rows
 from titans_explorer.kept import Kept
 from titans_explorer.selectors import Selector, written
 from titans_explorer.thinning import thinned
-
-from titans.errors import InputError
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 values = st.one_of(st.none(), st.floats(-1e6, 1e6), st.sampled_from([0.0, 1.0]))
@@ -28,7 +27,9 @@ values = st.one_of(st.none(), st.floats(-1e6, 1e6), st.sampled_from([0.0, 1.0]))
 
 def line(found):
     times = [START + timedelta(seconds=13 * n * (1 + n % 3)) for n in range(len(found))]
-    frame = pl.DataFrame({"t": times, "v": found}, schema={"t": pl.Datetime("us", "UTC"), "v": pl.Float64})
+    frame = pl.DataFrame(
+        {"t": times, "v": found}, schema={"t": pl.Datetime("us", "UTC"), "v": pl.Float64}
+    )
     return frame.sort("t")
 
 

@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+
 from titans.errors import (
     ArchiveNotFoundError,
     InputError,
@@ -27,7 +28,6 @@ from titans.errors import (
     UnknownProviderError,
 )
 from titans.store import ObjectStore
-
 from titans_explorer.encode import FORMATS, as_file
 from titans_explorer.guard import Guard
 from titans_explorer.limits import Limits
@@ -89,7 +89,7 @@ def app(
         Route("/api/{provider}/{question}", desk.answer),
         Mount("/", StaticFiles(directory=PAGE, html=True)),
     ]
-    return Guard(Starlette(routes=routes, lifespan=desk.lifespan), host, names, token)
+    return Guard(Starlette(routes=routes, lifespan=desk.lifespan), host, frozenset(names), token)
 
 
 @define(eq=False)
@@ -204,7 +204,9 @@ class _Desk:
             return _error(400, self.shelf.without_places(str(error), provider))
         log.warning("a question could not be answered: %s: %s", type(error).__name__, error)
         if isinstance(error, RetryableError):
-            return _error(503, f"the archive does not answer now ({type(error).__name__}); try again")
+            return _error(
+                503, f"the archive does not answer now ({type(error).__name__}); try again"
+            )
         return _error(500, f"{type(error).__name__}; the log of the command says more")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
 from titans.cli.options import MOMENT
 from titans.errors import InputError
 
@@ -77,7 +78,7 @@ def explore(
     start: datetime | None,
     end: datetime | None,
 ) -> None:
-    """Look at the archives of a store in the browser.
+    r"""Look at the archives of a store in the browser.
 
     The server only reads, and only this machine reaches it unless --host says otherwise; then the
     address that it prints has a token in it. Ctrl-C stops it.

@@ -9,6 +9,7 @@ from datetime import date, datetime
 
 import polars as pl
 from attrs import frozen
+
 from titans.errors import InputError, TimestampError
 from titans.slots import to_moment
 
@@ -58,8 +59,8 @@ def search(key: Sequence[str], words: str) -> list[Condition]:
 
 
 def of_value(column: str, dtype: pl.DataType, wanted: str) -> Condition:
-    """What somebody writes above a column: `>1`, `<=2`, `=3`, `1..2`, `null`, `!null`; of a text what
-    it contains.
+    """What somebody writes above a column: `>1`, `<=2`, `=3`, `1..2`, `null`, `!null`; of a text
+    what it contains.
 
     Raises:
         InputError: it cannot be understood.

@@ -8,6 +8,7 @@ from io import BytesIO
 from typing import Any
 
 import polars as pl
+
 from titans.errors import InputError
 
 __all__ = ["FORMATS", "as_file", "kind_of", "millis", "ms", "rows", "table"]
@@ -62,8 +63,8 @@ def _plain(column: pl.Series) -> pl.Series:
             return numbers
         return pl.Series(column.name, [_number(each) for each in numbers], dtype=pl.Object)
     if dtype.is_integer():
-        big = column.cast(pl.Int128).abs().max()
-        return column.cast(pl.String) if (big or 0) > _EXACT else column
+        is_exact = (column.cast(pl.Int128).abs() <= _EXACT).all()
+        return column if is_exact else column.cast(pl.String)
     if dtype in (pl.String, pl.Boolean, pl.Null):
         return column
     if dtype.is_nested():

@@ -16,7 +16,7 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from attrs import field, frozen
+from attrs import frozen
 
 __all__ = ["COOKIE", "Guard", "is_loopback"]
 
@@ -84,7 +84,7 @@ class Guard:
 
     app: App
     host: str = "127.0.0.1"
-    names: frozenset[str] = field(default=frozenset(), converter=frozenset)
+    names: frozenset[str] = frozenset()
     token: str = ""
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:

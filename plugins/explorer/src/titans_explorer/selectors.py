@@ -1,7 +1,7 @@
-"""What a line shows, as an address names it: a key, `m5.large|us-east-1|use1-az1`, or a group of
-keys, `m5.*|us-east-1|*`.
+r"""What a line shows, as an address names it: a key, `m5.large|us-east-1|use1-az1`, or a group
+of keys, `m5.*|us-east-1|*`.
 
-The parts are those of the key columns. `\\` stands before a `|`, `*` or `\\` that is part of a value.
+The parts are those of the key columns. `\` stands before a `|`, `*` or `\` that is part of a value.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import polars as pl
 from attrs import frozen
-from titans.errors import InputError
 
+from titans.errors import InputError
 from titans_explorer.conditions import Condition, all_of, text
 
 __all__ = ["Selector", "written"]

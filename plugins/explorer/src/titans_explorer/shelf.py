@@ -1,5 +1,5 @@
-"""The archives that one store holds, as the explorer needs them: one object a thread, the version of
-the data, and what is kept of it.
+"""The archives that one store holds, as the explorer needs them: one object a thread, the version
+of the data, and what is kept of it.
 """
 
 from __future__ import annotations
@@ -7,20 +7,23 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock, local
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from attrs import define, field, frozen
+
 import titans
-from attrs import define, field
 from titans import Archive
 from titans.errors import ArchiveNotFoundError, InputError
 from titans.plugins import installed
 from titans.redaction import redacted
+from titans.results import MonthStatus
+from titans.slots import Month
 from titans.store import ObjectStore
-
 from titans_explorer.kept import Kept
 from titans_explorer.limits import Limits
 
@@ -30,6 +33,28 @@ log = logging.getLogger("titans.explorer")
 
 _NEAR, _FAR = 2.0, 15.0
 """Seconds for which the version of a local or a remote archive is taken for granted."""
+
+
+@frozen
+class _Version:
+    """Of what an archive holds."""
+
+    whole: str
+    months: Mapping[str, str]
+    until: float
+    """As long as the clock says less, it is not asked again."""
+
+    @classmethod
+    def of(cls, months: Sequence[MonthStatus], until: float) -> _Version:
+        facts = {}
+        for m in months:
+            text = repr((str(m.month), m.version, m.waiting, m.adopted, m.rows))
+            facts[str(m.month)] = _digest(text)
+        return cls(_digest(repr(facts)) if facts else "", facts, until)
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 @define(eq=False)
@@ -46,7 +71,7 @@ class Shelf:
     limits: Limits = field(factory=Limits)
     kept: Kept = field(init=False)
     _archives: local = field(factory=local, init=False)
-    _versions: dict[str, tuple[float, str]] = field(factory=dict, init=False)
+    _versions: dict[str, _Version] = field(factory=dict, init=False)
     _lock: Lock = field(factory=Lock, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -77,28 +102,32 @@ class Shelf:
 
     def version(self, name: str) -> str:
         """Another text whenever the archive holds something else; empty where there is none."""
-        now = time.monotonic()
+        return self._version(name).whole
+
+    def _version(self, name: str) -> _Version:
         with self._lock:
-            until, version = self._versions.get(name, (0.0, ""))
-        if now < until:
-            return version
+            known = self._versions.get(name)
+        if known is not None and time.monotonic() < known.until:
+            return known
 
         archive = self.archive(name)
-        try:
+        months: tuple[MonthStatus, ...] = ()
+        with suppress(ArchiveNotFoundError):
             months = archive.status()
-        except ArchiveNotFoundError:
-            version = ""
-        else:
-            facts = [(str(m.month), m.version, m.waiting, m.adopted, m.rows) for m in months]
-            version = hashlib.blake2b(repr(facts).encode(), digest_size=8).hexdigest()
         lasting = _NEAR if archive.store.url.startswith(("file:", "memory:")) else _FAR
+        found = _Version.of(months, time.monotonic() + lasting)
         with self._lock:
-            self._versions[name] = (time.monotonic() + lasting, version)
-        return version
+            self._versions[name] = found
+        return found
 
     def keep(self, name: str, question: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         """What `make` gives, or gave for the same question about the same version of the data."""
         return self.kept.get((name, self.version(name), *question), make)
+
+    def keep_month(self, name: str, month: Month, what: str, make: Callable[[], Any]) -> Any:
+        """As `keep`, of one month: what was kept stays while other months change."""
+        version = self._version(name).months.get(str(month), "")
+        return self.kept.get((name, str(month), version, what), make)
 
     # --- what may be shown of the store -----------------------------------------------------------
 

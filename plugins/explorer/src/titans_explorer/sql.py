@@ -22,9 +22,9 @@ from typing import Any
 
 import polars as pl
 from attrs import define, field
+
 from titans import Archive
 from titans.errors import InputError
-
 from titans_explorer.limits import Limits
 
 __all__ = ["Queries", "answer_all"]
@@ -50,7 +50,9 @@ class _Process:
         ours, theirs = multiprocessing.Pipe()
         folder = tempfile.TemporaryDirectory(prefix="titans-explorer-", ignore_cleanup_errors=True)
         # Not through multiprocessing, which would import the main module of this process again.
-        code = "import sys; from titans_explorer.sql import answer_all; answer_all(int(sys.argv[1]))"
+        code = (
+            "import sys; from titans_explorer.sql import answer_all; answer_all(int(sys.argv[1]))"
+        )
         process = subprocess.Popen(  # noqa: S603 - our own code
             [sys.executable, "-c", code, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],

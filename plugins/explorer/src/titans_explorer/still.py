@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+
 from titans.errors import InputError
 from titans.schema import CEASED, TIME
 from titans.slots import TICK, iso
 from titans.store import ObjectStore
-
 from titans_explorer.app import PAGE
 from titans_explorer.encode import as_file, kind_of, millis, ms
 from titans_explorer.limits import Limits
@@ -72,8 +72,8 @@ def write_still(
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     points = sum(archive.points.height for archive in archives.values())
     return (
-        f"{folder}: {len(names)} archive(s), {points:,} change points, {size / 1e6:.1f} MB. Any web "
-        f"server can show it; to try: python -m http.server -d {folder}"
+        f"{folder}: {len(names)} archive(s), {points:,} change points, {size / 1e6:.1f} MB. Any "
+        f"web server can show it; to try: python -m http.server -d {folder}"
     )
 
 

@@ -1,7 +1,7 @@
 """Lines with few points that look like those with all of them.
 
-Per bucket of time the first, the lowest, the highest and the last point stay (M4: Jugel et al., "M4:
-A Visualization-Oriented Time Series Data Aggregation", VLDB 2014), and the first gap: what is drawn
+Per bucket of time the first, the lowest, the highest and the last point stay (Jugel et al., "M4: A
+Visualization-Oriented Time Series Data Aggregation", VLDB 2014), and the first gap: what is drawn
 with a bucket a pixel is what all points would draw.
 """
 

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from attrs import field, frozen
+
 from titans.errors import InputError
 from titans.provider import Provider
 from titans.schema import TIME
 from titans.slots import Moment, parse_duration, to_moment
-
 from titans_explorer.conditions import Condition, of_value, search
 from titans_explorer.conditions import text as quoted
 from titans_explorer.limits import Limits

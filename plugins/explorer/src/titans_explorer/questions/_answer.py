@@ -7,9 +7,9 @@ from typing import Any
 
 import polars as pl
 from attrs import field, frozen
+
 from titans import Archive
 from titans.errors import InputError
-
 from titans_explorer.conditions import text
 from titans_explorer.shelf import Shelf
 from titans_explorer.wishes import Page, Wishes
@@ -60,9 +60,7 @@ def paged(frame: pl.DataFrame, page: Page, by: pl.Expr | None = None) -> pl.Data
     """The part of a frame that is wanted, nulls last."""
     if page.sort:
         order = pl.col(page.sort) if by is None else by
-        frame = frame.sort(
-            order, descending=page.descending, nulls_last=True, maintain_order=True
-        )
+        frame = frame.sort(order, descending=page.descending, nulls_last=True, maintain_order=True)
     return frame.slice(page.offset, page.limit)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
+
 from titans.errors import InputError
 from titans.slots import iso
-
 from titans_explorer.conditions import all_of, text
 from titans_explorer.encode import kind_of, rows, table
 from titans_explorer.questions._answer import Answer, Question, in_python, paged
@@ -52,7 +53,7 @@ def differences(question: Question) -> Answer:
         "counts": {name: counts.get(name, 0) for name in _CHANGES},
         "count": found.height,
         "values": values,
-        "numbers": [name for name in numbers if name in _values_that_differ(whole, tuple(numbers))],
+        "numbers": [name for name in numbers if name in _values_that_differ(whole, numbers)],
         "facets": facets(whole, choice, provider.key),
         **table(shown),
     }
@@ -80,7 +81,7 @@ def _is_number(frame: pl.DataFrame, column: str) -> bool:
     return kind_of(frame.schema[f"{column}_old"]) == "number"
 
 
-def _values_that_differ(frame: pl.DataFrame, columns: tuple[str, ...]) -> list[str]:
+def _values_that_differ(frame: pl.DataFrame, columns: Sequence[str]) -> list[str]:
     found = []
     for name in columns:
         old, new = pl.col(f"{name}_old"), pl.col(f"{name}_new")
@@ -107,7 +108,9 @@ def _movers(frame: pl.DataFrame, column: str, key: tuple[str, ...]) -> dict[str,
     # Without a value before there is no share of it; from 0 every way is endless.
     moved = moved.with_columns(share=(pl.col("new") - pl.col("old")) / pl.col("old").abs())
     moved = moved.filter(pl.col("share").is_finite() & (pl.col("share") != 0))
-    up = moved.filter(pl.col("share") > 0).sort(["share", *key], descending=[True, *([False] * len(key))])
+    up = moved.filter(pl.col("share") > 0).sort(
+        ["share", *key], descending=[True, *([False] * len(key))]
+    )
     down = moved.filter(pl.col("share") < 0).sort(["share", *key])
     return {
         "column": column,

@@ -8,11 +8,11 @@ from typing import Any
 
 import polars as pl
 from attrs import frozen
+
 from titans import Archive
 from titans.errors import InputError
 from titans.schema import TIME
 from titans.slots import iso
-
 from titans_explorer.conditions import Condition, text
 from titans_explorer.encode import kind_of, millis, ms
 from titans_explorer.questions._answer import Answer, Question, in_python
@@ -27,7 +27,7 @@ _LOOKS = (8, 400)
 _NICE = (60, 300, 600, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 2592000)
 """Seconds from one look to the next."""
 _POINTS = 250_000
-"""Change points of a group up to which they are read; beyond, states are, which costs by the look."""
+"""Change points of a group up to which they are read; beyond, states are, at a cost by the look."""
 _BUDGET, _STATE, _ROW = 400.0, 10.0, 0.0005
 """Milliseconds for all states, and what about one of them takes: each, and by its rows."""
 
@@ -77,8 +77,8 @@ class _Group:
 
 
 def group(question: Question) -> Answer:
-    """The values of a group of keys as one line: median, the tenth and ninetieth percentile, how many
-    keys live. It is looked at in regular steps.
+    """The values of a group of keys as one line: median, the tenth and ninetieth percentile, how
+    many keys live. It is looked at in regular steps.
     """
     wishes = question.wishes
     ((name, selector), *more) = wishes.selectors()

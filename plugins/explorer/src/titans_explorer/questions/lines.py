@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
+
 from titans.errors import InputError
 from titans.schema import CEASED, TIME
 from titans.slots import TICK, iso
-
 from titans_explorer.conditions import text
 from titans_explorer.encode import kind_of, millis, ms, table
 from titans_explorer.encode import rows as rows_of

@@ -7,12 +7,12 @@ from typing import Any
 
 import polars as pl
 from attrs import frozen
+
 from titans.errors import InputError
 from titans.provider import Provider
 from titans.results import Freshness, MonthStatus
 from titans.schema import CEASED, TIME
 from titans.slots import Month, iso
-
 from titans_explorer.conditions import text
 from titans_explorer.encode import kind_of, millis, ms, rows
 from titans_explorer.questions._answer import Answer, Question, in_python
@@ -41,7 +41,7 @@ def _facts(question: Question) -> _Facts:
         files, freshness = archive.files(), archive.freshness()
         first, last = files["min_time"].min(), files["max_time"].max()
         if freshness.last is not None:
-            last = max(last or freshness.last, freshness.last)  # type: ignore[type-var]
+            last = max(last or freshness.last, freshness.last)
             first = first or freshness.last
         return _Facts(archive.status(), files, freshness, first, last)  # type: ignore[arg-type]
 
@@ -215,8 +215,11 @@ def calendar(question: Question) -> Answer:
 
 
 def _coverage(question: Question, month: Month) -> pl.DataFrame:
-    return question.keep(  # type: ignore[no-any-return]
-        lambda: question.archive.coverage(month.start, month.end), "coverage", str(month)
+    return question.shelf.keep_month(  # type: ignore[no-any-return]
+        question.name,
+        month,
+        "coverage",
+        lambda: question.archive.coverage(month.start, month.end),
     )
 
 
@@ -230,4 +233,6 @@ def _days(question: Question, month: Month) -> pl.DataFrame:
         counts = scanned.agg(points=pl.len(), ceased=pl.col(CEASED).sum()).sort("day")
         return counts.collect()
 
-    return question.keep(made, "days", str(month))  # type: ignore[no-any-return]
+    return question.shelf.keep_month(  # type: ignore[no-any-return]
+        question.name, month, "days", made
+    )

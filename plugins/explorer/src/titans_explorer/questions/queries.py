@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from titans.errors import InputError
-
 from titans_explorer.conditions import text
 from titans_explorer.encode import table
 from titans_explorer.questions._answer import Answer, Question, in_python, paged

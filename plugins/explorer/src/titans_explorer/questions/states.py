@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import polars as pl
-from titans.slots import iso
 
+from titans.slots import iso
 from titans_explorer.conditions import Condition, all_of, text
 from titans_explorer.encode import table
 from titans_explorer.questions._answer import Answer, Question, in_python, paged
@@ -77,7 +78,7 @@ def _is_any(column: str, values: tuple[str, ...]) -> Condition:
     return Condition(expr, "")
 
 
-def without_values(frame: pl.DataFrame, columns: tuple[str, ...]) -> list[str]:
+def without_values(frame: pl.DataFrame, columns: Sequence[str]) -> list[str]:
     """The columns in which no row has a value; of no rows none."""
     if not frame.height:
         return []
