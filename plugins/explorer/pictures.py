@@ -145,7 +145,7 @@ def views(folder_keys: list[str]) -> dict[str, str]:
         "keys": "?view=keys&provider=aws&at=2026-01-19T12:00:00Z"
         "&sort=SpotPrice&desc=1&v.SpotPrice=%3E0.5",
         "key": f"?view=key&provider=aws&key={one}&key={two}&key={family}"
-        "&column=SpotPrice&column=SPS",
+        "&column=SpotPrice&column=Savings",
         "compare": "?view=compare&provider=aws&t1=2026-01-14T00:00:00Z&t2=2026-01-23T00:00:00Z",
         "sql": "?view=sql&provider=aws&q="
         + quote(
@@ -190,7 +190,7 @@ def shoot(page: Page, address: str, file: Path) -> None:
     page.wait_for_selector("body[data-ready=true]")
     page.wait_for_load_state("networkidle")
     if "-key-" in file.name:
-        page.mouse.move(640, 420)
+        page.mouse.move(250, 380)
     page.wait_for_timeout(200)
     page.screenshot(path=file)
     # 128 colours look the same, in a third of the bytes.

@@ -246,7 +246,7 @@ export class Chart {
       if (value !== null) this.cursor.append(s("circle", { class: `c${line.color}`, cx: x, cy: this.y(value), r: 3.5 }));
     }
     this.tip.hidden = false;
-    this.tip.replaceChildren(h("b", {}, time(at)), ...found.map(({ line, i }) => this.told(line, i)));
+    this.tip.replaceChildren(h("b", {}, time(at)), ...found.map(({ line, i }) => this.told(line, i, speaks === this)));
     const left = x > this.width * 0.6;
     this.tip.style.left = left ? "" : `${x + 12}px`;
     this.tip.style.right = left ? `${this.width - x + 12}px` : "";
@@ -254,11 +254,13 @@ export class Chart {
     if (speaks === this) this.svg.setAttribute("aria-description", this.tip.textContent);
   }
 
-  told(line, i) {
+  // Charts beside the one that is pointed at leave the names out.
+  told(line, i, isNamed) {
     const swatch = h("i", { class: `dot c${line.color}` });
-    if (line.v) return h("span", {}, swatch, h("span", { class: "who" }, named(line.key)), h("b", {}, this.text(i < 0 ? null : line.v[i])));
+    const who = isNamed && h("span", { class: "who" }, named(line.key));
+    if (line.v) return h("span", {}, swatch, who, h("b", {}, this.text(i < 0 ? null : line.v[i])));
     const spread = i < 0 ? "" : `${this.text(line.median[i])}  (${this.text(line.p10[i])} – ${this.text(line.p90[i])}, ${say("keysOf", { n: count(line.count[i]) })})`;
-    return h("span", {}, swatch, h("span", { class: "who" }, named(line.key)), h("b", {}, spread));
+    return h("span", {}, swatch, who, h("b", {}, spread));
   }
 }
 
