@@ -83,6 +83,23 @@ def test_where_others_reach_it_the_address_has_a_token(explore):
     assert "aws" in fetch(f"{address}/api/store", authorization=f"Bearer {token}")
 
 
+def test_a_store_without_an_archive_is_named_and_a_provider_that_nobody_has(tmp_path, refused):
+    command = [TITANS, "explore", "--store", tmp_path / "nothing", "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline().startswith("Look at it: ")
+    process.terminate()
+    _, err = process.communicate(timeout=20)
+    assert "no archive here yet" in err
+    assert "Unknown provider 'nope'" in refused("--store", tmp_path, "--port", "0", "-p", "nope")
+
+
+def test_the_demo_ends_with_the_line_that_starts_it(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run(["demo", "--slots", "2", "--keys", "20", "--folder", str(tmp_path / "demo")])
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.endswith(f"titans explore --store {tmp_path / 'demo'}")
+
+
 def test_a_port_that_is_taken_is_named(explore, refused, market):
     told, _ = explore()
     port = re.search(r":(\d+)/", told)[1]

@@ -59,7 +59,9 @@ def first_hour(tmp_path_factory):
             words = shlex.split(line)
             if words[0] == "python":
                 script = ROOT / words[1]
-                subprocess.run([sys.executable, script, *words[2:]], check=True, capture_output=True)
+                subprocess.run(
+                    [sys.executable, script, *words[2:]], check=True, capture_output=True
+                )
             elif words[:2] == ["titans", "explore"] and "--static" not in words:
                 told, process = started(line)
             elif words[0] == "titans":
@@ -107,7 +109,9 @@ def test_the_copy_of_the_explorers_page_is_made(tmp_path, monkeypatch):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_option_of_a_page_is_one_of_the_command(page):
     command = cli.get_command(None, "explore").make_context("explore", [], resilient_parsing=True)
-    known = {option for param in command.command.params for option in param.opts + param.secondary_opts}
+    known = {
+        option for param in command.command.params for option in param.opts + param.secondary_opts
+    }
     text = page.read_text(encoding="utf-8")
     for line in re.findall(r"titans explore[^`\n]*", text):
         assert set(re.findall(r"--[\w-]+", line)) <= known, line

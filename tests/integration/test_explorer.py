@@ -489,6 +489,23 @@ def test_a_store_without_an_archive_says_so(tmp_path):
         assert client.get("/api/aws/about").status_code == 404
 
 
+def test_an_archive_that_cannot_be_read_hides_no_other(market, monkeypatch):
+    from titans import Archive
+    from titans.errors import ManifestError
+
+    status = Archive.status
+
+    def damaged(archive):
+        if archive.provider.name == "gcp":
+            raise ManifestError("damaged")
+        return status(archive)
+
+    monkeypatch.setattr(Archive, "status", damaged)
+    with TestClient(app(market), base_url=BASE) as client:
+        assert [each["provider"] for each in client.get("/api/store").json()["archives"]] == ["aws"]
+        assert client.get("/api/gcp/about").status_code == 404
+
+
 def test_an_archive_in_which_nothing_changed_yet_has_a_page(tmp_path):
     from titans import Expectations
 

@@ -13,7 +13,7 @@ import polars as pl
 from titans.read.queries import check_count
 from titans.read.reader import Reader, bounds
 from titans.results import Freshness, MonthStatus
-from titans.slots import END, TICK, Moment, interval_start, iso
+from titans.slots import END, TICK, Moment, Month, interval_start, iso
 from titans.tiers.files.fetch import read_info
 from titans.tiers.files.read import StoredFile
 from titans.tiers.files.writers import Writer

@@ -96,6 +96,7 @@ def explore(
         return
     if start is not None or end is not None:
         raise click.UsageError("--from and --to belong to --static; the page itself has both")
+    _check(providers, sql=sql)
     _serve(store, providers, _Place(host, port, names, token), sql=sql, opens=opens)
 
 
@@ -151,9 +152,8 @@ def _serve(
     import uvicorn
 
     from titans_explorer.app import app
+    from titans_explorer.shelf import Shelf
 
-    if sql:
-        _check_sql()
     application = app(
         store,
         providers=providers or None,
@@ -171,6 +171,10 @@ def _serve(
         timeout_graceful_shutdown=2,
     )
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    if not Shelf(store, providers or None).names():
+        click.echo(
+            "There is no archive here yet that can be shown; the page looks again.", err=True
+        )
     click.echo(f"Look at it: {place.address}")
     click.echo("Ctrl-C stops it.")
     sys.stdout.flush()
@@ -181,8 +185,13 @@ def _serve(
     uvicorn.Server(settings).run(sockets=[place.socket])
 
 
-def _check_sql() -> None:
+def _check(providers: tuple[str, ...], *, sql: bool) -> None:
+    """Raise where a provider that was named is not there, or SQL cannot be answered."""
     from importlib.util import find_spec
 
-    if find_spec("duckdb") is None:
+    from titans.plugins import load
+
+    for name in providers:
+        load(name)
+    if sql and find_spec("duckdb") is None:
         raise InputError("SQL needs DuckDB: pip install 'titans-explorer[sql]'")

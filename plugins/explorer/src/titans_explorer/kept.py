@@ -63,6 +63,8 @@ class Kept:
 
 
 def _size(answer: Any) -> int:
+    if isinstance(answer, tuple):
+        return sum(map(_size, answer))
     if isinstance(answer, pl.DataFrame):
         return int(answer.estimated_size()) + _SMALL
     return _SMALL

@@ -18,7 +18,7 @@ from attrs import define, field, frozen
 
 import titans
 from titans import Archive
-from titans.errors import ArchiveNotFoundError, InputError
+from titans.errors import ArchiveNotFoundError, InputError, RetryableError, TitansError
 from titans.plugins import installed
 from titans.redaction import redacted
 from titans.results import MonthStatus
@@ -82,7 +82,19 @@ class Shelf:
         names = self.providers
         if names is None:
             names = [info.name for info in installed(load=True) if info.status == "loaded"]
-        return tuple(name for name in names if self.version(name))
+        return tuple(name for name in names if self._holds(name))
+
+    def _holds(self, name: str) -> bool:
+        """Whether there is an archive of a provider that can be read; the others need not suffer
+        where it cannot.
+        """
+        try:
+            return self.version(name) != ""
+        except RetryableError:
+            raise
+        except TitansError as error:
+            log.warning("provider %s is left out: %s", name, error)
+            return False
 
     def archive(self, name: str) -> Archive:
         """The archive of a provider, for this thread.
