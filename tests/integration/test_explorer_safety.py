@@ -13,7 +13,8 @@ pytest.importorskip("titans_explorer", reason="titans-explorer is not installed"
 from starlette.testclient import TestClient
 
 from titans.errors import CorruptFileError, Unavailable
-from titans_explorer.app import PAGE, app
+from titans_explorer.app import app
+from titans_explorer.assets import PAGE
 from titans_explorer.guard import COOKIE
 from titans_explorer.shelf import Shelf
 
@@ -271,6 +272,19 @@ def test_the_page_runs_nothing_inline_and_asks_no_other_host():
         if file.suffix in (".js", ".css", ".html", ".svg"):
             text = file.read_text().replace("http://www.w3.org/2000/svg", "")
             assert not re.search(r"https?://|//\w+\.\w+/", text), file.name
+
+
+def test_a_file_of_the_page_is_sent_once(explorer):
+    first = explorer.get("/js/main.js")
+    assert first.headers["content-type"].startswith("text/javascript")
+    again = explorer.get("/js/main.js", headers={"if-none-match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_every_module_is_asked_for_at_once():
+    page = (PAGE / "index.html").read_text()
+    ahead = set(re.findall(r'modulepreload" href="js/(\w+)\.js', page))
+    assert ahead == {file.stem for file in PAGE.glob("js/*.js")} - {"theme", "still"}
 
 
 def test_no_script_makes_markup_of_data():

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 pytest.importorskip("titans_explorer", reason="titans-explorer is not installed")
 
 from titans.errors import InputError
-from titans_explorer.app import PAGE
+from titans_explorer.assets import PAGE
 from titans_explorer.encode import as_file, rows
 from titans_explorer.kept import Kept
 from titans_explorer.selectors import Selector, written

@@ -17,8 +17,7 @@ from attrs import define, field
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import Route
 
 from titans.errors import (
     ArchiveNotFoundError,
@@ -28,6 +27,7 @@ from titans.errors import (
     UnknownProviderError,
 )
 from titans.store import ObjectStore
+from titans_explorer.assets import Asset, read_assets
 from titans_explorer.encode import FORMATS, as_file
 from titans_explorer.guard import Guard
 from titans_explorer.limits import Limits
@@ -43,11 +43,10 @@ from titans_explorer.shelf import Shelf
 from titans_explorer.sql import Queries
 from titans_explorer.wishes import Wishes
 
-__all__ = ["PAGE", "app"]
+__all__ = ["app"]
 
 log = logging.getLogger("titans.explorer")
 
-PAGE = Path(__file__).parent / "page"
 _NOT_KEPT = {"cache-control": "no-store"}
 
 _QUESTIONS: Mapping[str, Callable[[Question], Answer]] = {
@@ -87,7 +86,7 @@ def app(
     routes = [
         Route("/api/store", desk.store),
         Route("/api/{provider}/{question}", desk.answer),
-        Mount("/", StaticFiles(directory=PAGE, html=True)),
+        Route("/{path:path}", desk.asset),
     ]
     return Guard(Starlette(routes=routes, lifespan=desk.lifespan), host, frozenset(names), token)
 
@@ -101,6 +100,7 @@ class _Desk:
     shelf: Shelf
     queries: Queries | None
     _threads: ThreadPoolExecutor = field(init=False)
+    _assets: Mapping[str, Asset] = field(factory=read_assets, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._threads = ThreadPoolExecutor(self.shelf.limits.threads, "titans-explorer")
@@ -129,6 +129,16 @@ class _Desk:
     async def store(self, _: Request) -> Response:
         """Which archives there are."""
         return await self._in_thread(self._store)
+
+    async def asset(self, request: Request) -> Response:
+        """A file of the page."""
+        found = self._assets.get(request.path_params["path"])
+        if found is None:
+            return _error(404, "there is no such page")
+        headers = {"cache-control": "no-cache", "etag": found.etag}
+        if request.headers.get("if-none-match") == found.etag:
+            return Response(status_code=304, headers=headers)
+        return Response(found.content, headers=headers, media_type=found.media_type)
 
     async def answer(self, request: Request) -> Response:
         """The answer to a question, as JSON, or as a file where the name ends so."""

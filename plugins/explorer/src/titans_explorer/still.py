@@ -19,7 +19,7 @@ from titans.errors import InputError
 from titans.schema import CEASED, TIME
 from titans.slots import TICK, iso
 from titans.store import ObjectStore
-from titans_explorer.app import PAGE
+from titans_explorer.assets import PAGE
 from titans_explorer.encode import as_file, kind_of, millis, ms
 from titans_explorer.limits import Limits
 from titans_explorer.questions import Question
@@ -60,6 +60,7 @@ def write_still(
     shutil.copytree(PAGE, folder)
     page = (folder / "index.html").read_text(encoding="utf-8")
     page = page.replace('<meta charset="utf-8">', f'<meta charset="utf-8">\n{_MARK}')
+    page = page.replace("js/remote.js", "js/still.js")
     (folder / "index.html").write_text(page, encoding="utf-8")
     data = folder / "data"
     data.mkdir()

@@ -102,7 +102,7 @@ export function create(context) {
 
   async function drawTable(single, params, signal) {
     rows.hidden = !single.length;
-    if (!single.length) return;
+    if (!single.length) return null;
     const wanted = new URLSearchParams(single.map((key) => ["key", key]));
     for (const name of ["from", "to", "sort", "desc", "offset"]) if (params.get(name)) wanted.set(name, params.get(name));
     wanted.set("limit", LIMIT);
@@ -126,7 +126,7 @@ export function create(context) {
       rows: answer.rows, sort: params.get("sort") ?? "Time", desc: params.get("sort") ? params.get("desc") === "1" : true,
       offset: Number(params.get("offset") ?? 0), limit: LIMIT, total: answer.count,
     });
-    tools.answered(answer, "points", wanted);
+    return [answer, "points", wanted];
   }
 
   return {
@@ -147,10 +147,12 @@ export function create(context) {
       const common = [["from", params.get("from")], ["to", params.get("to")], ...wanted.map((name) => ["column", name])].filter(([, value]) => value);
       const asked = groups.map((key) => ["group", new URLSearchParams([["key", key], ...common])]);
       if (single.length) asked.unshift(["lines", new URLSearchParams([...single.map((key) => ["key", key]), ...common])]);
-      const answers = await Promise.all(asked.map(([question, query]) => source.ask(provider, question, query, asking.signal)));
+      const listing = drawTable(single, params, asking.signal);
+      const answering = Promise.all(asked.map(([question, query]) => source.ask(provider, question, query, asking.signal)));
+      const [answers, listed] = await Promise.all([answering, listing]);
       drawCharts(answers, keys, wanted, { from, to });
-      if (asked.length) tools.answered(answers[0], ...asked[0]);
-      await drawTable(single, params, asking.signal);
+      if (listed) tools.answered(...listed);
+      else if (asked.length) tools.answered(answers[0], ...asked[0]);
       tools.subtitle.textContent = keys.length === 1 ? named(keys[0]) : "";
     },
   };
