@@ -32,11 +32,14 @@ def main() -> None:
     parser.add_argument("--archive", type=Path, required=True)
     parser.add_argument("--browser", action="store_true", help="Also measure the first paint.")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="", help="Questions with this word in their name.")
     given = parser.parse_args()
 
     print("| view | question | first | again | bytes |")
     print("| --- | --- | --- | --- | --- |")
     for (view, name), path in questions(given.archive).items():
+        if given.only not in name:
+            continue
         first, again, size = 1e9, 1e9, 0
         for _ in range(given.rounds):
             with Server(given.archive) as server:

@@ -17,7 +17,7 @@ class Limits:
     """Keys and groups on one chart."""
     line_points: int = 5_000
     """Points of one line."""
-    grid_cells: int = 800_000
+    grid_cells: int = 600_000
     """Values that are looked at for the line of a group."""
     download_rows: int = 5_000_000
     text: int = 200

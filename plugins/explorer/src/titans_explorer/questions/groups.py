@@ -22,13 +22,13 @@ from titans_explorer.selectors import Selector
 
 __all__ = ["group"]
 
-_LOOKS = (10, 400)
+_LOOKS = (8, 400)
 """Looks at a group, at least and at most."""
 _NICE = (60, 300, 600, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 2592000)
 """Seconds from one look to the next."""
-_POINTS = 250_000
+_POINTS = 450_000
 """Change points of a group up to which they are read; beyond, states are, at a cost by the look."""
-_BUDGET, _STATE, _ROW = 300.0, 10.0, 0.0008
+_BUDGET, _STATE, _ROW = 300.0, 18.0, 0.0009
 """Milliseconds for all states, and what about one of them takes: each, and by its rows."""
 
 
