@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROJECTS := pyproject.toml core/pyproject.toml $(wildcard plugins/*/pyproject.toml)
 
-.PHONY: setup demo quick test lint race soak soak-year bench bench-micro growth sparse flat questions remote cold-start prices clean
+.PHONY: setup demo quick test browser pictures lint race soak soak-year bench bench-micro growth sparse flat questions remote cold-start prices clean
 
 setup: $(STAMP)
 
@@ -32,8 +32,19 @@ quick: $(STAMP)
 	@$(BIN)/pytest -q -n 2 --dist loadgroup -m "not server and not slow" tests/unit tests/integration
 
 # Two workers: the suite is written for two cores. Tests that share a server or processes stay in one worker.
-test: $(STAMP) lint
+test: $(STAMP) lint browser
 	@$(BIN)/pytest -n 2 --dist loadgroup
+
+# Chromium, for the tests of the explorer: installed where that may be done, else they are skipped.
+browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null || { \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "· installing chromium" && \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium fonts-dejavu-core >/dev/null; } || \
+	  echo "· no chromium here: the tests that need a browser are skipped"
+
+# The screenshots of docs/explorer.md, of made-up data. Needs a font with Hangul for one of them (fonts-noto-cjk).
+pictures: $(STAMP) browser
+	@$(BIN)/python plugins/explorer/pictures.py
 
 lint: $(STAMP)
 	@$(BIN)/ruff check --quiet

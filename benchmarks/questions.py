@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -24,7 +23,7 @@ from typing import Any
 
 import duckdb
 import polars as pl
-from compare import RESULTS, machine
+from compare import RESULTS, machine, peak_memory
 
 import titans
 from titans import Archive
@@ -126,7 +125,7 @@ def stream_month(folder: str, out: str) -> None:
     started = time.perf_counter()
     archive.grid(*MONTH, lazy=True).sink_parquet(out)
     seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_memory() / 2**20
     rows = pl.scan_parquet(out).select(pl.len()).collect().item()
     print(json.dumps({"seconds": round(seconds, 2), "peak_mib": round(peak), "rows": rows}))
 

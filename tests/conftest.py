@@ -11,6 +11,7 @@ pytest.register_assert_rewrite("readme_blocks")
 pytest_plugins = [
     "fixtures_archives",
     "fixtures_docs",
+    "fixtures_explorer",
     "fixtures_plugins",
     "fixtures_stores",
     "pytester",

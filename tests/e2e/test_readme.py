@@ -39,11 +39,14 @@ FOLLOWED = {
 """Pages whose Python blocks and `titans` lines are run here."""
 RUN_ELSEWHERE = {
     "docs/compatibility.md": "tests/unit/test_compatibility.py",
+    "docs/explorer.md": "tests/e2e/test_explore_pages.py",
     "docs/files.md": "tests/e2e/test_files_page.py",
+    "docs/first-hour.md": "tests/e2e/test_explore_pages.py",
     "docs/format.md": "tests/e2e/test_format_page.py",
     "docs/migration.md": "tests/e2e/test_docs_migration.py",
     "docs/providers.md": "tests/e2e/test_docs_providers.py and test_providers_page.py",
     "docs/testing.md": "tests/conformance/test_docs.py",
+    "plugins/explorer/README.md": "tests/e2e/test_explore_pages.py",
 }
 NOT_RUN = {
     "docs/operations.md": "its two commands look at a bucket",

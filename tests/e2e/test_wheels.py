@@ -1,6 +1,7 @@
 """The built distributions, installed with plain pip into an environment of their own."""
 
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -16,6 +17,7 @@ PROJECTS = {
     "titans-core": "core",
     "titans-aws": "plugins/aws",
     "titans-azure": "plugins/azure",
+    "titans-explorer": "plugins/explorer",
     "titans-gcp": "plugins/gcp",
 }
 
@@ -59,7 +61,7 @@ def test_every_distribution_is_complete(dist):
         assert "License-Expression: Apache-2.0" in text
         assert "Requires-Python: >=3.11" in text
         if folder != "core":
-            assert "Requires-Dist: titans-core<0.2,>=0.1" in text
+            assert re.search(r"Requires-Dist: titans-core(\[cli\])?<0.2,>=0.1\n", text)
         (sdist,) = dist.glob(f"{name.replace('-', '_')}-*.tar.gz")
         with tarfile.open(sdist) as archive:
             assert any(m.name.endswith("pyproject.toml") for m in archive)
@@ -113,6 +115,33 @@ def test_the_command_line_says_what_it_needs(python):
     )
     assert done.returncode == 1
     assert "pip install 'titans-core[cli]'" in done.stderr
+
+
+def test_the_explorer_installs_alone_and_brings_its_page(dist, tmp_path):
+    """Into an environment that has nothing but a provider."""
+    files = zipfile.ZipFile(wheel(dist, "titans-explorer")).namelist()
+    source = ROOT / "plugins/explorer/src"
+    page = {str(file.relative_to(source)) for file in source.rglob("page/**/*") if file.is_file()}
+    assert len(page) > 15
+    assert page <= set(files)
+
+    environment = tmp_path / "venv"
+    call(sys.executable, "-m", "venv", environment)
+    alone = environment / "bin" / "python"
+    pip_install(alone, dist, "titans-explorer")
+    pip_install(alone, dist, "titans-gcp")
+    code = (
+        "import polars as pl, titans\nfrom datetime import datetime, UTC\n"
+        "rows = {'InstanceType': ['n1'], 'Region': ['r'], 'SpotPrice': [0.5]}\n"
+        "titans.open('data', provider='gcp').ingest(pl.DataFrame(rows), datetime(2026, 1, 1, tzinfo=UTC))"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "TITANS"))}
+    call(alone, "-c", code, cwd=tmp_path, env=environment)
+    titans = alone.with_name("titans")
+    assert "explore" in call(titans, "--help", cwd=tmp_path, env=environment)
+    still = ["explore", "--store", "data", "--static", "site"]
+    assert "1 change points" in call(titans, *still, cwd=tmp_path, env=environment)
+    assert (tmp_path / "site/js/main.js").is_file()
 
 
 def test_the_provider_in_twenty_lines_is_a_package(python, dist, tmp_path):

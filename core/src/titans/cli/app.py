@@ -11,6 +11,7 @@ from typing import NoReturn
 import click
 
 from titans.cli import convert, correct, demo, ingest, new_provider, plugins, read, replay, write
+from titans.cli.commands import Commands
 from titans.cli.output import printable
 from titans.errors import TitansError
 from titans.redaction import redacted
@@ -20,7 +21,10 @@ __all__ = ["cli", "run"]
 STOPPED = "titans: stopped; run it again to go on"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.option("--debug", is_flag=True, help="Show where an error came from, and log everything.")
 @click.option("-v", "--verbose", is_flag=True, help="Log what happens.")
 @click.version_option(package_name="titans-core", prog_name="titans")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from titans.cli.commands import installed_commands
 from titans.cli.output import console, printable, sparkline, table
 from titans.errors import InputError
 from titans.schema import CEASED, TIME
@@ -245,6 +246,10 @@ def _next(folder: Path, archive: Archive, moment: datetime) -> None:
     out.print("\n[bold]Try next[/]")
     for command in commands:
         out.print(f"  {command}", markup=False, soft_wrap=True)
+    if any(info.name == "explore" for info in installed_commands() if info.status == "found"):
+        out.print("\n[bold]Look at it in the browser[/]")
+        explore = f"{titans} explore --store {shlex.quote(str(folder))}"
+        out.print(f"  {explore}", markup=False, soft_wrap=True)
 
 
 COMMANDS = (demo,)

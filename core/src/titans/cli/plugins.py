@@ -21,16 +21,20 @@ __all__ = ["COMMANDS"]
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 @click.pass_context
 def plugins(ctx: click.Context, as_json: bool) -> None:
-    """The installed providers and observers, and what is wrong with those that do not load."""
+    """The installed providers, observers and commands, and what is wrong with those that do not
+    load.
+    """
     if ctx.invoked_subcommand is not None:
         if as_json:
             raise click.UsageError(f"put --json behind {ctx.invoked_subcommand}")
         return
+    from titans.cli.commands import installed_commands
     from titans.events import installed_observers
     from titans.plugins import installed
 
     infos = [("provider", info) for info in installed(load=True)]
     infos += [("observer", info) for info in installed_observers(load=True)]
+    infos += [("command", info) for info in installed_commands()]
     if as_json:
         rows = [_row(kind, info) for kind, info in infos]
         click.echo(json.dumps(rows, indent=2))

@@ -13,7 +13,7 @@ import polars as pl
 from titans.read.queries import check_count
 from titans.read.reader import Reader, bounds
 from titans.results import Freshness, MonthStatus
-from titans.slots import END, TICK, Moment, Month, Slot, interval_start, iso
+from titans.slots import END, TICK, Moment, Month, interval_start, iso
 from titans.tiers.files.fetch import read_info
 from titans.tiers.files.read import StoredFile
 from titans.tiers.files.writers import Writer
@@ -49,36 +49,44 @@ def coverage(reader: Reader, start: Moment | None, end: Moment | None) -> pl.Dat
     rows: list[tuple[datetime, str]] = []
     if since is not None and until is not None:
         check_count((until - since) // every, "intervals")
+        known = _known_slots(views)
+        slot = timedelta(minutes=minutes)
         while since < until:
-            rows.append((since, _interval_status(views, since, every, minutes)))
+            rows.append((since, _interval_status(known, since, every, slot)))
             since += every
     return pl.DataFrame(rows, schema={"slot": _UTC, "status": pl.String}, orient="row")
 
 
+def _known_slots(views: dict[Month, MonthView]) -> dict[datetime, str]:
+    """Start of a slot → what is known of it; of those that are missing nothing."""
+    known: dict[datetime, str] = {}
+    for view in views.values():
+        claims = view.claims
+        for index in view.adopted:
+            status = "changes"
+            if index in claims.retracted:
+                continue
+            if index in claims.empty:
+                status = "empty"
+            elif index in view.observed or index in claims.complete:
+                status = "observed"
+            known[view.slot(index).start] = status
+    return known
+
+
 def _interval_status(
-    views: dict[Month, MonthView], start: datetime, every: timedelta, minutes: int
+    known: dict[datetime, str], start: datetime, every: timedelta, slot: timedelta
 ) -> str:
     """The most that is known of a slot that begins in the interval."""
-    slot = Slot.of(start, minutes)
-    if slot.start < start:
-        slot = Slot.of(slot.end, minutes)
-    known = set()
-    while slot.start < start + every:
-        known.add(_slot_status(views.get(slot.month), slot))
-        slot = Slot.of(slot.end, minutes)
-    return next(status for status in _STATUSES if status in known)
-
-
-def _slot_status(view: MonthView | None, slot: Slot) -> str:
-    if view is None or slot.index not in view.adopted:
-        return "missing"
-    if slot.index in view.claims.retracted:
-        return "missing"
-    if slot.index in view.claims.empty:
-        return "empty"
-    if slot.index in view.observed or slot.index in view.claims.complete:
-        return "observed"
-    return "changes"
+    # Slots divide a day: counted from 1970 they begin where they do in their month.
+    begins = interval_start(start, slot)
+    if begins < start:
+        begins += slot
+    found = set()
+    while begins < start + every:
+        found.add(known.get(begins, "missing"))
+        begins += slot
+    return next(status for status in _STATUSES if status in found)
 
 
 def freshness(reader: Reader, now: datetime) -> Freshness:
