@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from titans.facade import prepare_for_upload as prepare_for_upload
     from titans.facade import run_compaction as run_compaction
     from titans.facade import upload_hot_tier as upload_hot_tier
+    from titans.holdings.catalog import catalog as catalog
     from titans.hookspecs import hookimpl as hookimpl
     from titans.ingestion import ingest_files as ingest_files
     from titans.layout import PathLayout as PathLayout
@@ -38,6 +39,7 @@ _HOME = {
     "ReadTask": "read.tasks",
     "Schema": "schema",
     "TitansError": "errors",
+    "catalog": "holdings.catalog",
     "convert": "conversion",
     "get_config": "facade",
     "hookimpl": "hookspecs",
@@ -58,6 +60,7 @@ __all__ = [
     "ReadTask",
     "Schema",
     "TitansError",
+    "catalog",
     "convert",
     "get_config",
     "hookimpl",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +16,7 @@ from titans.changes.differences import in_words
 from titans.changes.frames import is_pandas, to_polars
 from titans.changes.state import last_rows
 from titans.correctable import CorrectableArchive
-from titans.errors import InputError, SlotConflictError, TitansError
+from titans.errors import InputError, SlotConflictError, StoreError, TitansError
 from titans.event import ms_since
 from titans.expectations import Expectations
 from titans.ingest import Ingestor
@@ -358,17 +358,30 @@ class Archive(CorrectableArchive):
             )
         return done
 
-    def verify(self, *, deep: bool = False) -> Verification:
+    def verify(self, *, deep: bool = False, record: bool = False) -> Verification:
         """Check that the store holds what the manifests say, exactly once; with `deep`, down to
         every row.
+
+        Args:
+            record: keep in the store whether it passed, for `titans check`. Nothing else is
+                written. Where the store takes no writes, that is logged.
 
         Raises:
             ArchiveNotFoundError: there is nothing to check.
         """
+        from titans.tiers.maintain.verified import Verified, keep_verified
         from titans.tiers.maintain.verify import verify
 
         self._check_exists()
-        return verify(self._dataset, deep=deep)
+        report = verify(self._dataset, deep=deep)
+        if record:
+            failures = sum(len(check.failures) for check in report.checks)
+            found = Verified(datetime.now(UTC), deep, report.passed, failures)
+            try:
+                keep_verified(self._dataset, found)
+            except StoreError as error:
+                log.warning("what the verification found is not kept: %s", error)
+        return report
 
     def repair(self, *, dry_run: bool = False) -> tuple[Repair, ...]:
         """Make lost, damaged or rolled-back manifests again from the files; returns what was (with

@@ -263,6 +263,11 @@ class Paths:
         """Of what is kept of snapshots that were refused, see `titans.refusals`."""
         return f"{self.state_prefix}/refused.parquet"
 
+    @property
+    def verified_key(self) -> str:
+        """Of what the last verification found, see `titans.tiers.maintain.verified`."""
+        return f"{self.state_prefix}/verified.json"
+
     # --- any file of a manifest -------------------------------------------------------------------
 
     def file_key(self, month: Month, file: str) -> str:

@@ -119,12 +119,18 @@ def vacuum(grace: str, dry_run: bool, provider: str, store: str | None) -> None:
 
 @click.command()
 @click.option("--deep", is_flag=True, help="Read every row, not only what files say of themselves.")
+@click.option(
+    "--record/--no-record",
+    default=True,
+    show_default=True,
+    help="Keep in the store whether it passed, for titans check.",
+)
 @on_archive
-def verify(deep: bool, provider: str, store: str | None) -> None:
+def verify(deep: bool, record: bool, provider: str, store: str | None) -> None:
     """Check that the store holds what the manifests say, exactly once. Exit code 1 if not."""
     from titans.tiers.maintain.verify import CHECKS
 
-    report = open_archive(provider, store).verify(deep=deep)
+    report = open_archive(provider, store).verify(deep=deep, record=record)
 
     for check in report.checks:
         verdict = "ok    " if check.passed else "FAILED"

@@ -140,7 +140,7 @@ def list_inventory(dataset: Dataset) -> Inventory:
         parsed = paths.parse_keyframe_key(entry.key)
         if parsed is not None:
             keyframes.setdefault(parsed[0], {})[parsed[1]] = entry
-        elif entry.key != paths.refused_key:
+        elif entry.key not in (paths.refused_key, paths.verified_key):
             foreign.append(entry.key)
 
     slot_of = paths.hot_slots()
