@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -358,13 +359,20 @@ class Archive(CorrectableArchive):
             )
         return done
 
-    def verify(self, *, deep: bool = False, record: bool = False) -> Verification:
+    def verify(
+        self,
+        *,
+        deep: bool = False,
+        record: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Verification:
         """Check that the store holds what the manifests say, exactly once; with `deep`, down to
         every row.
 
         Args:
             record: keep in the store whether it passed, for `titans check`. Nothing else is
                 written. Where the store takes no writes, that is logged.
+            progress: called with how many months are done, and how many there are.
 
         Raises:
             ArchiveNotFoundError: there is nothing to check.
@@ -373,7 +381,7 @@ class Archive(CorrectableArchive):
         from titans.tiers.maintain.verify import verify
 
         self._check_exists()
-        report = verify(self._dataset, deep=deep)
+        report = verify(self._dataset, deep=deep, progress=progress)
         if record:
             failures = sum(len(check.failures) for check in report.checks)
             found = Verified(datetime.now(UTC), deep, report.passed, failures)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from titans.cli.options import MOMENT
+from titans.cli.options import MOMENT, completed_providers
 from titans.cli.output import Target, printable, write
 from titans.errors import ArchiveNotFoundError
 
@@ -39,13 +39,9 @@ _STORE = click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="A file instead of the terminal."
 )
 def catalog(store: str | None, form: str, out: Path | None) -> None:
-    r"""What a store holds: every archive, how large and how fresh it is, and its columns.
+    """What a store holds: every archive, how large and how fresh it is, and its columns.
 
     Archives whose provider is not installed are described as their manifests do.
-
-    \b
-    titans catalog --store s3://my-bucket/prices
-    titans catalog --format html --out catalog.html
     """
     from titans.holdings import catalog as made
 
@@ -123,6 +119,7 @@ def _show(found: Catalog) -> None:
     envvar="TITANS_PROVIDER",
     metavar="NAME",
     help="Repeat it for more. Default: every archive of the store.",
+    shell_complete=completed_providers,
 )
 @click.option("--gaps-since", type=MOMENT, help="Default: a day ago.")
 @click.option("--now", type=MOMENT, help="Default: what the clock says.")
@@ -140,16 +137,12 @@ def check(
     now: datetime | None,
     form: str,
 ) -> None:
-    r"""Look for what is wrong, one line for each fault. Exit code 1 where there is one.
+    """Look for what is wrong, one line for each fault. Exit code 1 where there is one.
 
     Quick enough for a cron job every ten minutes: at most six requests for each archive. It looks
     at how old the newest observation is, gaps, hot files that nobody adopts, months that are not
     sealed, objects that no manifest names (of the last two months), and what `titans verify` found
     last.
-
-    \b
-    titans check --store s3://my-bucket/prices || mail -s "prices" me@example.com
-    titans check --format prometheus > /var/lib/node_exporter/titans.prom
     """
     from titans.holdings.check import check_archive
     from titans.holdings.prometheus import exposition

@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
     from titans.archive import Archive
 
-__all__ = ["MOMENT", "choosing", "in_range", "on_archive", "open_archive", "parse_pairs"]
+__all__ = [
+    "MOMENT",
+    "choosing",
+    "completed_providers",
+    "in_range",
+    "on_archive",
+    "open_archive",
+    "parse_pairs",
+]
 
 
 class Moment(click.ParamType[datetime]):
@@ -53,8 +61,17 @@ def on_archive(command: Callable[..., Any]) -> Callable[..., Any]:
         envvar="TITANS_PROVIDER",
         metavar="NAME",
         help="See `titans plugins`.",
+        shell_complete=completed_providers,
     )
     return provider(store(command))
+
+
+def completed_providers(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """The installed providers whose names begin so, for the shell. None is imported."""
+    from titans.plugins import installed
+
+    names = {info.name for info in installed() if info.status != "blocked"}
+    return sorted(name for name in names if name.startswith(incomplete))
 
 
 def open_archive(provider: str, store: str | None) -> Archive:

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from titans.cli.options import MOMENT, choosing, in_range, on_archive, open_archive
+from titans.cli.options import (
+    MOMENT,
+    choosing,
+    completed_providers,
+    in_range,
+    on_archive,
+    open_archive,
+)
 from titans.cli.output import Target, as_output, printable, without_equal_columns, write
 from titans.errors import ArchiveNotFoundError, TitansError
 from titans.redaction import redacted
@@ -183,6 +190,7 @@ def _quiet() -> None:
     envvar="TITANS_PROVIDER",
     metavar="NAME",
     help="See `titans plugins`. Default: every archive of the store.",
+    shell_complete=completed_providers,
 )
 @click.option(
     "--store",

@@ -10,7 +10,7 @@ import click
 
 from titans.cli.input import TABLE, read_table
 from titans.cli.options import MOMENT, on_archive, open_archive
-from titans.cli.output import printable
+from titans.cli.output import printable, progress_bar
 from titans.slots import iso
 
 if TYPE_CHECKING:
@@ -130,7 +130,14 @@ def verify(deep: bool, record: bool, provider: str, store: str | None) -> None:
     """Check that the store holds what the manifests say, exactly once. Exit code 1 if not."""
     from titans.tiers.maintain.verify import CHECKS
 
-    report = open_archive(provider, store).verify(deep=deep, record=record)
+    archive = open_archive(provider, store)
+    with progress_bar() as bar:
+        task = bar.add_task("months")
+
+        def told(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        report = archive.verify(deep=deep, record=record, progress=told)
 
     for check in report.checks:
         verdict = "ok    " if check.passed else "FAILED"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 from attrs import frozen
@@ -71,7 +72,12 @@ class Verification:
         return all(check.passed for check in self.checks)
 
 
-def verify(dataset: Dataset, *, deep: bool = False) -> Verification:
+def verify(
+    dataset: Dataset,
+    *,
+    deep: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Verification:
     """Check every month, and change nothing. What is wrong with one file keeps no other from being
     looked at.
 
@@ -80,6 +86,7 @@ def verify(dataset: Dataset, *, deep: bool = False) -> Verification:
 
     Args:
         deep: read every row, not only metadata.
+        progress: called with how many months are done, and how many there are.
 
     Raises:
         ProviderMismatchError: the archive, or a file in it, is not this provider's, or a newer
@@ -90,7 +97,10 @@ def verify(dataset: Dataset, *, deep: bool = False) -> Verification:
     gaps: dict[str, tuple[datetime, ...]] = {}
     inventory = list_inventory(dataset)
     foreign = list(inventory.foreign)
-    for month in inventory.months:
+    months = inventory.months
+    for number, month in enumerate(months):
+        if progress is not None:
+            progress(number, len(months))
         manifest = _read_manifest(dataset, month, notes)
         if manifest is None:
             continue
@@ -114,6 +124,8 @@ def verify(dataset: Dataset, *, deep: bool = False) -> Verification:
             gaps[str(month)] = missed
         orphans += len(unnamed.files) + len(unnamed.slots)
 
+    if progress is not None:
+        progress(len(months), len(months))
     names = [name for name in CHECKS if deep or name not in _DEEP]
     checked = tuple(notes.check(name) for name in names)
     return Verification(checked, gaps, orphans, tuple(sorted(foreign)))
