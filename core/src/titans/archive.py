@@ -20,6 +20,7 @@ from titans.correctable import CorrectableArchive
 from titans.errors import InputError, SlotConflictError, StoreError, TitansError
 from titans.event import ms_since
 from titans.expectations import Expectations
+from titans.html import table
 from titans.ingest import Ingestor
 from titans.layout import Paths
 from titans.provider import Provider
@@ -36,6 +37,7 @@ from titans.tiers.manifest.deletion import GRACE
 from titans.tiers.write.hot import HotFile, create_hot, withdraw_if_adopted
 
 if TYPE_CHECKING:
+    from titans.plot import Plots
     from titans.tiers.compact.compactor import Compactor
     from titans.tiers.maintain.repair import Repair
     from titans.tiers.maintain.vacuum import Vacuumed
@@ -131,6 +133,25 @@ class Archive(CorrectableArchive):
 
     def __repr__(self) -> str:
         return f"Archive({self.provider.name!r} in {redacted(self.store.url)})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows. The store is not asked."""
+        schema = self.provider.schema
+        rows = [[name, "String", "", "key"] for name in self.provider.key]
+        for name, dtype in schema.columns.items():
+            said = schema.description.get(name, "")
+            rows.append([name, str(dtype), schema.units.get(name, ""), said])
+        caption = f"{self.provider.name} in {redacted(self.store.url)}"
+        return table(caption, ["column", "dtype", "unit", "description"], rows)
+
+    @property
+    def plot(self) -> Plots:
+        """Charts, through Altair (extra `titans-core[plot]`): `plot.history`, `plot.grid`,
+        `plot.coverage`.
+        """
+        from titans.plot import Plots
+
+        return Plots(self)
 
     # --- writing ----------------------------------------------------------------------------------
 

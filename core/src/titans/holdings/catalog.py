@@ -12,8 +12,8 @@ from attrs import field, frozen
 
 from titans.archive import Archive
 from titans.errors import ArchiveNotFoundError, TitansError
-from titans.holdings.html import page, table
 from titans.holdings.places import Place, find_places, open_place
+from titans.html import page, table
 from titans.redaction import redacted
 from titans.results import MonthStatus
 from titans.slots import Moment, iso, to_moment

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from titans.dataset import Dataset
 from titans.errors import CorruptFileError, FormatError, NotFound
+from titans.html import table
 from titans.slots import Month
 from titans.tiers.files.fetch import read_info
 from titans.tiers.files.kept import KEPT
@@ -70,6 +71,14 @@ class Verification:
     @property
     def passed(self) -> bool:
         return all(check.passed for check in self.checks)
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for check in self.checks:
+            verdict = "ok" if check.passed else "; ".join(check.failures)
+            rows.append([check.name, f"{check.asked:,}", verdict])
+        caption = "verified" if self.passed else "the verification failed"
+        return table(caption, ["check", "looked at", "verdict"], rows)
 
 
 def verify(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-__all__ = ["page", "table"]
+__all__ = ["facts", "page", "table"]
 
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;"
@@ -39,3 +39,11 @@ def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> s
         f"<table><caption>{escape(caption)}</caption><thead><tr>{cells}</tr></thead>"
         f"<tbody>{''.join(lines)}</tbody></table>"
     )
+
+
+def facts(caption: str, pairs: Sequence[tuple[str, str]]) -> str:
+    """A table of names and what there is to say of each."""
+    lines = []
+    for name, value in pairs:
+        lines.append(f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>')
+    return f"<table><caption>{escape(caption)}</caption><tbody>{''.join(lines)}</tbody></table>"
