@@ -53,6 +53,7 @@ OTHERS = {
     "check": (("--store", "DATA", "--now", "2026-01-31T22:30Z"), ("--store", "DATA")),
     "status": (("--store", "DATA", "-p", "gcp"), ("--store", "nosuchscheme://somewhere")),
     "convert": (("ORIGINAL", "NEW", "-p", "gcp"), ("NEW", "FILE/x", "-p", "gcp")),
+    "copy": (("DATA", "NEW"), ("NEW", "DATA")),
     "demo": (("--slots", "2", "--keys", "10", "--folder", "NEW"), ("--folder", "FILE/x")),
     "new-provider": (("newcloud", "-d", "NEW"), ("Not a name", "-d", "NEW")),
     "plugins": ((), None),

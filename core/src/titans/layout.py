@@ -264,6 +264,11 @@ class Paths:
         return f"{self.state_prefix}/refused.parquet"
 
     @property
+    def copied_key(self) -> str:
+        """Of what `titans copy` left where it copied to, see `titans.holdings.copying`."""
+        return f"{self.state_prefix}/copied.json"
+
+    @property
     def verified_key(self) -> str:
         """Of what the last verification found, see `titans.tiers.maintain.verified`."""
         return f"{self.state_prefix}/verified.json"

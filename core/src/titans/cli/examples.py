@@ -24,6 +24,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "compact": ("titans compact -p aws",),
     "convert": ("titans convert s3://old-bucket s3://new-bucket -p aws",),
+    "copy": ("titans copy prices s3://my-bucket/backup --deep",),
     "coverage": ("titans coverage --from 2026-01-23 --to 2026-01-24 -p aws",),
     "demo": ("titans demo", "titans demo --folder prices --slots 200"),
     "diff": ("titans diff --from 2026-01-22 --to 2026-01-23 --key Region=eu-west-1 -p aws",),

@@ -1,4 +1,4 @@
-"""Commands about all archives of a store: catalog, check."""
+"""Commands about all archives of a store: catalog, check, copy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from titans.cli.options import MOMENT, completed_providers
-from titans.cli.output import Target, printable, write
+from titans.cli.output import Target, printable, progress_bar, write
 from titans.errors import ArchiveNotFoundError
 
 if TYPE_CHECKING:
@@ -204,4 +204,44 @@ def _plain(check: Check) -> dict[str, Any]:
     }
 
 
-COMMANDS = (catalog, check)
+@click.command()
+@click.argument("source", metavar="SRC")
+@click.argument("target", metavar="DST")
+@click.option(
+    "--provider",
+    "-p",
+    "providers",
+    multiple=True,
+    metavar="NAME",
+    help="Repeat it for more. Default: every archive of SRC.",
+    shell_complete=completed_providers,
+)
+@click.option("--deep", is_flag=True, help="Verify what arrived down to every row.")
+def copy(source: str, target: str, providers: tuple[str, ...], deep: bool) -> None:
+    """Copy archives from one store to another, and verify what arrived. Exit code 1 if it failed.
+
+    SRC may be written to meanwhile. Stopped anywhere, it goes on when it is run again; run again
+    later, it copies what is new. DST holds nothing of these archives, or an earlier copy.
+    """
+    from titans.holdings.copying import copy as copied
+
+    with progress_bar() as bar:
+        tasks: dict[str, Any] = {}
+
+        def told(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name)
+            bar.update(tasks[name], completed=done, total=total)
+
+        found = copied(source, target, providers=providers, deep=deep, progress=told)
+    for each in found:
+        verdict = "verified" if each.verification.passed else "VERIFICATION FAILED"
+        click.echo(
+            f"{each.environment}{each.provider}: {each.objects:,} objects, {each.bytes / 1e6:,.1f} "
+            f"MB copied; {verdict}"
+        )
+    if not all(each.verification.passed for each in found):
+        raise click.exceptions.Exit(1)
+
+
+COMMANDS = (catalog, check, copy)
