@@ -58,9 +58,10 @@ def test_an_example_is_complete_and_its_tests_pass(name, install, tmp_path):
     assert "skipped" not in said
 
     code = "from titans.cli import main; main()"
-    (entry,) = json.loads(
+    listed = json.loads(
         call(sys.executable, "-c", code, "plugins", "--json", env=environment, cwd=tmp_path)
-    )[3:]
+    )
+    (entry,) = [each for each in listed if each["kind"] == "observer"]
     assert (entry["kind"], entry["distribution"], entry["status"]) == ("observer", name, "loaded")
     report = call(
         sys.executable,

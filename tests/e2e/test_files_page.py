@@ -1,7 +1,8 @@
 """docs/files.md: every recipe reads a sealed month and an open one with late slots, and finds what
 the archive answers."""
 
-import warnings
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from unittest.mock import patch
@@ -116,32 +117,47 @@ def test_states(names):
     assert state.sort(ORDER)["SpotPrice"].equals(expected["SpotPrice"])
 
 
-@pytest.fixture(scope="module")
-def spark():
-    """A session of Spark Connect; its server is Sail, in this process."""
+SPARK = """
+import os, sys, warnings
+warnings.simplefilter("ignore")
+os.environ["SPARK_HOME"] = sys.prefix  # pyspark-client 4.2 looks for one that it does not need
+from pysail.spark import SparkConnectServer
+from pyspark.sql import SparkSession
+import polars as pl
+
+server = SparkConnectServer("127.0.0.1", 0)
+server.start(background=True)
+_, port = server.listening_address
+spark = SparkSession.builder.remote(f"sc://127.0.0.1:{port}").getOrCreate()
+spark.conf.set("spark.sql.session.timeZone", "UTC")
+recipe, *lists = sys.argv[1:]
+names = dict(zip(("key", "real", "corrections"), (text.split() for text in lists)), spark=spark)
+exec(recipe, names)
+pl.DataFrame(names["changes"].toArrow()).write_parquet("changes.parquet")
+pl.DataFrame(names["by_spark"].toArrow()).write_parquet("regions.parquet")
+spark.stop()
+server.stop()
+"""
+
+
+def test_spark(names, tmp_path, monkeypatch):
+    """In a process of its own; the server of Spark Connect is Sail, in that process."""
     pytest.importorskip("pysail", reason="pysail is not installed")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from pysail.spark import SparkConnectServer
-        from pyspark.sql import SparkSession
-
-        server = SparkConnectServer("127.0.0.1", 0)
-        server.start(background=True)
-        _, port = server.listening_address
-        session = SparkSession.builder.remote(f"sc://127.0.0.1:{port}").getOrCreate()
-        session.conf.set("spark.sql.session.timeZone", "UTC")
-        yield session
-        session.stop()
-        server.stop()
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_spark(names, spark):
-    names["spark"] = spark
-    run(names, "spark.read")
-    found = names["changes"].toArrow()
-    same(pl.DataFrame(found), names)
-    regions = pl.DataFrame(names["by_spark"].toArrow())
+    root = Path.cwd()
+    lists = [" ".join(names["key"])]
+    for urls in (names["real"], names["corrections"]):
+        lists.append(" ".join(str(root / url) for url in urls))
+    (recipe,) = [block.text for block in blocks(PAGE) if "spark.read" in block.text]
+    done = subprocess.run(
+        [sys.executable, "-c", SPARK, recipe, *lists],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    same(pl.read_parquet(tmp_path / "changes.parquet"), names)
+    regions = pl.read_parquet(tmp_path / "regions.parquet")
     expected = names["archive"].changes().group_by("Region").agg(pl.len())
     assert dict(regions.select("Region", "points").rows()) == dict(expected.rows())
 

@@ -191,9 +191,9 @@ def _harmless(frame: pl.DataFrame) -> pl.DataFrame:
     import polars as pl
 
     texts = []
-    for name, dtype in frame.schema.items():
+    for number, (name, dtype) in enumerate(frame.schema.items()):
         if dtype in (pl.String, pl.Categorical, pl.Enum):
-            text = pl.col(name).cast(pl.String)
+            text = pl.nth(number).cast(pl.String)  # not by name: `*` would be all columns
             begins = text.str.slice(0, 1).is_in(list(_FORMULA))
             texts.append(pl.when(begins).then("'" + text).otherwise(text).alias(name))
     safe = frame.with_columns(texts)

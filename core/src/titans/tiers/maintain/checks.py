@@ -358,12 +358,13 @@ class MonthChecks:
     ) -> None:
         """The border of a full snapshot is what leads from the state before to it."""
         full = view.full[slot]
+        (entry,) = [e for e in self.manifest.files if e.is_border and e.first == slot]
         before = replayed.state(full.time, earlier)
         expected = delta(before, view.read_full(full), full.time, self.dataset.provider).rows
         self.notes.say(
             "borders",
             view.read_border(full).equals(expected),
-            f"the border of slot {slot} of {self.month} is not what its full snapshot changed",
+            f"{entry.file} is not what the full snapshot of slot {slot} of {self.month} changed",
         )
 
     def _check_snapshots(self, view: MonthView) -> None:
