@@ -162,6 +162,15 @@ class Archive(CorrectableArchive):
         with self._noticed("ingest"):
             return self._ingestor.ingest(snapshot, timestamp, max_ceased)
 
+    def _following(self, state: pl.DataFrame) -> Archive:
+        """This archive, where `state` is what the first snapshot of a month is compared with,
+        whatever the archive knows of the months before.
+        """
+        archive = type(self)(self.store, self.provider, wait=self.wait)
+        archive._enter(self.paths)
+        archive._ingestor.before = state
+        return archive
+
     def upload(
         self,
         changes: Any,

@@ -70,6 +70,10 @@ class Ingestor:
 
     dataset: Dataset
     notify: Notify
+    before: pl.DataFrame | None = None
+    """The state before the first snapshot of a month, where the caller knows what the archive may
+    not know yet: the months before are being written meanwhile.
+    """
     _tip: tuple[Slot, _Compared] | None = field(default=None, init=False)
     """The last snapshot slot this object ingested, and the state there, which no later adoption
     changes.
@@ -231,6 +235,8 @@ class Ingestor:
             view = MonthView.of(manifest, self.dataset)
             state = view.state(view.slot(base).end)
             return _Compared(Base(base, manifest.last_rewrite), state)
+        if self.before is not None:
+            return _Compared(NO_BASE, self.before)
         reader = Reader(self.dataset)
         try:
             return _Compared(NO_BASE, reader.state_before(slot.start))
