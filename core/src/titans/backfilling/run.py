@@ -160,9 +160,8 @@ class _Stages:
         reports = [MonthReport("", tuple(refused))] if refused else []
         if not months:
             return Backfill(tuple(reports))
+        self.archive.compact()  # adopts what waits: it counts, and is looked at only once
         begun = list(list_months(self.archive._dataset))
-        if begun:
-            self.archive.compact()  # adopts what waits: it counts, and is looked at only once
 
         months = self._with_others(months, begun)
         effects = self._follow([FollowTask(self.archive, each, self.max_ceased) for each in months])
