@@ -262,8 +262,8 @@ class Ingestor:
         own = file if file.created else None
         compactor = Compactor(self.dataset, self.notify, budget)
         done, adoption = compactor.compact_month(month, hot, own=own)
-        if done.merged:
-            # One slot in eight also looks after the month before.
+        if done.merged and self.before is None:
+            # One slot in eight also looks after the month before, if nobody is writing that now.
             try:
                 Compactor(self.dataset, self.notify).finish_month_before(file.slot)
             except TitansError as error:

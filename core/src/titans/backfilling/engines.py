@@ -12,11 +12,14 @@ import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from titans.errors import InputError, RetryableError
+
+if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
 
 __all__ = ["ENGINES", "Engine", "EngineName", "engine_of"]
 
@@ -70,7 +73,7 @@ def engine_of(
     if name == "local":
         if scheduler is not None:
             raise InputError(f"local processes have no scheduler, got {scheduler!r}")
-        return nullcontext(_Here() if count == 1 else _Processes(count))
+        return nullcontext(_Here()) if count == 1 else _processes(count)
     if name == "dask":
         _require("distributed", "dask", "pip install 'titans-core[dask]'")
         return _dask(scheduler, count, started=scheduler is None)
@@ -110,11 +113,12 @@ def _one_thread_each() -> Iterator[None]:
             os.environ.pop(_THREADS, None)
 
 
-@frozen
+@define(eq=False)
 class _Processes:
     """Processes of this machine, started anew: a fork of a process with polars in it may hang."""
 
     workers: int
+    _pool: ProcessPoolExecutor | None = field(default=None, init=False)
 
     def map(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[tuple[int, R]]:
         from concurrent.futures.process import BrokenProcessPool
@@ -128,6 +132,7 @@ class _Processes:
                     deaths = 0
                     yield position, result
             except BrokenProcessPool as error:
+                self.close()
                 deaths += 1
                 if deaths == _DEATHS:
                     raise RetryableError(
@@ -135,23 +140,39 @@ class _Processes:
                         f"{self.workers} of them? {_AGAIN}"
                     ) from error
 
-    def _round(
-        self, function: Callable[[T], R], left: dict[int, T]
-    ) -> Iterator[tuple[int, R]]:
+    def _round(self, function: Callable[[T], R], left: dict[int, T]) -> Iterator[tuple[int, R]]:
         """Until all is done, or a worker dies."""
-        import multiprocessing
-        from concurrent.futures import ProcessPoolExecutor, as_completed
+        from concurrent.futures import as_completed
 
-        context = multiprocessing.get_context("spawn")
-        workers = min(self.workers, len(left))
-        pool = ProcessPoolExecutor(workers, mp_context=context)
-        try:
-            with _one_thread_each():  # it starts them as tasks come
-                futures = {pool.submit(function, task): each for each, task in left.items()}
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        pool = self._started()
+        with _one_thread_each():  # processes are started as tasks come
+            futures = {pool.submit(function, task): each for each, task in left.items()}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+
+    def _started(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            import multiprocessing
+            from concurrent.futures import ProcessPoolExecutor
+
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=context)
+        return self._pool
+
+    def close(self) -> None:
+        """End them; what is being done is done to its end."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+
+@contextmanager
+def _processes(workers: int) -> Iterator[Engine]:
+    engine = _Processes(workers)
+    try:
+        yield engine
+    finally:
+        engine.close()
 
 
 # --- Dask -----------------------------------------------------------------------------------------

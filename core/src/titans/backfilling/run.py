@@ -17,7 +17,7 @@ from titans.backfilling.effects import Beginning, Effect, FollowTask, follow, pa
 from titans.backfilling.engines import Engine, EngineName, engine_of
 from titans.backfilling.report import Backfill, MonthReport
 from titans.backfilling.source import File, MonthInput, Survey, by_names, survey
-from titans.backfilling.tasks import FillTask, fill
+from titans.backfilling.tasks import FillTask, SealTask, fill, seal
 from titans.errors import FormatError, InputError
 from titans.expectations import checked_share
 from titans.loading.names import NamePattern
@@ -37,7 +37,7 @@ __all__ = ["backfill"]
 
 log = logging.getLogger("titans.backfill")
 
-Stage = Literal["looking", "following", "ingesting"]
+Stage = Literal["looking", "following", "ingesting", "sealing"]
 Progress = Callable[[Stage, int, int], None]
 """Told of the stage, how many steps of it are done, and how many it has."""
 
@@ -182,7 +182,7 @@ class _Stages:
         for _, report in self.engine.map(fill, tasks):
             self._note(report, total)
         self._keep_refusals(plan)
-        self.archive.compact()
+        self._seal()
 
         named = [report for report in self._reports if report.outcomes]
         reports += sorted(named, key=lambda report: report.month)
@@ -191,6 +191,23 @@ class _Stages:
     def _note(self, report: MonthReport, total: int) -> None:
         self._reports.append(report)
         self.progress("ingesting", len(self._reports), total)
+
+    def _seal(self) -> None:
+        """Bring the months that got something, and are over for the archive, to their final form;
+        and look after the last one.
+        """
+        changed = []
+        for report in self._reports:
+            if report.change_points or "unchanged" in report.statuses:
+                changed.append(report.month)
+        newest = max(list_months(self.archive._dataset), default=None)
+        tasks = []
+        for month in sorted(changed):
+            if newest is not None and Month.parse(month) < newest:
+                tasks.append(SealTask(self.archive, month))
+        for done, _ in enumerate(self.engine.map(seal, tasks), 1):
+            self.progress("sealing", done, len(tasks))
+        self.archive.compact()
 
     def _with_others(self, months: list[MonthInput], begun: list[Month]) -> list[MonthInput]:
         """With the months between them of which only the archive has something."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
 from attrs import field, frozen
 
@@ -15,12 +16,14 @@ from titans.backfilling.report import MonthReport
 from titans.backfilling.source import MonthInput
 from titans.errors import InputError, RetryableError
 from titans.loading.batch import ingest_snapshot
-from titans.results import Outcome
+from titans.results import Compaction, Outcome
 
-__all__ = ["FillTask", "fill"]
+__all__ = ["FillTask", "SealTask", "fill", "seal"]
 
 _ATTEMPTS = 3
 _PAUSE = 2.0
+
+T = TypeVar("T")
 
 
 @frozen(eq=False)
@@ -44,12 +47,30 @@ def fill(task: FillTask) -> MonthReport:
         StoreError, FormatError: the store does not answer, or what it has cannot be read. What was
             ingested stays.
     """
+    return _again(lambda: _fill(task))
+
+
+@frozen(eq=False)
+class SealTask:
+    """A month to be sealed."""
+
+    archive: Archive
+    month: str
+
+
+def seal(task: SealTask) -> Compaction:
+    """Bring a month to its final form."""
+    return _again(lambda: task.archive.seal(task.month))
+
+
+def _again(call: Callable[[], T]) -> T:
+    """A call that may be made again where others were faster."""
     for attempt in range(_ATTEMPTS - 1):
         try:
-            return _fill(task)
+            return call()
         except RetryableError:
             time.sleep(_PAUSE * (attempt + 1))
-    return _fill(task)
+    return call()
 
 
 def _fill(task: FillTask) -> MonthReport:

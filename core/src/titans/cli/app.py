@@ -10,7 +10,18 @@ from typing import NoReturn
 
 import click
 
-from titans.cli import convert, correct, demo, ingest, new_provider, plugins, read, replay, write
+from titans.cli import (
+    backfill,
+    convert,
+    correct,
+    demo,
+    ingest,
+    new_provider,
+    plugins,
+    read,
+    replay,
+    write,
+)
 from titans.cli.commands import Commands
 from titans.cli.output import printable
 from titans.errors import TitansError
@@ -47,7 +58,7 @@ def cli(ctx: click.Context, debug: bool, verbose: bool) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
-for _module in (convert, correct, demo, ingest, new_provider, plugins, read, replay, write):
+for _module in (backfill, convert, correct, demo, ingest, new_provider, plugins, read, replay, write):
     for _command in _module.COMMANDS:
         cli.add_command(_command)
 

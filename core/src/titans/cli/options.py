@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from titans.archive import Archive
 
-__all__ = ["MOMENT", "choosing", "in_range", "on_archive", "open_archive", "parse_pairs"]
+__all__ = ["MOMENT", "choosing", "in_range", "on_archive", "on_engine", "open_archive", "parse_pairs"]
 
 
 class Moment(click.ParamType[datetime]):
@@ -55,6 +55,24 @@ def on_archive(command: Callable[..., Any]) -> Callable[..., Any]:
         help="See `titans plugins`.",
     )
     return provider(store(command))
+
+
+def on_engine(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say where tasks run."""
+    engine = click.option(
+        "--engine",
+        type=click.Choice(("local", "dask", "spark")),
+        default="local",
+        show_default=True,
+        help="What runs the tasks.",
+    )
+    scheduler = click.option(
+        "--scheduler", metavar="URL", help="Dask's scheduler or Spark's master. Default: one here."
+    )
+    workers = click.option(
+        "--workers", type=click.IntRange(min=1), help="How many to start here. Default: one a core."
+    )
+    return engine(scheduler(workers(command)))
 
 
 def open_archive(provider: str, store: str | None) -> Archive:

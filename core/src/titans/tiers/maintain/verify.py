@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from attrs import frozen
@@ -18,7 +20,7 @@ from titans.tiers.manifest.commit import read_head
 from titans.tiers.manifest.entries import Pending
 from titans.tiers.manifest.model import Manifest
 
-__all__ = ["CHECKS", "Check", "Verification", "verify"]
+__all__ = ["CHECKS", "Check", "Verification", "together", "verify"]
 
 CHECKS = {
     "manifest": "every manifest can be read and belongs where it lies",
@@ -71,7 +73,9 @@ class Verification:
         return all(check.passed for check in self.checks)
 
 
-def verify(dataset: Dataset, *, deep: bool = False) -> Verification:
+def verify(
+    dataset: Dataset, *, deep: bool = False, months: Collection[Month] | None = None
+) -> Verification:
     """Check every month, and change nothing. What is wrong with one file keeps no other from being
     looked at.
 
@@ -80,6 +84,7 @@ def verify(dataset: Dataset, *, deep: bool = False) -> Verification:
 
     Args:
         deep: read every row, not only metadata.
+        months: only these.
 
     Raises:
         ProviderMismatchError: the archive, or a file in it, is not this provider's, or a newer
@@ -91,6 +96,8 @@ def verify(dataset: Dataset, *, deep: bool = False) -> Verification:
     inventory = list_inventory(dataset)
     foreign = list(inventory.foreign)
     for month in inventory.months:
+        if months is not None and month not in months:
+            continue
         manifest = _read_manifest(dataset, month, notes)
         if manifest is None:
             continue
@@ -117,6 +124,26 @@ def verify(dataset: Dataset, *, deep: bool = False) -> Verification:
     names = [name for name in CHECKS if deep or name not in _DEEP]
     checked = tuple(notes.check(name) for name in names)
     return Verification(checked, gaps, orphans, tuple(sorted(foreign)))
+
+
+def together(parts: Iterable[Verification]) -> Verification:
+    """The verdicts on several months as one."""
+    asked = Counter[str]()
+    failures: dict[str, list[str]] = {}
+    gaps: dict[str, tuple[datetime, ...]] = {}
+    foreign: set[str] = set()
+    orphans = 0
+    for part in parts:
+        for check in part.checks:
+            asked[check.name] += check.asked
+            failures.setdefault(check.name, []).extend(check.failures)
+        gaps |= part.gaps
+        foreign |= set(part.foreign)
+        orphans += part.orphans
+    checks = []
+    for name, lines in failures.items():
+        checks.append(Check(name, asked[name], tuple(dict.fromkeys(lines))))
+    return Verification(tuple(checks), dict(sorted(gaps.items())), orphans, tuple(sorted(foreign)))
 
 
 def _read_manifest(dataset: Dataset, month: Month, notes: Notes) -> Manifest | None:
