@@ -136,7 +136,9 @@ def test_one_that_is_killed_goes_on(tmp_path, table, expected):
 def two_at_once(table, store):
     """In two processes of their own."""
     context = multiprocessing.get_context("spawn")
-    both = [context.Process(target=spawned.backfill, args=(str(table), str(store))) for _ in range(2)]
+    both = [
+        context.Process(target=spawned.backfill, args=(str(table), str(store))) for _ in range(2)
+    ]
     for each in both:
         each.start()
     for each in both:
@@ -264,7 +266,9 @@ def test_dask_verifies_and_seals(scheduler, tmp_path, table):
         deep=True
     )
 
-    damaged = max((path for path in tmp_path.rglob("*.parquet")), key=lambda path: path.stat().st_size)
+    damaged = max(
+        (path for path in tmp_path.rglob("*.parquet")), key=lambda path: path.stat().st_size
+    )
     damaged.write_bytes(damaged.read_bytes()[:-40])
     found = verify_all(archive, deep=True, engine="dask", scheduler=address)
     assert not found.passed

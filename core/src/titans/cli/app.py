@@ -58,7 +58,18 @@ def cli(ctx: click.Context, debug: bool, verbose: bool) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
-for _module in (backfill, convert, correct, demo, ingest, new_provider, plugins, read, replay, write):
+for _module in (
+    backfill,
+    convert,
+    correct,
+    demo,
+    ingest,
+    new_provider,
+    plugins,
+    read,
+    replay,
+    write,
+):
     for _command in _module.COMMANDS:
         cli.add_command(_command)
 

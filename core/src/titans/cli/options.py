@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
     from titans.archive import Archive
 
-__all__ = ["MOMENT", "choosing", "in_range", "on_archive", "on_engine", "open_archive", "parse_pairs"]
+__all__ = [
+    "MOMENT",
+    "choosing",
+    "in_range",
+    "on_archive",
+    "on_engine",
+    "open_archive",
+    "parse_pairs",
+]
 
 
 class Moment(click.ParamType[datetime]):

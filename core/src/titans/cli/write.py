@@ -87,9 +87,7 @@ def compact(
 @click.option("--all", "every", is_flag=True, help="Every month that is over.")
 @on_engine
 @on_archive
-def seal(
-    month: str | None, every: bool, provider: str, store: str | None, **engine: Any
-) -> None:
+def seal(month: str | None, every: bool, provider: str, store: str | None, **engine: Any) -> None:
     """Bring a month that is over (like 2026-01) to its final form."""
     if every != (month is None):
         raise click.UsageError("name one month, or --all of them")
@@ -110,7 +108,9 @@ def _seal_all(archive: Archive, engine: dict[str, Any]) -> None:
         task = bar.add_task("months", total=None)
         for month, compaction, total in seal_all(archive, **engine):
             bar.update(task, advance=1, total=total)
-            click.echo(f"{month} is sealed: {compaction.merged} merge(s), {compaction.seconds:.1f} s")
+            click.echo(
+                f"{month} is sealed: {compaction.merged} merge(s), {compaction.seconds:.1f} s"
+            )
 
 
 @click.command()
