@@ -35,7 +35,7 @@ DTYPES = {
     "p": pl.Int64,
 }
 FEW = settings(
-    max_examples=15,
+    max_examples=12,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
