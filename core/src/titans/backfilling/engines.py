@@ -242,7 +242,7 @@ class _Spark:
         spread = frame.repartitionByRange(len(sent), "position")
         try:
             done = spread.mapInArrow(_in_batches, "position int, done binary")
-            for row in done.toLocalIterator(prefetchPartitions=True):
+            for row in done.collect():  # an iterator would run one task after the other
                 yield row.position, pickle.loads(row.done)  # noqa: S301 - our own workers sent it
         except PySparkException as error:
             raise RetryableError(f"Spark lost the work ({error}); {_AGAIN}") from error
