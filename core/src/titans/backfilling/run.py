@@ -58,7 +58,7 @@ def backfill(
     engine: EngineName | Engine = "local",
     scheduler: str | None = None,
     workers: int | None = None,
-    progress: Progress = _silent,
+    progress: Progress | None = None,
 ) -> Backfill:
     """Ingest years of full snapshots, every month a task of its own. The archive is the one that
     ingesting them one after the other makes.
@@ -103,7 +103,7 @@ def backfill(
         _given(engine) if not isinstance(engine, str) else engine_of(engine, scheduler, workers)
     )
     with chosen as running:
-        stages = _Stages(archive, running, max_ceased, progress)
+        stages = _Stages(archive, running, max_ceased, progress or _silent)
         if time_from_name is not None:
             months, refused = by_names(list(found.values()), NamePattern(time_from_name))
         else:
