@@ -151,7 +151,8 @@ def main() -> None:
         file = Path(scratch) / "sorted.parquet"
         archive.changes().write_parquet(file, row_group_size=40_000)
 
-        lines: list[dict[str, Any]] = [machine("polars", "duckdb")]
+        about = machine("titans-core", "polars", "duckdb") | {"command": "make questions"}
+        lines: list[dict[str, Any]] = [about]
         for (name, against), ways in questions(archive, file).items():
             (mine, rows), (other, _) = best(ways)
             lines.append(

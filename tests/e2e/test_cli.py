@@ -224,7 +224,7 @@ def test_what_demo_says_to_try_next_works(cli, tmp_path):
     _, out, _ = cli("demo", "--folder", tmp_path / "demo", "--slots", "17", "--keys", "60")
     lines = [
         line.strip()
-        for line in out.partition("Try next")[2].splitlines()
+        for line in out.partition("Try next")[2].partition("Look at it")[0].splitlines()
         if line.strip().startswith("titans ")
     ]
     assert len(lines) == 4

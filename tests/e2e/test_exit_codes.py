@@ -43,7 +43,6 @@ ARGUMENTS = {
     "seal": (MONTH,),
     "sql": ("SELECT 1",),
     "state": ("--at", "2026-01-31T22:10Z"),
-    "status": (),
     "upload": ("ROWS", "--at", "2026-01-31T22:40Z"),
     "vacuum": (),
     "verify": (),
@@ -51,7 +50,11 @@ ARGUMENTS = {
 """Commands that take `--provider` and `--store`, and what else makes them work."""
 
 OTHERS = {
+    "catalog": (("--store", "DATA"), ("--store", "nosuchscheme://somewhere")),
+    "check": (("--store", "DATA", "--now", "2026-01-31T22:30Z"), ("--store", "DATA")),
+    "status": (("--store", "DATA", "-p", "gcp"), ("--store", "nosuchscheme://somewhere")),
     "convert": (("ORIGINAL", "NEW", "-p", "gcp"), ("NEW", "FILE/x", "-p", "gcp")),
+    "copy": (("DATA", "NEW"), ("NEW", "DATA")),
     "demo": (("--slots", "2", "--keys", "10", "--folder", "NEW"), ("--folder", "FILE/x")),
     "new-provider": (("newcloud", "-d", "NEW"), ("Not a name", "-d", "NEW")),
     "plugins": ((), None),
@@ -94,6 +97,7 @@ def code(tmp_path, monkeypatch, capfd):
     places = {
         "ROWS": str(tmp_path / "rows.parquet"),
         "TABLE": str(tmp_path / "table.parquet"),
+        "DATA": str(tmp_path / "data"),
         "NEW": str(tmp_path / "new"),
         "FILE/x": str(tmp_path / "file" / "x"),
         "ORIGINAL": str(tmp_path / "original"),

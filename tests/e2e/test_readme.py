@@ -177,3 +177,13 @@ def test_links_lead_to_files(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if not re.match(r"[a-z]+:", target):
             assert (page.parent / target.split("#")[0]).exists(), f"{page.name} links to {target}"
+
+
+def test_every_block_of_json_is_json():
+    shown = 0
+    for page in PAGES:
+        for block in blocks(page):
+            if block.language == "json":
+                json.loads(block.text)
+                shown += 1
+    assert shown

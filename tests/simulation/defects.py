@@ -39,7 +39,6 @@ from titans.errors import AlreadyExists, OutcomeUnknown
 from titans.evolution import Evolution
 from titans.ingest import Ingestor
 from titans.layout import Paths
-from titans.read.ahead import Confirmation
 from titans.read.reader import Reader
 from titans.results import IngestResult
 from titans.slots import SlotSet
@@ -547,16 +546,6 @@ def _list_after_manifest() -> Iterator[None]:
         return view
 
     with patch.object(Reader, "_read_view", read_view):
-        yield
-
-
-@defect(within=300, profile=READ)
-def _never_asked_again() -> Iterator[None]:
-    """readers that ask for hot files and manifests at once do not ask whether they still agree"""
-    with (
-        patch("simulation.world.asks_at_once", lambda seed: True),
-        patch.object(Confirmation, "holds", lambda self: True),
-    ):
         yield
 
 

@@ -148,6 +148,10 @@ def read(archive: Archive) -> None:
     assert_type(frames, list[pl.DataFrame])
     assert_type(archive.freshness().is_late, bool)
     assert_type(archive.freshness(NOW).age, timedelta | None)
+    found = titans.catalog("memory://", now=NOW)
+    assert_type(found.to_frame(), pl.DataFrame)
+    assert_type([each.keys for each in found.archives], list[int])
+    assert_type(archive.verify(record=True).passed, bool)
     for task in [*archive.plan(NOW, NOW, Region="a"), *archive.plan_state(NOW, parts=2)]:
         assert_type(ReadTask.from_json(task.to_json()).read(archive), pl.DataFrame)
         assert_type((task.rows, task.bytes, task.end), tuple[int, int, datetime])

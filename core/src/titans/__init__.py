@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from titans.facade import prepare_for_upload as prepare_for_upload
     from titans.facade import run_compaction as run_compaction
     from titans.facade import upload_hot_tier as upload_hot_tier
+    from titans.holdings.catalog import catalog as catalog
     from titans.hookspecs import hookimpl as hookimpl
     from titans.ingestion import ingest_files as ingest_files
     from titans.layout import PathLayout as PathLayout
@@ -40,6 +41,7 @@ _HOME = {
     "Schema": "schema",
     "TitansError": "errors",
     "backfill": "backfilling",
+    "catalog": "holdings.catalog",
     "convert": "conversion",
     "get_config": "facade",
     "hookimpl": "hookspecs",
@@ -61,6 +63,7 @@ __all__ = [
     "Schema",
     "TitansError",
     "backfill",
+    "catalog",
     "convert",
     "get_config",
     "hookimpl",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,9 +17,10 @@ from titans.changes.differences import in_words
 from titans.changes.frames import is_pandas, to_polars
 from titans.changes.state import last_rows
 from titans.correctable import CorrectableArchive
-from titans.errors import InputError, SlotConflictError, TitansError
+from titans.errors import InputError, SlotConflictError, StoreError, TitansError
 from titans.event import ms_since
 from titans.expectations import Expectations
+from titans.html import table
 from titans.ingest import Ingestor
 from titans.layout import Paths
 from titans.provider import Provider
@@ -35,6 +37,7 @@ from titans.tiers.manifest.deletion import GRACE
 from titans.tiers.write.hot import HotFile, create_hot, withdraw_if_adopted
 
 if TYPE_CHECKING:
+    from titans.plot import Plots
     from titans.tiers.compact.compactor import Compactor
     from titans.tiers.maintain.repair import Repair
     from titans.tiers.maintain.vacuum import Vacuumed
@@ -130,6 +133,25 @@ class Archive(CorrectableArchive):
 
     def __repr__(self) -> str:
         return f"Archive({self.provider.name!r} in {redacted(self.store.url)})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows. The store is not asked."""
+        schema = self.provider.schema
+        rows = [[name, "String", "", "key"] for name in self.provider.key]
+        for name, dtype in schema.columns.items():
+            said = schema.description.get(name, "")
+            rows.append([name, str(dtype), schema.units.get(name, ""), said])
+        caption = f"{self.provider.name} in {redacted(self.store.url)}"
+        return table(caption, ["column", "dtype", "unit", "description"], rows)
+
+    @property
+    def plot(self) -> Plots:
+        """Charts, through Altair (extra `titans-core[plot]`): `plot.history`, `plot.grid`,
+        `plot.coverage`.
+        """
+        from titans.plot import Plots
+
+        return Plots(self)
 
     # --- writing ----------------------------------------------------------------------------------
 
@@ -367,9 +389,20 @@ class Archive(CorrectableArchive):
             )
         return done
 
-    def verify(self, *, deep: bool = False) -> Verification:
+    def verify(
+        self,
+        *,
+        deep: bool = False,
+        record: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Verification:
         """Check that the store holds what the manifests say, exactly once; with `deep`, down to
         every row.
+
+        Args:
+            record: keep in the store whether it passed, for `titans check`. Nothing else is
+                written. Where the store takes no writes, that is logged.
+            progress: called with how many months are done, and how many there are.
 
         Raises:
             ArchiveNotFoundError: there is nothing to check.
@@ -377,7 +410,20 @@ class Archive(CorrectableArchive):
         from titans.tiers.maintain.verify import verify
 
         self._check_exists()
-        return verify(self._dataset, deep=deep)
+        report = verify(self._dataset, deep=deep, progress=progress)
+        if record:
+            self._keep_verified(report, deep)
+        return report
+
+    def _keep_verified(self, report: Verification, deep: bool) -> None:
+        from titans.tiers.maintain.verified import Verified, keep_verified
+
+        failures = sum(len(check.failures) for check in report.checks)
+        found = Verified(datetime.now(UTC), deep, report.passed, failures)
+        try:
+            keep_verified(self._dataset, found)
+        except StoreError as error:
+            log.warning("what the verification found is not kept: %s", error)
 
     def repair(self, *, dry_run: bool = False) -> tuple[Repair, ...]:
         """Make lost, damaged or rolled-back manifests again from the files; returns what was (with

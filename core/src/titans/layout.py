@@ -263,6 +263,16 @@ class Paths:
         """Of what is kept of snapshots that were refused, see `titans.refusals`."""
         return f"{self.state_prefix}/refused.parquet"
 
+    @property
+    def copied_key(self) -> str:
+        """Of what `titans copy` left where it copied to, see `titans.holdings.copying`."""
+        return f"{self.state_prefix}/copied.json"
+
+    @property
+    def verified_key(self) -> str:
+        """Of what the last verification found, see `titans.tiers.maintain.verified`."""
+        return f"{self.state_prefix}/verified.json"
+
     # --- any file of a manifest -------------------------------------------------------------------
 
     def file_key(self, month: Month, file: str) -> str:

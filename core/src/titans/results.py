@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from attrs import field, frozen
 
+from titans.html import facts
 from titans.slots import Month
 
 if TYPE_CHECKING:
@@ -90,6 +91,13 @@ class IngestResult:
     @property
     def change_points(self) -> int:
         return self.added + self.changed + self.filled + self.ceased
+
+    def _repr_html_(self) -> str:
+        counts = ("rows", "added", "changed", "filled", "ceased", "duplicates", "corrections")
+        pairs = [(name, f"{getattr(self, name):,}") for name in counts]
+        if self.difference:
+            pairs.append(("difference", self.difference))
+        return facts(f"{self.status}, {self.timestamp:%Y-%m-%d %H:%M}Z", pairs)
 
 
 @frozen

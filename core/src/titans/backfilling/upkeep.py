@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -30,13 +30,15 @@ class _MonthTask:
 
 
 def _verify_month(task: _MonthTask) -> Verification:
-    return verify(task.archive._dataset, deep=task.deep, months=[task.month])
+    return verify(task.archive._dataset, deep=task.deep, only=[task.month])
 
 
 def verify_all(
     archive: Archive,
     *,
     deep: bool = False,
+    record: bool = False,
+    progress: Callable[[int, int], None] | None = None,
     engine: str = "local",
     scheduler: str | None = None,
     workers: int | None = None,
@@ -51,8 +53,15 @@ def verify_all(
     months = list_inventory(archive._dataset).months
     tasks = [_MonthTask(archive, month, deep) for month in months]
     with engine_of(engine, scheduler, workers) as running:
-        done = dict(running.map(_verify_month, tasks))
-    return together(done[position] for position in sorted(done))
+        done = dict[int, Verification]()
+        for position, found in running.map(_verify_month, tasks):
+            done[position] = found
+            if progress is not None:
+                progress(len(done), len(tasks))
+    report = together(done[position] for position in sorted(done))
+    if record:
+        archive._keep_verified(report, deep)
+    return report
 
 
 def seal_all(

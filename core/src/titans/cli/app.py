@@ -15,6 +15,7 @@ from titans.cli import (
     convert,
     correct,
     demo,
+    holdings,
     ingest,
     new_provider,
     plugins,
@@ -23,7 +24,9 @@ from titans.cli import (
     write,
 )
 from titans.cli.commands import Commands
+from titans.cli.examples import show_examples
 from titans.cli.output import printable
+from titans.cli.versions import version_option
 from titans.errors import TitansError
 from titans.redaction import redacted
 
@@ -38,7 +41,7 @@ STOPPED = "titans: stopped; run it again to go on"
 )
 @click.option("--debug", is_flag=True, help="Show where an error came from, and log everything.")
 @click.option("-v", "--verbose", is_flag=True, help="Log what happens.")
-@click.version_option(package_name="titans-core", prog_name="titans")
+@version_option
 @click.pass_context
 def cli(ctx: click.Context, debug: bool, verbose: bool) -> None:
     """Archive change points of keyed, periodic snapshots, and ask about the past."""
@@ -63,6 +66,7 @@ for _module in (
     convert,
     correct,
     demo,
+    holdings,
     ingest,
     new_provider,
     plugins,
@@ -72,6 +76,7 @@ for _module in (
 ):
     for _command in _module.COMMANDS:
         cli.add_command(_command)
+show_examples(cli)
 
 
 class _Printable(logging.Formatter):

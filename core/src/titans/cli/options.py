@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MOMENT",
     "choosing",
+    "completed_providers",
     "in_range",
     "on_archive",
     "on_engine",
@@ -61,6 +62,7 @@ def on_archive(command: Callable[..., Any]) -> Callable[..., Any]:
         envvar="TITANS_PROVIDER",
         metavar="NAME",
         help="See `titans plugins`.",
+        shell_complete=completed_providers,
     )
     return provider(store(command))
 
@@ -81,6 +83,14 @@ def on_engine(command: Callable[..., Any]) -> Callable[..., Any]:
         "--workers", type=click.IntRange(min=1), help="How many to start here. Default: one a core."
     )
     return engine(scheduler(workers(command)))
+
+
+def completed_providers(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """The installed providers whose names begin so, for the shell. None is imported."""
+    from titans.plugins import installed
+
+    names = {info.name for info in installed() if info.status != "blocked"}
+    return sorted(name for name in names if name.startswith(incomplete))
 
 
 def open_archive(provider: str, store: str | None) -> Archive:

@@ -15,8 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from titans.cli.options import MOMENT, choosing, in_range, on_archive, open_archive
-from titans.cli.output import Target, as_output, without_equal_columns, write
+from titans.cli.options import (
+    MOMENT,
+    choosing,
+    completed_providers,
+    in_range,
+    on_archive,
+    open_archive,
+)
+from titans.cli.output import Target, as_output, printable, without_equal_columns, write
+from titans.errors import ArchiveNotFoundError, TitansError
+from titans.redaction import redacted
 from titans.slots import iso
 
 if TYPE_CHECKING:
@@ -175,19 +184,68 @@ def _quiet() -> None:
 @click.command()
 @click.option("--writers", is_flag=True, help="Who wrote which slots, instead.")
 @click.option("--amendments", is_flag=True, help="What was corrected, instead.")
-@asks
-def status(archive: Archive, writers: bool, amendments: bool) -> pl.DataFrame:
-    """What the archive consists of, month by month."""
-    import polars as pl
-
+@click.option(
+    "--provider",
+    "-p",
+    envvar="TITANS_PROVIDER",
+    metavar="NAME",
+    help="See `titans plugins`. Default: every archive of the store.",
+    shell_complete=completed_providers,
+)
+@click.option(
+    "--store",
+    metavar="URL",
+    help="Folder or URL (file://, s3://). Default: $TITANS_STORE, else ./titans-data.",
+)
+@as_output
+def status(
+    provider: str | None, store: str | None, target: Target, writers: bool, amendments: bool
+) -> None:
+    """What archives consist of, month by month, the newest first."""
     if writers and amendments:
         raise click.UsageError("give either --writers or --amendments")
+    if provider is None:
+        if writers or amendments:
+            raise click.UsageError("say of which archive, with --provider")
+        write(_status_of_all(store), target)
+        return
+    archive = open_archive(provider, store)
     if amendments:
-        return archive.amendments()
-    if writers:
-        return archive.writers()
+        write(archive.amendments(), target)
+    elif writers:
+        write(archive.writers(), target)
+    else:
+        write(_status_frame(archive), target)
+
+
+def _status_of_all(store: str | None) -> pl.DataFrame:
+    import polars as pl
+
+    from titans.holdings.places import find_places, open_place
+    from titans.where import resolve_store
+
+    place = resolve_store(store)
+    frames = []
+    for each in find_places(place):
+        try:
+            frame = _status_frame(open_place(place, each))
+        except TitansError as error:
+            click.echo(printable(f"{each.environment}{each.provider}: {error}"), err=True)
+            continue
+        name = pl.lit(each.environment + each.provider).alias("Archive")
+        frames.append(frame.select(name, pl.all()))
+    if not frames:
+        raise ArchiveNotFoundError(
+            f"{redacted(place.url)} holds no archive that can be read; check --store"
+        )
+    return pl.concat(frames)
+
+
+def _status_frame(archive: Archive) -> pl.DataFrame:
+    import polars as pl
+
     months = archive.status()
-    rows = [_status_row(month) for month in months]
+    rows = [_status_row(month) for month in reversed(months)]
     for month in months:
         for reason in month.left_out:
             click.echo(f"left out: {reason}", err=True)

@@ -141,9 +141,15 @@ def vacuum(grace: str, dry_run: bool, provider: str, store: str | None) -> None:
 
 @click.command()
 @click.option("--deep", is_flag=True, help="Read every row, not only what files say of themselves.")
+@click.option(
+    "--record/--no-record",
+    default=True,
+    show_default=True,
+    help="Keep in the store whether it passed, for titans check.",
+)
 @on_engine
 @on_archive
-def verify(deep: bool, provider: str, store: str | None, **engine: Any) -> None:
+def verify(deep: bool, record: bool, provider: str, store: str | None, **engine: Any) -> None:
     """Check that the store holds what the manifests say, exactly once. Exit code 1 if not.
 
     With an engine, each month is a task of its own.
@@ -151,12 +157,18 @@ def verify(deep: bool, provider: str, store: str | None, **engine: Any) -> None:
     from titans.tiers.maintain.verify import CHECKS
 
     archive = open_archive(provider, store)
-    if engine == _HERE:
-        report = archive.verify(deep=deep)
-    else:
-        from titans.backfilling.upkeep import verify_all
+    with progress_bar() as bar:
+        task = bar.add_task("months")
 
-        report = verify_all(archive, deep=deep, **engine)
+        def told(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        if engine == _HERE:
+            report = archive.verify(deep=deep, record=record, progress=told)
+        else:
+            from titans.backfilling.upkeep import verify_all
+
+            report = verify_all(archive, deep=deep, record=record, progress=told, **engine)
 
     for check in report.checks:
         verdict = "ok    " if check.passed else "FAILED"

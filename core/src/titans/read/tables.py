@@ -179,6 +179,7 @@ def _read_row_count(reader: Reader, view: MonthView, file: StoredFile) -> int:
 
 def status(reader: Reader) -> tuple[MonthStatus, ...]:
     """What the archive consists of, month by month."""
+    reader.read_manifests(reader.months())
     kept = [month for month in reader.months() if not reader.manifest(month).removed]
     return tuple(_month_status(reader, month) for month in kept)
 
@@ -211,6 +212,7 @@ def _month_status(reader: Reader, month: Month) -> MonthStatus:
 def amendments(reader: Reader) -> pl.DataFrame:
     """See `ReadableArchive.amendments`."""
     rows: list[dict[str, Any]] = []
+    reader.read_manifests(reader.months())
     for month in reader.months():
         for each in reader.manifest(month).rewrites:
             slot = None

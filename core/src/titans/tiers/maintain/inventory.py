@@ -135,12 +135,13 @@ def list_inventory(dataset: Dataset) -> Inventory:
         else:
             foreign.append(entry.key)
 
+    beside = (paths.copied_key, paths.refused_key, paths.verified_key)
     for entry in store.list(paths.state_prefix + "/"):
         times.append(entry.last_modified)
         parsed = paths.parse_keyframe_key(entry.key)
         if parsed is not None:
             keyframes.setdefault(parsed[0], {})[parsed[1]] = entry
-        elif entry.key != paths.refused_key:
+        elif entry.key not in beside:
             foreign.append(entry.key)
 
     slot_of = paths.hot_slots()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 
 from attrs import frozen
 
 from titans.dataset import Dataset
 from titans.errors import CorruptFileError, FormatError, NotFound
+from titans.html import table
 from titans.slots import Month
 from titans.tiers.files.fetch import read_info
 from titans.tiers.files.kept import KEPT
@@ -72,9 +73,21 @@ class Verification:
     def passed(self) -> bool:
         return all(check.passed for check in self.checks)
 
+    def _repr_html_(self) -> str:
+        rows = []
+        for check in self.checks:
+            verdict = "ok" if check.passed else "; ".join(check.failures)
+            rows.append([check.name, f"{check.asked:,}", verdict])
+        caption = "verified" if self.passed else "the verification failed"
+        return table(caption, ["check", "looked at", "verdict"], rows)
+
 
 def verify(
-    dataset: Dataset, *, deep: bool = False, months: Collection[Month] | None = None
+    dataset: Dataset,
+    *,
+    deep: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    only: Collection[Month] | None = None,
 ) -> Verification:
     """Check every month, and change nothing. What is wrong with one file keeps no other from being
     looked at.
@@ -84,7 +97,8 @@ def verify(
 
     Args:
         deep: read every row, not only metadata.
-        months: only these.
+        progress: called with how many months are done, and how many there are.
+        only: these months.
 
     Raises:
         ProviderMismatchError: the archive, or a file in it, is not this provider's, or a newer
@@ -95,9 +109,12 @@ def verify(
     gaps: dict[str, tuple[datetime, ...]] = {}
     inventory = list_inventory(dataset)
     foreign = list(inventory.foreign)
-    for month in inventory.months:
-        if months is not None and month not in months:
-            continue
+    months = inventory.months
+    if only is not None:
+        months = tuple(month for month in months if month in only)
+    for number, month in enumerate(months):
+        if progress is not None:
+            progress(number, len(months))
         manifest = _read_manifest(dataset, month, notes)
         if manifest is None:
             continue
@@ -121,6 +138,8 @@ def verify(
             gaps[str(month)] = missed
         orphans += len(unnamed.files) + len(unnamed.slots)
 
+    if progress is not None:
+        progress(len(months), len(months))
     names = [name for name in CHECKS if deep or name not in _DEEP]
     checked = tuple(notes.check(name) for name in names)
     return Verification(checked, gaps, orphans, tuple(sorted(foreign)))

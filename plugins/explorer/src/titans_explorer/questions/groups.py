@@ -24,12 +24,18 @@ __all__ = ["group"]
 
 _LOOKS = (8, 400)
 """Looks at a group, at least and at most."""
-_NICE = (60, 300, 600, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 2592000)
+_HOUR, _DAY = 3600, 86400
+_NICE = (
+    *(60, 300, 600, 1800, _HOUR, 2 * _HOUR, 3 * _HOUR, 6 * _HOUR, 12 * _HOUR),
+    *(_DAY, 2 * _DAY, 3 * _DAY, 5 * _DAY, 7 * _DAY, 10 * _DAY, 14 * _DAY, 21 * _DAY, 30 * _DAY),
+)
 """Seconds from one look to the next."""
 _POINTS = 450_000
 """Change points of a group up to which they are read; beyond, states are, at a cost by the look."""
-_BUDGET, _STATE, _ROW = 300.0, 18.0, 0.0009
+_BUDGET, _STATE, _ROW = 250.0, 24.0, 0.0006
 """Milliseconds for all states, and what about one of them takes: each, and by its rows."""
+_FINER = 5
+"""So many times as many states, for whoever has seen the first line and waits for a better one."""
 
 
 @frozen(eq=False)
@@ -103,6 +109,7 @@ def group(question: Question) -> Answer:
         "from": ms(wanted.start),
         "to": ms(wanted.end),
         "every": wanted.every.total_seconds(),
+        "coarse": wanted.by_state and question.wishes.one("fine") != "1",
         "charts": charts,
     }
     return Answer(data, lambda: frame, python=wanted.python(question.opened))
@@ -121,6 +128,8 @@ def _group(question: Question, selector: Selector, columns: tuple[str, ...]) -> 
     looks = question.wishes.limits.grid_cells // max(keys * len(columns), 1)
     if by_state:
         looks = round(_BUDGET / (_STATE + _ROW * keys))
+        if question.wishes.one("fine") == "1":
+            looks *= _FINER
     looks = max(_LOOKS[0], min(looks, _LOOKS[1]))
     every = _step((end - start).total_seconds() / looks, question.wishes.step() or 0.0)
     return _Group(archive, where, columns, start, end, every, by_state)

@@ -151,11 +151,24 @@ export function create(context) {
       const answering = Promise.all(asked.map(([question, query]) => source.ask(provider, question, query, asking.signal)));
       const [answers, listed] = await Promise.all([answering, listing]);
       drawCharts(answers, keys, wanted, { from, to });
+      const { signal } = asking;
+      const finer = (i) => source.ask(provider, "group", new URLSearchParams([...asked[i][1], ["fine", "1"]]), signal);
+      refine(answers, finer, signal, (better) => drawCharts(better, keys, wanted, { from, to }));
       if (listed) tools.answered(...listed);
       else if (asked.length) tools.answered(answers[0], ...asked[0]);
       tools.subtitle.textContent = keys.length === 1 ? named(keys[0]) : "";
     },
   };
+}
+
+// Of large groups there is a line at once, and a better one a little later.
+async function refine(answers, ask, signal, draw) {
+  if (!answers.some((answer) => answer.coarse)) return;
+  try {
+    draw(await Promise.all(answers.map((answer, i) => (answer.coarse ? ask(i) : answer))));
+  } catch (error) {
+    if (!signal.aborted) console.info(error.message);
+  }
 }
 
 // By default the score and the numbers that are observed; all of few columns.

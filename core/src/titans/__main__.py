@@ -1,0 +1,5 @@
+"""`python -m titans`: the command line."""
+
+from titans.cli import main
+
+main()
