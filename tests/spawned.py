@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from oracle import at, snapshot
+import os
+import signal
 
+from oracle import PROVIDER, at, snapshot
+
+import titans
 from titans import Archive
 
 
@@ -13,3 +17,11 @@ def latest(archive: Archive) -> list[tuple]:
 
 def ingest(archive: Archive, slot: int) -> str:
     return archive.ingest(snapshot({"a": (slot, 0.5)}), at(slot)).status
+
+
+def backfill(table: str, store: str) -> None:
+    titans.backfill(table, provider=PROVIDER, store=store, workers=1)
+
+
+def die(task: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)

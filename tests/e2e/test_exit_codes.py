@@ -22,6 +22,7 @@ MONTH, SPAN = "2026-01", ("--from", "2026-01-31T22:00Z", "--to", "2026-01-31T22:
 WHY = ("--reason", "a test")
 
 ARGUMENTS = {
+    "backfill": ("TABLE", "--workers", "1"),
     "amend": ("--at", "2026-01-31T22:10Z", "--key", "Region=r1", "--set", "SpotPrice=0.7", *WHY),
     "erase": ("--key", "Region=r2", *WHY),
     "retain": ("--since", "2026-01", *WHY),

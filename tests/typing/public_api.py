@@ -95,6 +95,9 @@ def write(snapshot: pl.DataFrame) -> None:
         (result.rows, result.added, result.changed, result.ceased), tuple[int, int, int, int]
     )
     assert_type(result.change_points, int)
+    filled = titans.backfill("snapshots", provider="aws", store="data", workers=2)
+    assert_type(filled.months[0].statuses, dict[str, int])
+    titans.backfill("a.parquet", provider="aws", engine="slurm")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     done = titans.ingest_files(
         ["a.csv", Path("b")], provider="aws", store="folder", time_from_name="%Y-%m-%d"
     )

@@ -6,6 +6,7 @@ import pytest
 from house import measure
 
 PUBLIC = (
+    "backfilling",
     "cli",
     "testing",
     "scaffold",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from titans.archive import Archive as Archive
     from titans.archive import IngestResult as IngestResult
     from titans.archive import open as open
+    from titans.backfilling import backfill as backfill
     from titans.conversion import convert as convert
     from titans.errors import ConcurrencyConflictError as ConcurrencyConflictError
     from titans.errors import TitansError as TitansError
@@ -39,6 +40,7 @@ _HOME = {
     "ReadTask": "read.tasks",
     "Schema": "schema",
     "TitansError": "errors",
+    "backfill": "backfilling",
     "catalog": "holdings.catalog",
     "convert": "conversion",
     "get_config": "facade",
@@ -60,6 +62,7 @@ __all__ = [
     "ReadTask",
     "Schema",
     "TitansError",
+    "backfill",
     "catalog",
     "convert",
     "get_config",

@@ -184,6 +184,15 @@ class Archive(CorrectableArchive):
         with self._noticed("ingest"):
             return self._ingestor.ingest(snapshot, timestamp, max_ceased)
 
+    def _following(self, state: pl.DataFrame) -> Archive:
+        """This archive, where `state` is what the first snapshot of a month is compared with,
+        whatever the archive knows of the months before.
+        """
+        archive = type(self)(self.store, self.provider, wait=self.wait)
+        archive._enter(self.paths)
+        archive._ingestor.before = state
+        return archive
+
     def upload(
         self,
         changes: Any,
@@ -398,19 +407,23 @@ class Archive(CorrectableArchive):
         Raises:
             ArchiveNotFoundError: there is nothing to check.
         """
-        from titans.tiers.maintain.verified import Verified, keep_verified
         from titans.tiers.maintain.verify import verify
 
         self._check_exists()
         report = verify(self._dataset, deep=deep, progress=progress)
         if record:
-            failures = sum(len(check.failures) for check in report.checks)
-            found = Verified(datetime.now(UTC), deep, report.passed, failures)
-            try:
-                keep_verified(self._dataset, found)
-            except StoreError as error:
-                log.warning("what the verification found is not kept: %s", error)
+            self._keep_verified(report, deep)
         return report
+
+    def _keep_verified(self, report: Verification, deep: bool) -> None:
+        from titans.tiers.maintain.verified import Verified, keep_verified
+
+        failures = sum(len(check.failures) for check in report.checks)
+        found = Verified(datetime.now(UTC), deep, report.passed, failures)
+        try:
+            keep_verified(self._dataset, found)
+        except StoreError as error:
+            log.warning("what the verification found is not kept: %s", error)
 
     def repair(self, *, dry_run: bool = False) -> tuple[Repair, ...]:
         """Make lost, damaged or rolled-back manifests again from the files; returns what was (with

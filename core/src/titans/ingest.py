@@ -70,6 +70,10 @@ class Ingestor:
 
     dataset: Dataset
     notify: Notify
+    before: pl.DataFrame | None = None
+    """The state before the first snapshot of a month, where the caller knows what the archive may
+    not know yet: the months before are being written meanwhile.
+    """
     _tip: tuple[Slot, _Compared] | None = field(default=None, init=False)
     """The last snapshot slot this object ingested, and the state there, which no later adoption
     changes.
@@ -231,6 +235,8 @@ class Ingestor:
             view = MonthView.of(manifest, self.dataset)
             state = view.state(view.slot(base).end)
             return _Compared(Base(base, manifest.last_rewrite), state)
+        if self.before is not None:
+            return _Compared(NO_BASE, self.before)
         reader = Reader(self.dataset)
         try:
             return _Compared(NO_BASE, reader.state_before(slot.start))
@@ -256,8 +262,8 @@ class Ingestor:
         own = file if file.created else None
         compactor = Compactor(self.dataset, self.notify, budget)
         done, adoption = compactor.compact_month(month, hot, own=own)
-        if done.merged:
-            # One slot in eight also looks after the month before.
+        if done.merged and self.before is None:
+            # One slot in eight also looks after the month before, if nobody is writing that now.
             try:
                 Compactor(self.dataset, self.notify).finish_month_before(file.slot)
             except TitansError as error:

@@ -20,13 +20,13 @@ from titans.slots import Slot, iso, parse_iso
 from titans.store import Blob
 from titans.tiers.manifest.commit import ATTEMPTS, read_head
 
-__all__ = ["Row", "count_refusal", "forget"]
+__all__ = ["Refusals", "Row", "count_refusal", "forget"]
 
 _SLOTS = "titans.refused_slots"
 
 
 @frozen(eq=False)
-class _Refusals:
+class Refusals:
     """Snapshots that were refused one after the other, and agree with each other."""
 
     keys: pl.DataFrame
@@ -36,7 +36,7 @@ class _Refusals:
     _etag: str | None = field(default=None, repr=False)
 
     @classmethod
-    def read(cls, dataset: Dataset) -> _Refusals:
+    def read(cls, dataset: Dataset) -> Refusals:
         """Those that are kept; none where there is no such object, or it cannot be read."""
         try:
             blob = dataset.store.get(dataset.paths.refused_key)
@@ -48,7 +48,7 @@ class _Refusals:
             return evolve(cls(_no_keys(dataset)), etag=blob.etag)
 
     @classmethod
-    def _parse(cls, blob: Blob, dataset: Dataset) -> _Refusals:
+    def _parse(cls, blob: Blob, dataset: Dataset) -> Refusals:
         slots = json.loads(pl.read_parquet_metadata(io.BytesIO(blob.data))[_SLOTS])
         keys = pl.read_parquet(io.BytesIO(blob.data)).select(dataset.provider.key)
         return cls(keys, tuple(parse_iso(text) for text in slots), blob.etag)
@@ -77,11 +77,11 @@ class _Refusals:
             month, since = month.next(), 0
         return True
 
-    def plus(self, slot: Slot, keys: pl.DataFrame) -> _Refusals:
+    def plus(self, slot: Slot, keys: pl.DataFrame) -> Refusals:
         """With one more."""
         return evolve(self, keys=keys, slots=tuple(sorted({*self.slots, slot.start})))
 
-    def only(self, slot: Slot, keys: pl.DataFrame) -> _Refusals:
+    def only(self, slot: Slot, keys: pl.DataFrame) -> Refusals:
         """As the first of a new row."""
         return evolve(self, keys=keys, slots=(slot.start,))
 
@@ -136,7 +136,7 @@ def count_refusal(dataset: Dataset, slot: Slot, keys: pl.DataFrame, max_ceased: 
     if after is None:
         return Row(0, None)
     for attempt in range(ATTEMPTS):
-        known = _Refusals.read(dataset)
+        known = Refusals.read(dataset)
         becomes = known.only(slot, keys)
         if known.are_in_a_row(dataset, slot) and known.agree(keys, max_ceased):
             becomes = known.plus(slot, keys)

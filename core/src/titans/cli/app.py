@@ -11,6 +11,7 @@ from typing import NoReturn
 import click
 
 from titans.cli import (
+    backfill,
     convert,
     correct,
     demo,
@@ -61,6 +62,7 @@ def cli(ctx: click.Context, debug: bool, verbose: bool) -> None:
 
 
 for _module in (
+    backfill,
     convert,
     correct,
     demo,

@@ -23,6 +23,7 @@ __all__ = [
     "completed_providers",
     "in_range",
     "on_archive",
+    "on_engine",
     "open_archive",
     "parse_pairs",
 ]
@@ -64,6 +65,24 @@ def on_archive(command: Callable[..., Any]) -> Callable[..., Any]:
         shell_complete=completed_providers,
     )
     return provider(store(command))
+
+
+def on_engine(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say where tasks run."""
+    engine = click.option(
+        "--engine",
+        type=click.Choice(("local", "dask", "spark")),
+        default="local",
+        show_default=True,
+        help="What runs the tasks.",
+    )
+    scheduler = click.option(
+        "--scheduler", metavar="URL", help="Dask's scheduler or Spark's master. Default: one here."
+    )
+    workers = click.option(
+        "--workers", type=click.IntRange(min=1), help="How many to start here. Default: one a core."
+    )
+    return engine(scheduler(workers(command)))
 
 
 def completed_providers(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:

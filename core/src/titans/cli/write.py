@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from titans.cli.input import TABLE, read_table
-from titans.cli.options import MOMENT, on_archive, open_archive
+from titans.cli.options import MOMENT, on_archive, on_engine, open_archive
 from titans.cli.output import printable, progress_bar
 from titans.slots import iso
 
 if TYPE_CHECKING:
-    from titans.archive import OnConflict
+    from titans.archive import Archive, OnConflict
 
 __all__ = ["COMMANDS"]
+
+_HERE = {"engine": "local", "scheduler": None, "workers": None}
+"""No engine was asked for."""
 
 
 @click.command()
@@ -80,15 +83,34 @@ def compact(
 
 
 @click.command()
-@click.argument("month")
+@click.argument("month", required=False)
+@click.option("--all", "every", is_flag=True, help="Every month that is over.")
+@on_engine
 @on_archive
-def seal(month: str, provider: str, store: str | None) -> None:
+def seal(month: str | None, every: bool, provider: str, store: str | None, **engine: Any) -> None:
     """Bring a month that is over (like 2026-01) to its final form."""
+    if every != (month is None):
+        raise click.UsageError("name one month, or --all of them")
+    if month is None:
+        _seal_all(open_archive(provider, store), engine)
+        return
     compaction = open_archive(provider, store).seal(month)
     click.echo(
         f"{month} is sealed: {compaction.merged} merge(s), {compaction.keyframes} keyframe(s), "
         f"{compaction.seconds:.1f} s"
     )
+
+
+def _seal_all(archive: Archive, engine: dict[str, Any]) -> None:
+    from titans.backfilling.upkeep import seal_all
+
+    with progress_bar() as bar:
+        task = bar.add_task("months", total=None)
+        for month, compaction, total in seal_all(archive, **engine):
+            bar.update(task, advance=1, total=total)
+            click.echo(
+                f"{month} is sealed: {compaction.merged} merge(s), {compaction.seconds:.1f} s"
+            )
 
 
 @click.command()
@@ -125,9 +147,13 @@ def vacuum(grace: str, dry_run: bool, provider: str, store: str | None) -> None:
     show_default=True,
     help="Keep in the store whether it passed, for titans check.",
 )
+@on_engine
 @on_archive
-def verify(deep: bool, record: bool, provider: str, store: str | None) -> None:
-    """Check that the store holds what the manifests say, exactly once. Exit code 1 if not."""
+def verify(deep: bool, record: bool, provider: str, store: str | None, **engine: Any) -> None:
+    """Check that the store holds what the manifests say, exactly once. Exit code 1 if not.
+
+    With an engine, each month is a task of its own.
+    """
     from titans.tiers.maintain.verify import CHECKS
 
     archive = open_archive(provider, store)
@@ -137,7 +163,12 @@ def verify(deep: bool, record: bool, provider: str, store: str | None) -> None:
         def told(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        report = archive.verify(deep=deep, record=record, progress=told)
+        if engine == _HERE:
+            report = archive.verify(deep=deep, record=record, progress=told)
+        else:
+            from titans.backfilling.upkeep import verify_all
+
+            report = verify_all(archive, deep=deep, record=record, progress=told, **engine)
 
     for check in report.checks:
         verdict = "ok    " if check.passed else "FAILED"

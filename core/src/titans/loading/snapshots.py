@@ -13,7 +13,9 @@ from titans.schema import TIME
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Snapshots", "read_snapshots"]
+    from titans.slots import Month
+
+__all__ = ["Snapshots", "month_of_table", "read_snapshots", "times_of"]
 
 Snapshots = Iterator[tuple[datetime, "pl.DataFrame"]]
 """Snapshots and when they were collected, in UTC."""
@@ -30,7 +32,7 @@ def read_snapshots(table: pl.LazyFrame, column: str = TIME) -> tuple[int, Snapsh
     Raises:
         SchemaError: no such column, or it is null or not of dates and times.
     """
-    times = _times(table, column)
+    times = times_of(table, column)
     table = table.with_columns(_in_utc(column))
     if times.is_sorted():
         runs = times.rle().struct.unnest()
@@ -41,8 +43,12 @@ def read_snapshots(table: pl.LazyFrame, column: str = TIME) -> tuple[int, Snapsh
     return len(distinct), _read_unsorted(table, distinct, column)
 
 
-def _times(table: pl.LazyFrame, column: str) -> pl.Series:
-    """The column of times in UTC."""
+def times_of(table: pl.LazyFrame, column: str) -> pl.Series:
+    """The column of times in UTC.
+
+    Raises:
+        SchemaError: no such column, or it is null or not of dates and times.
+    """
     from titans.exact.convert import convert_stored
     from titans.schema import TIME
 
@@ -59,6 +65,37 @@ def _times(table: pl.LazyFrame, column: str) -> pl.Series:
     if done.values.null_count():
         raise SchemaError(f"column {column!r} is null in {done.values.null_count()} row(s)")
     return done.values
+
+
+def month_of_table(tables: list[pl.LazyFrame], column: str, month: Month) -> pl.DataFrame:
+    """The rows of a month in tables that are parts of one, by time; rows of one time in the order
+    in which they stand there. Each table is read once.
+    """
+    import polars as pl
+
+    parts = []
+    for table in tables:
+        in_month = _is_in(month, column, columns_of(table)[column])
+        parts.append(table.filter(in_month).with_columns(_in_utc(column)))
+    rows = collected(pl.concat(parts, how="diagonal_relaxed"))
+    return rows.sort(column, maintain_order=True)
+
+
+def _is_in(month: Month, column: str, dtype: pl.DataType) -> pl.Expr:
+    """Whether a time lies in a month; said so that a Parquet file need not be read where it lies
+    in another.
+    """
+    import polars as pl
+
+    if not isinstance(dtype, pl.Datetime):
+        return _in_utc(column).is_between(pl.lit(month.start), pl.lit(month.end), closed="left")
+    start, end = pl.lit(month.start), pl.lit(month.end)
+    if dtype.time_zone is None:
+        start, end = start.dt.replace_time_zone(None), end.dt.replace_time_zone(None)
+    else:
+        start = start.dt.convert_time_zone(dtype.time_zone)
+        end = end.dt.convert_time_zone(dtype.time_zone)
+    return pl.col(column).is_between(start, end, closed="left")
 
 
 def _in_utc(column: str) -> pl.Expr:

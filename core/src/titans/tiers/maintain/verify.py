@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 
 from attrs import frozen
@@ -20,7 +21,7 @@ from titans.tiers.manifest.commit import read_head
 from titans.tiers.manifest.entries import Pending
 from titans.tiers.manifest.model import Manifest
 
-__all__ = ["CHECKS", "Check", "Verification", "verify"]
+__all__ = ["CHECKS", "Check", "Verification", "together", "verify"]
 
 CHECKS = {
     "manifest": "every manifest can be read and belongs where it lies",
@@ -86,6 +87,7 @@ def verify(
     *,
     deep: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    only: Collection[Month] | None = None,
 ) -> Verification:
     """Check every month, and change nothing. What is wrong with one file keeps no other from being
     looked at.
@@ -96,6 +98,7 @@ def verify(
     Args:
         deep: read every row, not only metadata.
         progress: called with how many months are done, and how many there are.
+        only: these months.
 
     Raises:
         ProviderMismatchError: the archive, or a file in it, is not this provider's, or a newer
@@ -107,6 +110,8 @@ def verify(
     inventory = list_inventory(dataset)
     foreign = list(inventory.foreign)
     months = inventory.months
+    if only is not None:
+        months = tuple(month for month in months if month in only)
     for number, month in enumerate(months):
         if progress is not None:
             progress(number, len(months))
@@ -138,6 +143,26 @@ def verify(
     names = [name for name in CHECKS if deep or name not in _DEEP]
     checked = tuple(notes.check(name) for name in names)
     return Verification(checked, gaps, orphans, tuple(sorted(foreign)))
+
+
+def together(parts: Iterable[Verification]) -> Verification:
+    """The verdicts on several months as one."""
+    asked = Counter[str]()
+    failures: dict[str, list[str]] = {}
+    gaps: dict[str, tuple[datetime, ...]] = {}
+    foreign: set[str] = set()
+    orphans = 0
+    for part in parts:
+        for check in part.checks:
+            asked[check.name] += check.asked
+            failures.setdefault(check.name, []).extend(check.failures)
+        gaps |= part.gaps
+        foreign |= set(part.foreign)
+        orphans += part.orphans
+    checks = []
+    for name, lines in failures.items():
+        checks.append(Check(name, asked[name], tuple(dict.fromkeys(lines))))
+    return Verification(tuple(checks), dict(sorted(gaps.items())), orphans, tuple(sorted(foreign)))
 
 
 def _read_manifest(dataset: Dataset, month: Month, notes: Notes) -> Manifest | None:
