@@ -10,6 +10,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "amend": (
         "titans amend --at 2026-01-23T09:10Z --key AZ=a1 --set SpotPrice=0.1 --reason unit -p aws",
     ),
+    "backfill": (
+        "titans backfill snapshots.parquet -p aws --store prices --workers 2",
+        "titans backfill snapshots/ --time-from-name prices-%Y-%m-%dT%H%M --engine dask -p aws",
+    ),
     "catalog": (
         "titans catalog --store s3://my-bucket/prices",
         "titans catalog --format html --out catalog.html",

@@ -196,7 +196,7 @@ class _Work:
             keys += _keys(self.source, head.manifest)
         sizes = fetch_all(self.source.store, self._copy_object, sorted(set(keys)))
         written = [size for size in sizes if size is not None]
-        if head.blob is not None and self._copy_manifest(month, head):
+        if head.blob is not None and self._copy_manifest(month, head.manifest, head.blob.data):
             written.append(len(head.blob.data))
             self.record.keep(month, head.blob.data)
         return written
@@ -220,24 +220,23 @@ class _Work:
                 raise _other(self.target, key) from None
             return None
 
-    def _copy_manifest(self, month: Month, head: Head) -> bool:
+    def _copy_manifest(self, month: Month, manifest: Manifest, data: bytes) -> bool:
         """Whether it had to be written."""
         key = self.source.paths.manifest_key(month)
-        assert head.blob is not None
         there = read_head(self.target, month)
         if there.blob is None:
             try:
-                self.target.store.create(key, head.blob.data)
+                self.target.store.create(key, data)
             except AlreadyExists:
                 raise _other(self.target, key) from None
             return True
-        if there.blob.data == head.blob.data:
+        if there.blob.data == data:
             return False
         known = self.record.holds(month, there.blob.data)
-        if not known and not _is_earlier(there.manifest, head.manifest):
+        if not known and not _is_earlier(there.manifest, manifest):
             raise _other(self.target, key)
         try:
-            self.target.store.replace(key, head.blob.data, there.blob.etag)
+            self.target.store.replace(key, data, there.blob.etag)
         except PreconditionFailed:
             raise _other(self.target, key) from None
         return True
