@@ -142,7 +142,7 @@ def follow(task: FollowTask) -> Effect:
     dataset = task.archive._dataset
     provider = dataset.provider
     manifest = read_head(dataset, task.input.month).manifest
-    known = _Known.of(dataset, manifest)
+    known = _AlreadyThere.of(dataset, manifest)
     walk = _Walk(dataset, provider.expectations.share(task.max_ceased), known)
     if task.beginning is not None:
         walk.begin(unpacked(task.beginning.state), task.beginning.row(provider))
@@ -158,7 +158,7 @@ def follow(task: FollowTask) -> Effect:
 
 
 @frozen(eq=False)
-class _Known:
+class _AlreadyThere:
     """What the archive has of the month already."""
 
     view: MonthView
@@ -166,7 +166,7 @@ class _Known:
     """The last slot."""
 
     @classmethod
-    def of(cls, dataset: Dataset, manifest: Manifest) -> _Known | None:
+    def of(cls, dataset: Dataset, manifest: Manifest) -> _AlreadyThere | None:
         if not manifest.adopted:
             return None
         return cls(MonthView.of(manifest, dataset), manifest.adopted.last)
@@ -190,7 +190,7 @@ class _Walk:
 
     dataset: Dataset
     share: float
-    known: _Known | None
+    known: _AlreadyThere | None
     refused: dict[int, str] = field(factory=dict)
     row: Refusals = field(init=False)
     _state: pl.DataFrame | None = None
