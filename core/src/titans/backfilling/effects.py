@@ -169,7 +169,9 @@ class _AlreadyThere:
     def of(cls, dataset: Dataset, manifest: Manifest) -> _AlreadyThere | None:
         if not manifest.adopted:
             return None
-        return cls(MonthView.of(manifest, dataset), manifest.adopted.last)
+        # Keyframes that depend on earlier months become untrue when those are ingested.
+        view = MonthView.of(manifest, dataset).standing_alone()
+        return cls(view, manifest.adopted.last)
 
     def has(self, slot: Slot) -> bool:
         return slot.index in self.view.adopted
