@@ -5,6 +5,7 @@
     [test/]parquet_warm/aws/m8/2026/01/L1_0001_00000-00007.parquet  merged files (warm tier)
     [test/]parquet_warm/aws/m8/2026/01/B_00000_1f0c….parquet      border: a full snapshot's changes
     [test/]parquet_state/aws/m8/2026/01/K_00256_1f0c….parquet     keyframes: the state before a slot
+    [test/]iceberg/aws/changes/metadata/v1.metadata.json          what is published
 
 Every function that builds a key has an inverse that refuses what it could not have built: keys
 found in a manifest, in a listing or in a call are data, not trust.
@@ -62,7 +63,7 @@ class PathLayout:
                 raise InputError(
                     f"not a path prefix: {prefix!r}; use names of letters, digits and . _ = - "
                     "joined by '/', "
-                    "none of them starting with a dot, the first not 'test'"
+                    "none of them starting with a dot, the first neither 'test' nor 'iceberg'"
                 )
 
         for a, b in permutations(prefixes, 2):
@@ -81,7 +82,7 @@ class PathLayout:
 
 
 def _is_prefix(template: str) -> bool:
-    if template.split("/")[0] == "test":
+    if template.split("/")[0] in ("test", "iceberg"):
         return False
     return bool(_PREFIX.fullmatch(template.replace("{provider}", "x")))
 
@@ -272,6 +273,12 @@ class Paths:
     def verified_key(self) -> str:
         """Of what the last verification found, see `titans.tiers.maintain.verified`."""
         return f"{self.state_prefix}/verified.json"
+
+    # --- for other engines ------------------------------------------------------------------------
+
+    def iceberg_table(self, name: str) -> str:
+        """The prefix of a published table: `iceberg/aws/changes/`"""
+        return f"{self.environment}iceberg/{self.provider}/{name}/"
 
     # --- any file of a manifest -------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ from titans.tiers.files.fetch import fetch_all
 from titans.tiers.files.reading import ReplacedError, damaged
 from titans.tiers.manifest.commit import Head, list_months, read_head, removed_month, require_known
 from titans.tiers.manifest.model import Manifest
-from titans.tiers.manifest.view import EVERYTHING, Criteria, Damage, MonthView
+from titans.tiers.manifest.view import EVERYTHING, Criteria, Damage, Full, MonthView
 from titans.tiers.write.adopt import LeftOut, knows_base, read_waiting, without_base
 from titans.tiers.write.hot import list_hot_since
 
@@ -438,12 +438,18 @@ class Reader:
         frames = [view.rows(wanted)]
         start, end = wanted.start or month.start, wanted.end or month.end
         for full in view.without_border(start, end):
-            before = self.state_before(full.time, wanted.where)
-            living = view.read_full(full, wanted.where)
-            frames.append(delta(before, living, full.time, provider).rows)
+            frames.append(self.derived_border(view, full, wanted.where))
         if len(frames) == 1:
             return frames[0]
         return pl.concat(frames).sort([*provider.key, TIME])
+
+    def derived_border(
+        self, view: MonthView, full: Full, where: pl.Expr | None = None
+    ) -> pl.DataFrame:
+        """What a full snapshot of a month changed: canonical columns, sorted by key."""
+        before = self.state_before(full.time, where)
+        living = view.read_full(full, where)
+        return delta(before, living, full.time, self.provider).rows
 
     def spans(
         self, start: datetime | None, end: datetime | None

@@ -17,6 +17,7 @@ from polars.io.plugins import register_io_source
 
 from titans.errors import NotFound, TitansError
 from titans.provider import Provider
+from titans.read.overlaps import overlapping
 from titans.read.reader import Reader, bounds, expired, retrying
 from titans.slots import TICK, Month
 from titans.tiers.files.parquet import scan_files
@@ -218,31 +219,11 @@ class Plan:
 
 def _divided(view: MonthView, start: datetime, end: datetime) -> tuple[list[Part], list[Range]]:
     """Files that overlap no other in time, and the ranges of the others."""
-    groups: list[_Group] = []
-    for part in sorted(view.parts_in(start, end), key=lambda p: (p.min_time, p.max_time)):
-        if part.min_time is None or part.max_time is None:
-            continue
-        if groups and part.min_time <= groups[-1].last:
-            group = groups.pop()
-            last = max(group.last, part.max_time)
-            groups.append(_Group([*group.parts, part], group.first, last))
-        else:
-            groups.append(_Group([part], part.min_time, part.max_time))
-
     alone: list[Part] = []
     unclear: list[Range] = []
-    for group in groups:
+    for group in overlapping(view.parts_in(start, end)):
         if len(group.parts) == 1:
             alone += group.parts
         else:
             unclear.append((max(start, group.first), min(end, group.last + TICK)))
     return alone, unclear
-
-
-@frozen(eq=False)
-class _Group:
-    """Parts that overlap each other in time."""
-
-    parts: list[Part]
-    first: datetime
-    last: datetime

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -33,6 +33,7 @@ __all__ = [
     "Encoding",
     "decode",
     "encode",
+    "encode_plain",
     "info_of",
     "info_of_tail",
     "metadata_of",
@@ -101,6 +102,18 @@ def encode(
         metadata=_metadata(info, provider),
         arrow_schema=_arrow_schema(provider, encoding),
     )
+    return buffer.getvalue()
+
+
+def encode_plain(rows: pl.DataFrame, ids: Mapping[str, int], encoding: Encoding = WHOLE) -> bytes:
+    """The bytes of a file that is no part of an archive: it says nothing of itself but the field
+    ids of its columns.
+    """
+    columns = []
+    for name, dtype in rows.schema.items():
+        columns.append((name, dtype, (("PARQUET:field_id", str(ids[name])),)))
+    buffer = io.BytesIO()
+    rows.write_parquet(buffer, **encoding.options, arrow_schema=_described(tuple(columns)))
     return buffer.getvalue()
 
 
