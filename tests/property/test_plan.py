@@ -50,7 +50,7 @@ def done(archive, step):
             if kind == "upload":
                 archive.compact(key)
         elif kind == "amend":
-            archive.amend(at(given_to[0], 3), snapshot(given_to[1]), reason="test")
+            archive.amend(snapshot(given_to[1]), at(given_to[0], 3), reason="test")
         elif kind == "retract":
             archive.retract(at(given_to[0], 3), reason="test")
         elif kind == "erase":

@@ -1,17 +1,17 @@
 """What a month of the archive consists of, for readers that know nothing of TITANS: its files as
-they are, rows of these that do not count, and the few rows that no file holds.
+they are, and the few rows that no file holds.
 
-All of a sealed month stands in its files. In an open one, a slot that came late lies in the time of
-merged files: the rows that it repeats or that repeat it are named by their position, and what its
-adoption corrected, as long as nobody has adopted it, is derived.
+All of a sealed month stands in its files. In an open one, what the adoption of a hot file will
+correct, as long as nobody has adopted it, is derived, as is what a full snapshot changed before a
+file says it. Files of the original writers are not read as they are, and neither are files that
+repeat each other's rows: their rows are written anew.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import cached_property
 from hashlib import blake2b
 from typing import Any
 
@@ -19,23 +19,19 @@ import polars as pl
 from attrs import define, field, frozen
 
 from titans.changes.digest import digest
+from titans.changes.state import resolve
 from titans.dataset import Dataset
 from titans.iceberg.columns import is_readable
 from titans.read.overlaps import overlapping
 from titans.read.reader import Reader
-from titans.schema import CEASED, TIME
+from titans.schema import TIME
 from titans.slots import Month, iso
 from titans.tiers.files.fetch import fetch_all, read_info
 from titans.tiers.files.metadata import FileInfo
-from titans.tiers.files.parquet import scan_files
 from titans.tiers.files.read import Selection, StoredFile, read_selections
 from titans.tiers.manifest.view import Full, MonthView, Part
 
 __all__ = ["DataFile", "Extra", "Piece", "mark_of", "marked", "pieces_of"]
-
-_POSITION = "\x00position"
-_RANK = "\x00rank"
-_LATE = "\x00late"
 
 
 def marked(*said: Any) -> str:
@@ -63,9 +59,8 @@ class Extra:
 
     rows: pl.DataFrame | None = None
     """Rows that no file holds, or none that can be read as it is: canonical columns."""
-    lost: Mapping[str, Sequence[int]] = field(factory=dict)
-    """Key of a file → positions of its rows that do not count: another file has the row of that key
-    and time."""
+    is_all: bool = False
+    """They are all rows of the piece: its files are not used."""
 
 
 @define(eq=False)
@@ -202,12 +197,27 @@ class _Group:
         return Piece(mark, files, self._extra)
 
     def _extra(self) -> Extra:
-        lost: dict[str, list[int]] = {}
-        for number, positions in self._lost.items():
-            data = self.parts[number].data
-            if isinstance(data, StoredFile) and self._is_readable(self.parts[number]):
-                lost[data.key] = positions
-        return Extra(self._others(), lost)
+        dataset, provider = self.view.dataset, self.view.dataset.provider
+        frames = read_selections(dataset, [Selection(part.data) for part in self.parts])
+        by = [*provider.key, TIME]
+        keys = pl.concat([frame.select(by) for frame in frames])
+        if keys.is_duplicated().any():
+            return Extra(self._resolved(frames), is_all=True)
+
+        others = []
+        for part, frame in zip(self.parts, frames, strict=True):
+            if not self._is_readable(part):
+                others.append(frame)
+        return Extra(pl.concat(others).sort(by) if others else None)
+
+    def _resolved(self, frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+        """The rows that count of all parts."""
+        real: list[pl.DataFrame] = []
+        corrections: list[pl.DataFrame] = []
+        for part, frame in zip(self.parts, frames, strict=True):
+            group = corrections if part.is_correction else real
+            group.append(frame)
+        return resolve(real, corrections, self.view.dataset.provider)
 
     def _is_readable(self, part: Part) -> bool:
         return self.known.is_readable(part, self.view.dataset)
@@ -226,54 +236,3 @@ class _Group:
             part.min_key,
             part.max_key,
         )
-
-    def _others(self) -> pl.DataFrame | None:
-        """The rows that count of the parts that cannot be read as they are."""
-        provider = self.view.dataset.provider
-        numbers, sources = [], []
-        for number, part in enumerate(self.parts):
-            if not self._is_readable(part):
-                numbers.append(number)
-                sources.append(Selection(part.data))
-        if not sources:
-            return None
-        frames = []
-        for number, frame in zip(numbers, read_selections(self.view.dataset, sources), strict=True):
-            lost = pl.Series(self._lost.get(number, ()), dtype=pl.UInt32)
-            frames.append(frame.filter(~pl.row_index().is_in(lost.implode())))
-        return pl.concat(frames).sort([*provider.key, TIME])
-
-    @cached_property
-    def _lost(self) -> dict[int, list[int]]:
-        """Number of a part → positions of its rows that do not count, by the rule of
-        `titans.changes.state.resolve`.
-        """
-        if len(self.parts) == 1:
-            return {}
-        by = [*self.view.dataset.provider.key, TIME]
-        frames = []
-        for number, part in enumerate(self.parts):
-            rank, late = pl.lit(number, pl.Int32), pl.lit(part.is_correction)
-            frames.append(
-                self._keys(part, by).with_columns(rank.alias(_RANK), late.alias(_LATE)).collect()
-            )
-        rows = pl.concat(frames).filter(pl.len().over(by) > 1)
-        rows = rows.sort([*by, _LATE, CEASED, _RANK])
-        lost = rows.filter(~pl.struct(by).is_first_distinct())
-        found: dict[int, list[int]] = {}
-        for number, position in lost.select(_RANK, _POSITION).sort(_RANK, _POSITION).iter_rows():
-            found.setdefault(number, []).append(position)
-        return found
-
-    def _keys(self, part: Part, by: Sequence[str]) -> pl.LazyFrame:
-        """Keys and times, in the order of the file, with their positions."""
-        dataset = self.view.dataset
-        if isinstance(part.data, StoredFile) and self._is_readable(part):
-            key = part.data.key
-            path = dataset.store.local_path(key)
-            source = dataset.store.get(key).data if path is None else path
-            rows = scan_files([source], dataset.as_of(part.data.schema).provider)
-        else:
-            (frame,) = read_selections(dataset, [Selection(part.data)])
-            rows = frame.lazy()
-        return rows.select(*by, CEASED).with_row_index(_POSITION)

@@ -16,7 +16,6 @@ from pyiceberg.manifest import (
     DataFile,
     DataFileContent,
     FileFormat,
-    ManifestContent,
     ManifestEntry,
     ManifestEntryStatus,
     ManifestFile,
@@ -42,8 +41,6 @@ if TYPE_CHECKING:
     from titans.provider import Provider
 
 __all__ = [
-    "DELETES",
-    "Delete",
     "Entry",
     "ManifestFile",
     "Shape",
@@ -51,9 +48,6 @@ __all__ = [
     "new_snapshot_id",
     "snapshot_json",
 ]
-
-DELETES = {"file_path": 2147483546, "pos": 2147483545}
-"""The columns of a file of position deletes → the field ids that Iceberg reserves for them."""
 
 _EPOCH = 1970
 _SORTED = 1
@@ -71,28 +65,6 @@ class Entry:
     max_time: datetime
     min_key: tuple[str, ...] | None
     max_key: tuple[str, ...] | None
-
-
-@frozen
-class Delete:
-    """A file of positions of one data file."""
-
-    url: str
-    size: int
-    rows: int
-    of: str
-    """The URL of the data file."""
-
-
-class _DeleteWriter(ManifestWriterV2):
-    """A manifest of delete files."""
-
-    def content(self) -> ManifestContent:
-        return ManifestContent.DELETES
-
-    @property
-    def _meta(self) -> dict[str, str]:
-        return {**super()._meta, "content": "deletes"}
 
 
 @frozen(eq=False)
@@ -132,57 +104,31 @@ class Shape:
         writer = ManifestWriterV2(self.spec, self.schema, written, snapshot, "deflate")
         with writer:
             for entry in entries:
-                lower, upper = self._bounds(entry)
-                file = self._file(
-                    month, entry, lower, upper, DataFileContent.DATA, sort_order_id=_SORTED
-                )
-                writer.add_entry(_added(snapshot, file))
+                writer.add_entry(_added(snapshot, self._file(month, entry)))
         return writer.to_manifest_file()
 
-    def delete_manifest(
-        self, written: Written, snapshot: int, month: Month | None, deletes: Sequence[Delete]
-    ) -> ManifestFile:
-        """Write a manifest of files of positions."""
-        writer = _DeleteWriter(self.spec, self.schema, written, snapshot, "deflate")
-        with writer:
-            for delete in deletes:
-                # Equal bounds say that it concerns one data file only.
-                bound = {DELETES["file_path"]: to_bytes(StringType(), delete.of)}
-                file = self._file(
-                    month, delete, bound, bound, DataFileContent.POSITION_DELETES, None
-                )
-                writer.add_entry(_added(snapshot, file))
-        return writer.to_manifest_file()
-
-    def _file(
-        self,
-        month: Month | None,
-        said: Entry | Delete,
-        lower: Mapping[int, bytes],
-        upper: Mapping[int, bytes],
-        content: DataFileContent,
-        sort_order_id: int | None,
-    ) -> DataFile:
+    def _file(self, month: Month | None, entry: Entry) -> DataFile:
         partition = Record()
         if month is not None:
             partition = Record((month.year - _EPOCH) * 12 + month.month - 1)
+        lower, upper = self._bounds(entry)
         file = DataFile.from_args(
-            content=content,
-            file_path=said.url,
+            content=DataFileContent.DATA,
+            file_path=entry.url,
             file_format=FileFormat.PARQUET,
             partition=partition,
-            record_count=said.rows,
-            file_size_in_bytes=said.size,
+            record_count=entry.rows,
+            file_size_in_bytes=entry.size,
             column_sizes={},
             value_counts={},
             null_value_counts={},
             nan_value_counts={},
-            lower_bounds=dict(lower),
-            upper_bounds=dict(upper),
+            lower_bounds=lower,
+            upper_bounds=upper,
             key_metadata=None,
             split_offsets=None,
             equality_ids=None,
-            sort_order_id=sort_order_id,
+            sort_order_id=_SORTED,
         )
         file.spec_id = self.spec.spec_id
         return file
@@ -262,15 +208,11 @@ def snapshot_json(
     manifests: Sequence[ManifestFile],
 ) -> dict[str, Any]:
     """A snapshot as the metadata file has it."""
-    data = [each for each in manifests if each.content == ManifestContent.DATA]
-    deletes = [each for each in manifests if each.content == ManifestContent.DELETES]
     summary = {
         "operation": "append" if parent is None else "overwrite",
-        "total-data-files": str(sum(map(_files, data))),
-        "total-delete-files": str(sum(map(_files, deletes))),
-        "total-records": str(sum(map(_rows, data))),
-        "total-position-deletes": str(sum(map(_rows, deletes))),
-        "total-equality-deletes": "0",
+        "total-data-files": str(sum(map(_files, manifests))),
+        "total-records": str(sum(map(_rows, manifests))),
+        "total-delete-files": "0",
     }
     said = {
         "snapshot-id": snapshot,

@@ -29,9 +29,6 @@ class PublishedTable:
     """The URL of the table: what engines are given that look for the newest version."""
     files: int
     rows: int
-    """Of all files, those that positions take out included."""
-    deleted: int
-    """Rows that positions take out."""
     changed: tuple[str, ...] = ()
     """Months that were written anew."""
     removed: int = 0
@@ -62,7 +59,6 @@ class PublishedTable:
             place.location,
             int(summary["total-data-files"]),
             int(summary["total-records"]),
-            int(summary["total-position-deletes"]),
             changed,
             removed,
             None if at is None else parse_iso(at),
