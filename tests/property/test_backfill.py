@@ -126,7 +126,9 @@ def test_an_empty_archive(tmp_path_factory, seed):
 
 @FEW
 @given(seed=st.integers(0, 2**32))
-@example(seed=205)  # a keyframe of a month with an upload alone, which the month before makes untrue
+@example(
+    seed=205
+)  # a keyframe of a month with an upload alone, which the month before makes untrue
 def test_an_archive_that_has_something(tmp_path_factory, seed):
     chance = random.Random(seed)
     provider, table = made_up(chance)

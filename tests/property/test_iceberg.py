@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from oracle import PROVIDER, UPGRADED, at, changes, snapshot
+from oracle import PROVIDER, at, changes, snapshot
 from pyiceberg.table import StaticTable
 
 from titans import Archive
@@ -111,9 +111,7 @@ def early():
         yield
 
 
-MANY = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+MANY = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @MANY

@@ -21,6 +21,7 @@ from titans.errors import InputError, SlotConflictError, StoreError, TitansError
 from titans.event import ms_since
 from titans.expectations import Expectations
 from titans.html import table
+from titans.iceberg import Publication, publish, publish_if_asked
 from titans.ingest import Ingestor
 from titans.layout import Paths
 from titans.provider import Provider
@@ -182,7 +183,10 @@ class Archive(CorrectableArchive):
                 anybody does that.
         """
         with self._noticed("ingest"):
-            return self._ingestor.ingest(snapshot, timestamp, max_ceased)
+            done = self._ingestor.ingest(snapshot, timestamp, max_ceased)
+        if self._ingestor.before is None:  # else a backfill goes on
+            publish_if_asked(self._dataset, self._event)
+        return done
 
     def _following(self, state: pl.DataFrame) -> Archive:
         """This archive, where `state` is what the first snapshot of a month is compared with,
@@ -333,6 +337,7 @@ class Archive(CorrectableArchive):
         written, self._written = self._written, None  # the store need not be asked what it is
         with self._noticed("compact"):
             done = self._compactor(budget).compact(slot, written)
+        publish_if_asked(self._dataset, self._event)
         return evolve(done, seconds=time.monotonic() - started)
 
     def seal(self, month: str) -> Compaction:
@@ -358,6 +363,44 @@ class Archive(CorrectableArchive):
         from titans.tiers.compact.compactor import Compactor
 
         return Compactor(self._dataset, self._event, budget)
+
+    # --- for other engines ------------------------------------------------------------------------
+
+    def publish_iceberg(
+        self,
+        *,
+        grace: timedelta | str = GRACE,
+        catalog: Any = None,
+        namespace: str = "titans",
+    ) -> Publication:
+        """Write the metadata of two Iceberg tables beside the archive, whose files stay where they
+        are: `changes`, all change points, and `latest`, the newest state that lies in a file.
+
+        Any engine that reads Iceberg reads them by the URL of the table, or of a version of it.
+        What is published equals `changes()` of one moment, waiting hot files included; where that
+        is what the newest version says, nothing is written. Any number of processes may publish at
+        once.
+        Needs the extra `titans-core[iceberg]`.
+
+        Args:
+            grace: how long readers of earlier versions may go on; not longer than that of `vacuum`.
+            catalog: where the tables are registered too: the name of a catalog that pyiceberg is
+                configured for, or one that was loaded.
+            namespace: of the catalog; the tables are `aws_changes` and `aws_latest` there.
+
+        Raises:
+            ArchiveNotFoundError: there is nothing to publish.
+            InputError: other engines cannot read the store, or Iceberg has no type for a column.
+            ConcurrencyConflictError: others published every time.
+            PluginError: pyiceberg is not installed.
+        """
+        period = parse_duration(grace) if isinstance(grace, str) else grace
+        started = time.monotonic()
+        with self._noticed("publish"):
+            done = publish(self._dataset, period, catalog, namespace)
+        if not done.unchanged:
+            self._event("published", version=done.changes.version, ms=ms_since(started))
+        return done
 
     # --- maintenance ------------------------------------------------------------------------------
 

@@ -51,6 +51,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "new-provider": ("titans new-provider newcloud",),
     "plugins": ("titans plugins", "titans plugins show aws", "titans plugins doctor aws"),
+    "publish": ("titans publish iceberg -p aws", "titans publish iceberg --catalog glue -p aws"),
     "repair": ("titans repair -p aws", "titans repair --yes -p aws"),
     "replay": ("titans replay snapshots.parquet -p aws --store prices",),
     "retain": ("titans retain --since 2025-01 --reason policy --dry-run -p aws",),

@@ -1,4 +1,4 @@
-"""An attempt at the next version of a table: what the newest one says, and what the archive does."""
+"""An attempt at the next version of a table: what the newest one says, and what the archive is."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Attempt:
         marks = {part: known.mark for part, known in self.known.items()}
         return self.is_same_table and marks == dict(look.marks)
 
-    # --- what stays of the newest version -----------------------------------------------------------
+    # --- what stays of the newest version ---------------------------------------------------------
 
     @property
     def used(self) -> set[str]:

@@ -27,6 +27,8 @@ class PublishedTable:
     """The URL of the metadata file: what engines are given to read just this version."""
     root: str
     """The URL of the table: what engines are given that look for the newest version."""
+    uuid: str
+    """Of the table, the same in every version."""
     files: int
     rows: int
     changed: tuple[str, ...] = ()
@@ -57,6 +59,7 @@ class PublishedTable:
             number,
             place.url(place.metadata_key(number)),
             place.location,
+            metadata["table-uuid"],
             int(summary["total-data-files"]),
             int(summary["total-records"]),
             changed,
