@@ -4,16 +4,14 @@ reader of Iceberg understands it; and a version stays what it was.
 
 from __future__ import annotations
 
-import warnings
 from datetime import timedelta
 from unittest.mock import patch
 
-import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from oracle import PROVIDER, at, changes, snapshot
-from pyiceberg.table import StaticTable
+from oracle import PROVIDER, UPGRADED, at, changes, snapshot
+from reading_iceberg import assert_published, by_pyiceberg
 
 from titans import Archive
 from titans.errors import ArchiveNotFoundError, SnapshotExpiredError, TitansError
@@ -74,32 +72,6 @@ def is_begun(archive):
     return True
 
 
-def read(location, columns, by):
-    """The rows of a version, sorted, as pyiceberg reads them."""
-    rows = pl.from_arrow(StaticTable.from_metadata(location).scan().to_arrow())
-    times = [pl.col(name).cast(pl.Datetime("us", "UTC")) for name in columns if name == "Time"]
-    return rows.with_columns(times).select(columns).sort(by)
-
-
-def read_natively(location, columns, by):
-    """The same, as polars' own reader does."""
-    with warnings.catch_warnings(action="ignore"):
-        rows = pl.scan_iceberg(location, reader_override="native").collect()
-    return rows.with_columns(pl.col("Time").cast(pl.Datetime("us", "UTC"))).select(columns).sort(by)
-
-
-def assert_published(archive, done):
-    expected = archive.changes()
-    for reader in (read, read_natively):
-        found = reader(done.changes.location, expected.columns, ["k", "Time"])
-        assert found.cast(dict(expected.schema)).equals(expected), reader.__name__
-    assert done.changes.rows == expected.height
-
-    state = archive.state(done.latest.at)
-    found = read(done.latest.location, state.columns, ["k"])
-    assert found.cast(dict(state.schema)).equals(state)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def early():
     """Merges and keyframes come early."""
@@ -115,11 +87,15 @@ MANY = settings(max_examples=40, deadline=None, suppress_health_check=[HealthChe
 
 
 @MANY
-@given(st.lists(steps, min_size=2, max_size=14))
-def test_a_published_table_is_the_changes(tmp_path_factory, steps):
-    archive = Archive(LocalStore(tmp_path_factory.mktemp("store")), PROVIDER)
+@given(st.lists(steps, min_size=2, max_size=14), st.integers(2, 30))
+def test_a_published_table_is_the_changes(tmp_path_factory, steps, upgraded):
+    store = LocalStore(tmp_path_factory.mktemp("store"))
+    archive = Archive(store, PROVIDER)
+    by = ["k", "Time"]
     before = None
-    for step in [*steps, ("publish", HOUR)]:
+    for number, step in enumerate([*steps, ("publish", HOUR)]):
+        if number == upgraded:
+            archive = Archive(store, UPGRADED)
         if step[0] != "publish":
             done(archive, step)
             continue
@@ -130,7 +106,7 @@ def test_a_published_table_is_the_changes(tmp_path_factory, steps):
         if before is not None:
             # Nothing of the archive's was removed: the version before is what it was.
             location, rows = before
-            assert read(location, rows.columns, ["k", "Time"]).cast(dict(rows.schema)).equals(rows)
+            assert by_pyiceberg(location, rows, by).equals(rows)
         before = published.changes.location, archive.changes()
         assert publish(archive._dataset, HOUR).unchanged
     if is_begun(archive):

@@ -44,6 +44,13 @@ __all__ = [
 
 METADATA_KEY = "titans"
 _MAGIC = b"PAR1"
+_WIDELY_READ = {"vu": "U", "vz": "Z"}
+"""Arrow's views, in which polars keeps text and bytes → plain ones.
+
+Only what a file says of its columns differs: readers that go by it, as pyarrow does, get columns
+that every release of theirs can put together.
+"""
+
 _KINDS = {"L": "merged", "C": "correction", "B": "border", "K": "keyframe", "F": "full"}
 """First letter of a name → what such a file is."""
 
@@ -163,7 +170,8 @@ def _described(columns: tuple[tuple[str, pl.DataType, tuple[tuple[str, str], ...
     plain = nanoarrow.c_schema(pl.Schema({name: dtype for name, dtype, _ in columns}))
     fields = []
     for field, (_, _, said) in zip(plain.children, columns, strict=True):
-        fields.append(field.modify(metadata=dict(said)))
+        layout = _WIDELY_READ.get(field.format, field.format)
+        fields.append(field.modify(format=layout, metadata=dict(said)))
     return plain.modify(children=fields)
 
 
