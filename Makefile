@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROJECTS := pyproject.toml core/pyproject.toml $(wildcard plugins/*/pyproject.toml)
 
-.PHONY: setup demo quick test browser pictures lint race soak soak-year bench bench-micro growth sparse flat questions remote cold-start prices clean
+.PHONY: setup demo quick test engines browser pictures lint race soak soak-year bench bench-micro growth sparse flat questions remote cold-start prices clean
 
 setup: $(STAMP)
 
@@ -33,7 +33,20 @@ quick: $(STAMP)
 
 # Two workers: the suite is written for two cores. Tests that share a server or processes stay in one worker.
 test: $(STAMP) lint browser
-	@$(BIN)/pytest -n 2 --dist loadgroup
+	@$(BIN)/pytest -n 2 --dist loadgroup --ignore=tests/engines
+
+# Other engines on what TITANS publishes for them. They are installed into an environment of their own.
+ENGINES := .venv-engines
+ENGINES_STAMP := $(ENGINES)/.installed
+
+$(ENGINES_STAMP): $(STAMP) tests/engines/requirements.txt
+	@echo "· installing the engines into $(ENGINES)"
+	@$(BIN)/uv venv --quiet --clear --python "$(CURDIR)/$(BIN)/python" $(ENGINES)
+	@$(BIN)/uv pip install --quiet --python $(ENGINES)/bin/python -r tests/engines/requirements.txt
+	@touch $@
+
+engines: $(ENGINES_STAMP)
+	@$(BIN)/pytest tests/engines
 
 # Chromium, for the tests of the explorer: installed where that may be done, else they are skipped.
 browser:
