@@ -57,6 +57,8 @@ OTHERS = {
     "copy": (("DATA", "NEW"), ("NEW", "DATA")),
     "demo": (("--slots", "2", "--keys", "10", "--folder", "NEW"), ("--folder", "FILE/x")),
     "new-provider": (("newcloud", "-d", "NEW"), ("Not a name", "-d", "NEW")),
+    "publish": (("--help",), None),
+    "publish iceberg": (("-p", "gcp", "--store", "DATA"), ("-p", "gcp", "--store", "NEW")),
     "plugins": ((), None),
     "plugins show": (("gcp",), ("nothing-of-this-name",)),
     "plugins doctor": (("gcp", "--quick"), ("nothing-of-this-name",)),

@@ -97,7 +97,7 @@ def test_every_step_is_an_event(archive, hooks, monkeypatch):
 def test_every_event_is_documented_with_what_an_operator_does(archive, hooks, monkeypatch):
     story(archive, monkeypatch)
     documented = set(re.findall(r"^\| `([a-z_]+)` \|", OPERATIONS.read_text(), flags=re.MULTILINE))
-    assert {event.name for event in hooks.events} | {"files_removed"} == documented
+    assert {event.name for event in hooks.events} | {"files_removed", "published"} == documented
 
 
 def test_every_step_is_logged_with_its_fields(archive, caplog):

@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 from oracle import PROVIDER, UPGRADED, at, changes, snapshot
 from original import Collector
+from pyiceberg.table import StaticTable
 from reading_iceberg import assert_published, by_polars, by_pyiceberg, objects, referred
 from schema_versions import V1, V2, first, second
 
@@ -84,6 +85,25 @@ def test_nothing_is_copied_and_nothing_is_written_twice(archive):
     assert again.unchanged
     assert again.changes.location == done.changes.location
     assert {entry.key: entry.etag for entry in archive.store.list("iceberg/")} == before
+
+
+@pytest.mark.parametrize(
+    "condition", ["k == 'a'", "v >= 3", "Time >= '2026-01-31T22:30:00+00:00'", "Ceased == false"]
+)
+def test_conditions_prune_and_are_exact(archive, condition):
+    archive.ingest(snapshot({"b": (1, 0.5)}), at(13), max_ceased=1.0)
+    done = archive.publish_iceberg()
+    expected = archive.sql(f"select * from changes where {condition}")
+
+    table = StaticTable.from_metadata(done.changes.location)
+    found = pl.from_arrow(table.scan(condition).to_arrow())
+
+    assert found.height == expected.height
+    assert 0 < found.height < archive.changes().height
+    if "Time" not in condition and "k" not in condition:
+        return
+    planned = list(table.scan("Time >= '2026-02-01T00:00:00+00:00'").plan_files())
+    assert len(planned) < done.changes.files
 
 
 def test_a_month_that_did_not_change_keeps_its_manifest(archive):
@@ -450,7 +470,8 @@ def test_what_was_erased_leaves_the_tables(archive):
 # --- following, catalogs, stores ------------------------------------------------------------------
 
 
-def test_publishing_follows_what_is_ingested_and_compacted(archive, monkeypatch):
+def test_publishing_follows_what_is_ingested_and_compacted(archive, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, logger="titans")
     monkeypatch.setenv("TITANS_PUBLISH", "iceberg")
     archive.ingest(snapshot({"a": (9, 0.5)}), at(7), max_ceased=1.0)
     assert version(archive) == 1
@@ -459,6 +480,8 @@ def test_publishing_follows_what_is_ingested_and_compacted(archive, monkeypatch)
     archive.compact(key)
     assert version(archive) == 2
     assert_published(archive, archive.publish_iceberg())
+    told = [record.message for record in caplog.records if "published" in record.message]
+    assert len(told) == 2
 
 
 def test_following_hurts_nobody(archive, monkeypatch, caplog):
@@ -513,8 +536,6 @@ def test_on_s3(seaweed_bucket, seaweed):
     done = archive.publish_iceberg()
     assert done.unchanged
     assert done.changes.location.startswith(f"s3://{seaweed_bucket.name}/prices/iceberg/small/")
-
-    from pyiceberg.table import StaticTable
 
     options = {
         "s3.endpoint": seaweed.endpoint,

@@ -155,6 +155,8 @@ def read(archive: Archive) -> None:
     for task in [*archive.plan(NOW, NOW, Region="a"), *archive.plan_state(NOW, parts=2)]:
         assert_type(ReadTask.from_json(task.to_json()).read(archive), pl.DataFrame)
         assert_type((task.rows, task.bytes, task.end), tuple[int, int, datetime])
+    published = archive.publish_iceberg(grace="1h")
+    assert_type((published.unchanged, published.changes.location), tuple[bool, str])
     assert_type(archive.scan(NOW, NOW, where=pl.col("Price") < 1, columns=["Price"]), pl.LazyFrame)
 
 

@@ -44,9 +44,9 @@ __all__ = [
     "Entry",
     "ManifestFile",
     "Shape",
+    "Snapshot",
     "listed_manifests",
     "new_snapshot_id",
-    "snapshot_json",
 ]
 
 _EPOCH = 1970
@@ -144,15 +144,12 @@ class Shape:
         return lower, upper
 
     def manifest_list(
-        self,
-        written: Written,
-        snapshot: int,
-        parent: int | None,
-        number: int,
-        manifests: Sequence[ManifestFile],
+        self, written: Written, snapshot: Snapshot, manifests: Sequence[ManifestFile]
     ) -> None:
-        """Write the list of the manifests of version `number`."""
-        with write_manifest_list(2, written, snapshot, parent, number, "deflate") as writer:
+        """Write the list of the manifests of a version."""
+        with write_manifest_list(
+            2, written, snapshot.id, snapshot.parent, snapshot.number, "deflate"
+        ) as writer:
             writer.add_manifests(list(manifests))
 
     # --- the metadata file ------------------------------------------------------------------------
@@ -162,10 +159,9 @@ class Shape:
         location: str,
         table_uuid: str,
         snapshots: Sequence[Mapping[str, Any]],
-        number: int,
         properties: Mapping[str, str],
     ) -> bytes:
-        """The metadata file of version `number`; the last of `snapshots` is the current one."""
+        """The metadata file of a version; the last of `snapshots` is its own."""
         current = snapshots[-1]
         log = [
             {"snapshot-id": each["snapshot-id"], "timestamp-ms": each["timestamp-ms"]}
@@ -177,7 +173,7 @@ class Shape:
                 "format-version": 2,
                 "table-uuid": table_uuid,
                 "location": location,
-                "last-sequence-number": number,
+                "last-sequence-number": current["sequence-number"],
                 "last-updated-ms": current["timestamp-ms"],
                 "last-column-id": max(self.ids.values()),
                 "schemas": [self.schema],
@@ -198,33 +194,39 @@ class Shape:
         return metadata.model_dump_json(exclude_none=True).encode()
 
 
-def snapshot_json(
-    snapshot: int,
-    parent: int | None,
-    number: int,
-    made: datetime,
-    manifest_list: str,
-    shape: Shape,
-    manifests: Sequence[ManifestFile],
-) -> dict[str, Any]:
-    """A snapshot as the metadata file has it."""
-    summary = {
-        "operation": "append" if parent is None else "overwrite",
-        "total-data-files": str(sum(map(_files, manifests))),
-        "total-records": str(sum(map(_rows, manifests))),
-        "total-delete-files": "0",
-    }
-    said = {
-        "snapshot-id": snapshot,
-        "sequence-number": number,
-        "timestamp-ms": microseconds(made) // 1000,
-        "manifest-list": manifest_list,
-        "schema-id": shape.schema.schema_id,
-        "summary": summary,
-    }
-    if parent is not None:
-        said["parent-snapshot-id"] = parent
-    return said
+@frozen
+class Snapshot:
+    """What is published as one version."""
+
+    id: int
+    number: int
+    """Of the version."""
+    made: datetime
+    parent: int | None
+    """The snapshot before it, if that is still listed."""
+
+    def to_json(
+        self, manifest_list: str, schema: int, manifests: Sequence[ManifestFile]
+    ) -> dict[str, Any]:
+        """As the metadata file has it; `schema` is the version of the columns."""
+        operation = "append" if self.parent is None else "overwrite"
+        summary = {
+            "operation": operation,
+            "total-data-files": str(sum(map(_files, manifests))),
+            "total-records": str(sum(map(_rows, manifests))),
+            "total-delete-files": "0",
+        }
+        said = {
+            "snapshot-id": self.id,
+            "sequence-number": self.number,
+            "timestamp-ms": microseconds(self.made) // 1000,
+            "manifest-list": manifest_list,
+            "schema-id": schema,
+            "summary": summary,
+        }
+        if self.parent is not None:
+            said["parent-snapshot-id"] = self.parent
+        return said
 
 
 def listed_manifests(data: bytes) -> list[ManifestFile]:

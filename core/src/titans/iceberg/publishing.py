@@ -10,6 +10,8 @@ import json
 import logging
 from datetime import timedelta
 
+from attrs import evolve
+
 from titans.dataset import Dataset
 from titans.errors import (
     ConcurrencyConflictError,
@@ -89,7 +91,8 @@ def _settled(
     """What is published already; the hint says so."""
     if newest.hint is None or newest.hint < newest.number:
         point_at(place, newest.number)
-    return PublishedTable.of(place, newest.number, newest.metadata, table.name, unchanged=unchanged)
+    said = PublishedTable.of(place, newest.number, newest.metadata, table.name)
+    return evolve(said, unchanged=unchanged)
 
 
 def _write(begun: Attempt, look: Look, names: Names) -> PublishedTable | None:
@@ -109,14 +112,8 @@ def _write(begun: Attempt, look: Look, names: Names) -> PublishedTable | None:
         return None
 
     _clean_up(place, number, removable)
-    return PublishedTable.of(
-        place,
-        number,
-        json.loads(data),
-        begun.table.name,
-        changed=tuple(look.pieces),
-        removed=len(removable.keys),
-    )
+    said = PublishedTable.of(place, number, json.loads(data), begun.table.name)
+    return evolve(said, changed=tuple(look.pieces), removed=len(removable.keys))
 
 
 def _clean_up(place: Place, number: int, removable: Removable) -> None:

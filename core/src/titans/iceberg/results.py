@@ -42,15 +42,7 @@ class PublishedTable:
 
     @classmethod
     def of(
-        cls,
-        place: Place,
-        number: int,
-        metadata: Mapping[str, Any],
-        table: str,
-        *,
-        changed: tuple[str, ...] = (),
-        removed: int = 0,
-        unchanged: bool = False,
+        cls, place: Place, number: int, metadata: Mapping[str, Any], table: str
     ) -> PublishedTable:
         summary = metadata["snapshots"][-1]["summary"]
         at = metadata["properties"].get("titans.at")
@@ -62,10 +54,7 @@ class PublishedTable:
             metadata["table-uuid"],
             int(summary["total-data-files"]),
             int(summary["total-records"]),
-            changed,
-            removed,
-            None if at is None else parse_iso(at),
-            unchanged,
+            at=None if at is None else parse_iso(at),
         )
 
 

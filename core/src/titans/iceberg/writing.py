@@ -19,9 +19,9 @@ from titans.iceberg.metadata import (
     Entry,
     ManifestFile,
     Shape,
+    Snapshot,
     listed_manifests,
     new_snapshot_id,
-    snapshot_json,
 )
 from titans.iceberg.tables import Look
 from titans.iceberg.versions import Names, Place, Removable
@@ -157,18 +157,16 @@ class Writer:
         removable: Removable,
     ) -> bytes:
         """The metadata file of the version; the list of its manifests is written."""
-        newest, number = self.begun.newest, self.begun.newest.number + 1
-        made = self._made()
+        newest, made = self.begun.newest, self._made()
         earlier = self.begun.snapshots(made)
         parent = earlier[-1]["snapshot-id"] if earlier else None
+        snapshot = Snapshot(self.snapshot, newest.number + 1, made, parent)
         key = self.names.avro("snapshot")
         written = Written(self.place.url(key))
-        self.shape.manifest_list(written, self.snapshot, parent, number, self._manifests)
+        self.shape.manifest_list(written, snapshot, self._manifests)
         listed = self._create(key, written.data)
 
-        current = snapshot_json(
-            self.snapshot, parent, number, made, self.place.url(key), self.shape, self._manifests
-        )
+        current = snapshot.to_json(written.location, self.shape.schema.schema_id, self._manifests)
         said: dict[str, Any] = {
             "commit": self.names.begins,
             "list": listed,
@@ -185,7 +183,6 @@ class Writer:
             self.place.location,
             newest.metadata.get("table-uuid") or str(uuid.uuid4()),
             [*earlier, current],
-            number,
             properties,
         )
 

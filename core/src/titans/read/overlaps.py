@@ -12,7 +12,7 @@ from titans.tiers.manifest.view import Part
 __all__ = ["Group", "overlapping"]
 
 
-@frozen
+@frozen(eq=False)
 class Group:
     """Parts that overlap each other in time; one alone, in most cases."""
 
