@@ -35,7 +35,7 @@ class Request:
 class Watched:
     """A store over another. Several threads may ask it at once, where they may ask that one.
 
-    A listing counts as one request, from when it was asked for until its last name was taken.
+    A listing counts as one request, however many pages it has, from its first name to its last.
     """
 
     below: ObjectStore
@@ -73,10 +73,10 @@ class Watched:
         return self._counted("head", key, lambda: self.below.head(key))
 
     def list(self, prefix: str = "", start_after: str = "") -> Iterator[Entry]:
-        return self._listed(prefix, self.below.list(prefix, start_after))
+        return self._listed(prefix, lambda: self.below.list(prefix, start_after))
 
     def list_pages(self, prefix: str = "", start_after: str = "") -> Iterator[Page]:
-        return self._listed(prefix, list_pages(self.below, prefix, start_after))
+        return self._listed(prefix, lambda: list_pages(self.below, prefix, start_after))
 
     def create(self, key: str, data: bytes) -> str:
         return self._counted("create", key, lambda: self.below.create(key, data))
@@ -101,10 +101,10 @@ class Watched:
         finally:
             self.requests.append(Request(kind, key, received, began, time.perf_counter()))
 
-    def _listed(self, prefix: str, entries: Iterator[T]) -> Iterator[T]:
+    def _listed(self, prefix: str, ask: Callable[[], Iterator[T]]) -> Iterator[T]:
         began = time.perf_counter()
         try:
-            yield from entries
+            yield from ask()
         finally:
             self.requests.append(Request("list", prefix, 0, began, time.perf_counter()))
 
