@@ -62,7 +62,7 @@ def files_of(dataset: Dataset, told: Recorder, requests: Sequence[Request]) -> t
 
 
 @frozen(eq=False)
-class _Known:
+class _Described:
     """A file that a question looked at, as the archive knows it."""
 
     view: MonthView
@@ -76,11 +76,11 @@ class _Known:
     """`None`: a whole state, of which nothing is left out."""
 
 
-def _known_files(told: Recorder) -> dict[str, _Known]:
+def _known_files(told: Recorder) -> dict[str, _Described]:
     """By key, as they were seen last: the files of change points of the months that were asked for
     some, and what else was opened.
     """
-    found: dict[str, _Known] = {}
+    found: dict[str, _Described] = {}
     views = [pick.view for pick in told.picks] + [state.view for state in told.states]
     views += [each.view for each in told.waiting]
     for view in views:
@@ -111,26 +111,28 @@ def _is_waiting_in(file: StoredFile, view: MonthView) -> bool:
 
 def _known_part(
     view: MonthView, part: Part, file: StoredFile, entry: FileEntry | Keyframe | None
-) -> _Known:
+) -> _Described:
     if isinstance(entry, FileEntry):
         first, last = view.slot(entry.first), view.slot(entry.last)
         kind = _kind(entry)
-        return _Known(view, kind, entry.level, first, last, entry.rows, entry.bytes, part)
+        return _Described(view, kind, entry.level, first, last, entry.rows, entry.bytes, part)
     slot, rows = _waiting(file)
-    return _Known(view, "hot", None, slot, slot, rows, file.size, part)
+    return _Described(view, "hot", None, slot, slot, rows, file.size, part)
 
 
-def _known_state(view: MonthView, file: StoredFile, entry: FileEntry | Keyframe | None) -> _Known:
+def _known_state(
+    view: MonthView, file: StoredFile, entry: FileEntry | Keyframe | None
+) -> _Described:
     """A keyframe, or a full snapshot."""
     if isinstance(entry, Keyframe):
         kind: Kind = "full snapshot" if entry.is_full else "keyframe"
         slot = view.slot(entry.slot)
-        return _Known(view, kind, None, slot, slot, entry.rows, entry.bytes)
+        return _Described(view, kind, None, slot, slot, entry.rows, entry.bytes)
     if entry is not None:
         slot = view.slot(entry.first)
-        return _Known(view, "full snapshot", entry.level, slot, slot, entry.rows, entry.bytes)
+        return _Described(view, "full snapshot", entry.level, slot, slot, entry.rows, entry.bytes)
     slot, rows = _waiting(file)
-    return _Known(view, "full snapshot", None, slot, slot, rows, file.size)
+    return _Described(view, "full snapshot", None, slot, slot, rows, file.size)
 
 
 def _waiting(file: StoredFile) -> tuple[Slot, int]:
@@ -148,7 +150,7 @@ def _kind(entry: FileEntry) -> Kind:
     return "hot" if entry.is_hot else "merged"
 
 
-def _skipped_by(file: _Known, told: Recorder) -> Skipped:
+def _skipped_by(file: _Described, told: Recorder) -> Skipped:
     """What said that a file has nothing for the question."""
     part, month = file.part, file.view.month
     if part is None:
