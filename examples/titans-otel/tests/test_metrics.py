@@ -1,6 +1,6 @@
 """What happens in an archive can be read from a metric reader in memory."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -106,6 +106,46 @@ def test_bytes_and_seconds_are_recorded_in_their_units(observer, reader):
         if m.name == "titans.duration"
     ]
     assert duration == 0.25
+
+
+def test_the_age_of_the_newest_observation_grows_with_the_clock(observer, reader, monkeypatch):
+    clock = [datetime(2026, 1, 23, 10, 0, tzinfo=UTC).timestamp()]
+    monkeypatch.setattr("titans_otel.time.time", lambda: clock[0])
+    age = ("titans.observation.age", "aws")
+    assert age not in recorded(reader)
+
+    def ingested(slot, status="ingested"):
+        fields = {"status": status, "slot": slot, "rows": 3}
+        observer.titans_event(Event("snapshot_ingested", "aws", fields))
+
+    ingested("2026-01-23T09:10:00Z")
+    assert recorded(reader)[age] == 50 * 60
+    clock[0] += 90
+    assert recorded(reader)[age] == 50 * 60 + 90
+    ingested("2026-01-23T09:50:00Z", "unchanged")
+    ingested("2026-01-23T09:20:00Z", "already")
+    assert recorded(reader)[age] == 10 * 60 + 90
+
+
+@pytest.mark.parametrize(("complete", "age"), [(True, 600), (False, None)])
+def test_an_upload_is_an_observation_where_it_says_that_it_is_complete(
+    observer, reader, monkeypatch, complete, age
+):
+    monkeypatch.setattr("titans_otel.time.time", lambda: at(1).timestamp())
+    fields = {"slot": "2026-01-23T09:00:00Z", "rows": 0, "complete": complete}
+    observer.titans_event(Event("hot_created", "aws", fields))
+    assert recorded(reader).get(("titans.observation.age", "aws")) == age
+
+
+def test_an_archive_tells_its_newest_observation(installed_reader):
+    provider = Provider(name="fresh", schema=Schema({"Price": "Float64"}), key=("Type",))
+    archive = titans.open(MemoryStore(), provider=provider)
+    before = datetime.now(UTC)
+    archive.ingest(snapshot(4), before)
+    archive.upload(snapshot(1, 0.7), before - timedelta(hours=1), complete=True)
+    age = recorded(installed_reader)["titans.observation.age", "fresh"]
+    expected = (datetime.now(UTC) - archive.freshness().last).total_seconds()
+    assert age == pytest.approx(expected, abs=10)
 
 
 def test_events_it_does_not_know_are_counted(observer, reader):
