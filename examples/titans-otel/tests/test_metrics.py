@@ -9,7 +9,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 import titans
-from titans import Expectations, Provider, Schema, plugins
+from titans import Expectations, Provider, Schema
 from titans.errors import StoreError, SuspiciousSnapshotError
 from titans.events import Event
 from titans.store.memory import MemoryStore
@@ -38,17 +38,6 @@ def reader():
 def observer(reader):
     provider = MeterProvider(metric_readers=[reader], shutdown_on_exit=False)
     yield Metrics(provider.get_meter("titans"))
-    provider.shutdown()
-
-
-@pytest.fixture(scope="module")
-def installed_reader():
-    """Of the SDK that the application sets up, as late as it likes."""
-    reader = InMemoryMetricReader()
-    plugins.clear()
-    provider = MeterProvider(metric_readers=[reader], shutdown_on_exit=False)
-    metrics.set_meter_provider(provider)
-    yield reader
     provider.shutdown()
 
 
