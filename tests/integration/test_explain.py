@@ -16,7 +16,7 @@ from fixtures_stores import BUCKET, SEAWEED
 from oracle import PROVIDER, at, changes, snapshot
 
 from titans import Archive
-from titans.errors import ArchiveNotFoundError, InputError
+from titans.errors import ArchiveNotFoundError, InputError, NotFound
 from titans.read.explain import QUESTIONS, traced
 from titans.read.explained import counted, round_trips, waited
 from titans.store import ObjectStore
@@ -354,6 +354,38 @@ def test_of_files_on_this_machine_nothing_is_fetched(folder):
     assert all(0 < each.needed < each.bytes for each in found.read)
     outside = [each for each in found.files if each.skipped_by == "slots"]
     assert all(each.last < at(-5) or each.first >= at(-1) for each in outside)
+
+
+def test_a_question_that_is_asked_again_says_so(elsewhere):
+    archive = Archive(elsewhere, PROVIDER)
+    KEPT.clear()
+    once = archive.explain("state", at(9))
+    key = next(each.key for each in once.read if each.kind == "keyframe")
+    real, gone = elsewhere.get, []
+
+    def vanishing(asked):
+        if asked == key and not gone:
+            gone.append(asked)
+            raise NotFound(f"no object {asked}", key=asked)
+        return real(asked)
+
+    with patch.object(elsewhere, "get", vanishing):
+        again = archive.explain("state", at(9))
+    assert gone
+    assert (once.looks, again.looks) == (1, 2)
+    assert again.rows == once.rows
+    assert "in 2 looks at the archive" in str(again)
+    (used,) = [each for each in again.files if each.key == key]
+    assert used.requests == 2
+
+
+def test_where_no_rows_are_asked_for_no_file_is_read(folder):
+    Archive(folder, PROVIDER).compact()
+    found = Archive(folder, PROVIDER).explain("coverage")
+    assert found.read == ()
+    assert {each.skipped_by for each in found.files} == {"not asked"}
+    assert found.states == ()
+    assert "files of whose rows nothing is asked" in str(found)
 
 
 # --- time -----------------------------------------------------------------------------------------

@@ -66,7 +66,8 @@ class ExplainedArchive(ReadableArchive):
         Args:
             question: `state`, `latest`, `keys`, `history`, `changes`, `scan`, `diff`, `grid`,
                 `intervals`, `coverage` or `sql`.
-            arguments, options: those of the question.
+            arguments, options: those of the question. A key column named `run` has to stand in
+                `keys`.
             run: without it no row is asked for, and the files are named that would be read. What
                 that takes is listed, the manifests, the hot files that wait (which are fetched to
                 know what they are) and, of large files elsewhere of which a part may be enough,

@@ -26,7 +26,7 @@ __all__ = [
 
 Kind = Literal["merged", "border", "hot", "correction", "keyframe", "full snapshot"]
 Source = Literal["store", "kept", "mapped", ""]
-Skipped = Literal["", "slots", "keyframe", "key bounds", "row groups", "no rows"]
+Skipped = Literal["", "slots", "keyframe", "key bounds", "row groups", "no rows", "not asked"]
 
 _SHOWN = 20
 _SKIPPED = {
@@ -35,6 +35,7 @@ _SKIPPED = {
     "key bounds": "by their least and greatest key",
     "row groups": "by the statistics of their row groups",
     "no rows": "without rows",
+    "not asked": "of whose rows nothing is asked",
 }
 
 

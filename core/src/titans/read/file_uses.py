@@ -157,9 +157,11 @@ def _skipped_by(file: _Described, told: Recorder) -> Skipped:
         return ""
     if part.min_time is None or part.max_time is None:
         return "no rows"
-    for pick in told.picks:
-        if pick.view.month == month and part.overlaps(*pick.span):
-            return "key bounds"
+    picks = [pick for pick in told.picks if pick.view.month == month]
+    if not picks:
+        return "not asked"
+    if any(part.overlaps(*pick.span) for pick in picks):
+        return "key bounds"
     for state in told.states:
         since = state.since
         if state.view.month == month and since is not None and part.max_time < since:
