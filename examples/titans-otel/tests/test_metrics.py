@@ -13,7 +13,7 @@ from titans import Expectations, Provider, Schema
 from titans.errors import StoreError, SuspiciousSnapshotError
 from titans.events import Event
 from titans.store.memory import MemoryStore
-from titans_otel import Metrics
+from titans_otel import SECONDS, Metrics
 
 
 def recorded(reader):
@@ -90,11 +90,14 @@ def test_bytes_and_seconds_are_recorded_in_their_units(observer, reader):
     found = recorded(reader)
     assert found["titans.written", "aws", "files_merged"] == 4096
     (duration,) = [
-        m.data.data_points[0].sum
+        m.data.data_points[0]
         for m in reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics
         if m.name == "titans.duration"
     ]
-    assert duration == 0.25
+    assert duration.sum == 0.25
+    assert duration.explicit_bounds == SECONDS
+    (filled,) = [number for number, count in enumerate(duration.bucket_counts) if count]
+    assert SECONDS[filled - 1] < 0.25 <= SECONDS[filled], "a bucket that tells it from others"
 
 
 def test_the_age_of_the_newest_observation_grows_with_the_clock(observer, reader, monkeypatch):

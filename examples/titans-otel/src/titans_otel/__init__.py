@@ -19,6 +19,9 @@ __all__ = ["Metrics"]
 
 TITANS_API = 1
 
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Bounds of the buckets of durations; those of the SDK are made for milliseconds."""
+
 
 class Metrics:
     """Turns events into measurements.
@@ -45,7 +48,12 @@ class Metrics:
             "titans.failures", "{failure}", "Operations that failed"
         )
         self._written = meter.create_counter("titans.written", "By", "Bytes of files written")
-        self._duration = meter.create_histogram("titans.duration", "s", "How long a step took")
+        self._duration = meter.create_histogram(
+            "titans.duration",
+            "s",
+            "How long a step took",
+            explicit_bucket_boundaries_advisory=SECONDS,
+        )
         self._observed: dict[str, float] = {}
         """Provider → start of the newest slot that this process knows an observation of, in seconds
         since 1970. The thread that exports reads it while others write; each value is whole."""
