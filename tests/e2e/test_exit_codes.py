@@ -14,6 +14,7 @@ from original import Collector
 
 import titans
 from titans.cli.app import cli, run
+from titans.cli.asking import TRACED
 from titans.store.local import LocalStore
 
 ROWS = {"InstanceType": ["n1"], "Region": ["r1"], "Score": [3], "SpotPrice": [0.5]}
@@ -48,6 +49,7 @@ ARGUMENTS = {
     "verify": (),
 }
 """Commands that take `--provider` and `--store`, and what else makes them work."""
+ARGUMENTS |= {f"trace {name}": ARGUMENTS[name] for name in TRACED}
 
 OTHERS = {
     "catalog": (("--store", "DATA"), ("--store", "nosuchscheme://somewhere")),
@@ -60,6 +62,7 @@ OTHERS = {
     "publish": (("--help",), None),
     "publish iceberg": (("-p", "gcp", "--store", "DATA"), ("-p", "gcp", "--store", "NEW")),
     "plugins": ((), None),
+    "trace": (("--help",), None),
     "plugins show": (("gcp",), ("nothing-of-this-name",)),
     "plugins doctor": (("gcp", "--quick"), ("nothing-of-this-name",)),
 }
@@ -128,7 +131,7 @@ def test_the_table_has_every_command():
 def test_what_works_exits_with_0(name, code, tmp_path):
     if name in ARGUMENTS:
         place = ("--provider", "gcp", "--store", str(tmp_path / "data"))
-        assert code(name, *ARGUMENTS[name], *place) == 0
+        assert code(*name.split(), *ARGUMENTS[name], *place) == 0
     else:
         assert code(*name.split(), *OTHERS[name][0]) == 0
 
@@ -137,9 +140,9 @@ def test_what_works_exits_with_0(name, code, tmp_path):
 def test_what_fails_exits_with_1(name, code, tmp_path):
     if name in ARGUMENTS:
         place = ("--provider", "gcp", "--store", "nosuchscheme://somewhere")
-        assert code(name, *ARGUMENTS[name], *place) == 1
+        assert code(*name.split(), *ARGUMENTS[name], *place) == 1
         unknown = ("--provider", "nobody", "--store", str(tmp_path / "data"))
-        assert code(name, *ARGUMENTS[name], *unknown) == 1
+        assert code(*name.split(), *ARGUMENTS[name], *unknown) == 1
     elif OTHERS[name][1] is not None:
         assert code(*name.split(), *OTHERS[name][1]) == 1
 
@@ -148,7 +151,7 @@ def test_what_fails_exits_with_1(name, code, tmp_path):
 def test_wrong_usage_exits_with_2(name, code):
     assert code(*name.split(), "--no-such-option") == 2
     if name in ARGUMENTS:
-        assert code(name, *ARGUMENTS[name]) == 2  # no --provider
+        assert code(*name.split(), *ARGUMENTS[name]) == 2  # no --provider
 
 
 @pytest.mark.parametrize("name", [*every_command(), ""])

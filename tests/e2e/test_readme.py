@@ -44,6 +44,7 @@ RUN_ELSEWHERE = {
     "docs/files.md": "tests/e2e/test_files_page.py",
     "docs/first-hour.md": "tests/e2e/test_explore_pages.py",
     "docs/format.md": "tests/e2e/test_format_page.py",
+    "docs/performance.md": "tests/e2e/test_trace.py",
     "docs/migration.md": "tests/e2e/test_docs_migration.py",
     "docs/providers.md": "tests/e2e/test_docs_providers.py and test_providers_page.py",
     "docs/testing.md": "tests/conformance/test_docs.py",

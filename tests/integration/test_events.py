@@ -107,8 +107,18 @@ def test_every_step_is_logged_with_its_fields(archive, caplog):
     created = next(r for r in caplog.records if "hot_created" in r.message)
     assert (created.provider, created.slot, created.rows) == ("small", "2026-01-31T22:00:00Z", 1)
     assert created.bytes > 0
+    assert created.complete is False
     adopted = next(r for r in caplog.records if "slots_adopted" in r.message)
     assert (adopted.provider, adopted.month, adopted.slots) == ("small", "2026-01", 1)
+
+
+def test_events_of_observations_say_their_slot(archive, hooks):
+    archive.ingest(snapshot({"a": (1, 0.5)}), at(3, minutes=7))
+    archive.upload(changes({}), at(4), complete=True)
+    ingested = next(e for e in hooks.events if e.name == "snapshot_ingested")
+    created = next(e for e in hooks.events if e.name == "hot_created")
+    assert ingested.fields["slot"] == "2026-01-31T22:30:00Z"
+    assert (created.fields["slot"], created.fields["complete"]) == ("2026-01-31T22:40:00Z", True)
 
 
 def test_an_observer_that_raises_changes_nothing(archive, hooks, caplog, monkeypatch):

@@ -29,6 +29,7 @@ from titans.errors import ConcurrencyConflictError, InputError, RetryableError, 
 from titans.events import Event, emit
 from titans.plugins import PluginInfo, installed, load, providers
 from titans.provider_tools import Presence, draw, drop_sentinel
+from titans.read.explanation import Explanation
 from titans.results import Amendment, Compaction, Conversion, Ingestion, MonthStatus, Outcome
 from titans.store import Blob, Entry, ObjectStore, open_store
 
@@ -148,6 +149,11 @@ def read(archive: Archive) -> None:
     assert_type(frames, list[pl.DataFrame])
     assert_type(archive.freshness().is_late, bool)
     assert_type(archive.freshness(NOW).age, timedelta | None)
+    explained = archive.explain("state", NOW, run=False, Region="a")
+    assert_type(explained, Explanation)
+    assert_type((explained.rows, explained.ms), tuple[int | None, float])
+    assert_type([each.key for each in explained.read], list[str])
+    archive.explain(question="state")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     found = titans.catalog("memory://", now=NOW)
     assert_type(found.to_frame(), pl.DataFrame)
     assert_type([each.keys for each in found.archives], list[int])

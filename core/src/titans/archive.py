@@ -268,6 +268,7 @@ class Archive(CorrectableArchive):
                 key=file.key,
                 rows=rows.height,
                 bytes=file.info.size,
+                complete=complete,
                 ms=ms_since(started),
             )
         return file.key

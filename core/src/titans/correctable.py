@@ -12,7 +12,7 @@ from attrs import define
 
 from titans.errors import InputError, TitansError
 from titans.events import Event, emit
-from titans.read.api import ReadableArchive
+from titans.read.explain import ExplainedArchive
 from titans.slots import Month, to_utc
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ log = logging.getLogger("titans.archive")
 
 
 @define(eq=False, repr=False)
-class CorrectableArchive(ReadableArchive):
+class CorrectableArchive(ExplainedArchive):
     """What can be put right in an archive: see `titans.tiers.rewrite`."""
 
     def amend(

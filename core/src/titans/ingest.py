@@ -293,6 +293,7 @@ class Ingestor:
         self.notify(
             "snapshot_ingested",
             status=result.status,
+            slot=str(Slot.of(result.timestamp, self.dataset.paths.minutes)),
             key=result.key,
             time=result.timestamp,
             rows=result.rows,

@@ -1,6 +1,6 @@
 """What happens in an archive can be read from a metric reader in memory."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -9,11 +9,11 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 import titans
-from titans import Expectations, Provider, Schema, plugins
+from titans import Expectations, Provider, Schema
 from titans.errors import StoreError, SuspiciousSnapshotError
 from titans.events import Event
 from titans.store.memory import MemoryStore
-from titans_otel import Metrics
+from titans_otel import SECONDS, Metrics
 
 
 def recorded(reader):
@@ -38,17 +38,6 @@ def reader():
 def observer(reader):
     provider = MeterProvider(metric_readers=[reader], shutdown_on_exit=False)
     yield Metrics(provider.get_meter("titans"))
-    provider.shutdown()
-
-
-@pytest.fixture(scope="module")
-def installed_reader():
-    """Of the SDK that the application sets up, as late as it likes."""
-    reader = InMemoryMetricReader()
-    plugins.clear()
-    provider = MeterProvider(metric_readers=[reader], shutdown_on_exit=False)
-    metrics.set_meter_provider(provider)
-    yield reader
     provider.shutdown()
 
 
@@ -101,11 +90,54 @@ def test_bytes_and_seconds_are_recorded_in_their_units(observer, reader):
     found = recorded(reader)
     assert found["titans.written", "aws", "files_merged"] == 4096
     (duration,) = [
-        m.data.data_points[0].sum
+        m.data.data_points[0]
         for m in reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics
         if m.name == "titans.duration"
     ]
-    assert duration == 0.25
+    assert duration.sum == 0.25
+    assert duration.explicit_bounds == SECONDS
+    (filled,) = [number for number, count in enumerate(duration.bucket_counts) if count]
+    assert SECONDS[filled - 1] < 0.25 <= SECONDS[filled], "a bucket that tells it from others"
+
+
+def test_the_age_of_the_newest_observation_grows_with_the_clock(observer, reader, monkeypatch):
+    clock = [datetime(2026, 1, 23, 10, 0, tzinfo=UTC).timestamp()]
+    monkeypatch.setattr("titans_otel.time.time", lambda: clock[0])
+    age = ("titans.observation.age", "aws")
+    assert age not in recorded(reader)
+
+    def ingested(slot, status="ingested"):
+        fields = {"status": status, "slot": slot, "rows": 3}
+        observer.titans_event(Event("snapshot_ingested", "aws", fields))
+
+    ingested("2026-01-23T09:10:00Z")
+    assert recorded(reader)[age] == 50 * 60
+    clock[0] += 90
+    assert recorded(reader)[age] == 50 * 60 + 90
+    ingested("2026-01-23T09:50:00Z", "unchanged")
+    ingested("2026-01-23T09:20:00Z", "already")
+    assert recorded(reader)[age] == 10 * 60 + 90
+
+
+@pytest.mark.parametrize(("complete", "age"), [(True, 600), (False, None)])
+def test_an_upload_is_an_observation_where_it_says_that_it_is_complete(
+    observer, reader, monkeypatch, complete, age
+):
+    monkeypatch.setattr("titans_otel.time.time", lambda: at(1).timestamp())
+    fields = {"slot": "2026-01-23T09:00:00Z", "rows": 0, "complete": complete}
+    observer.titans_event(Event("hot_created", "aws", fields))
+    assert recorded(reader).get(("titans.observation.age", "aws")) == age
+
+
+def test_an_archive_tells_its_newest_observation(installed_reader):
+    provider = Provider(name="fresh", schema=Schema({"Price": "Float64"}), key=("Type",))
+    archive = titans.open(MemoryStore(), provider=provider)
+    before = datetime.now(UTC)
+    archive.ingest(snapshot(4), before)
+    archive.upload(snapshot(1, 0.7), before - timedelta(hours=1), complete=True)
+    age = recorded(installed_reader)["titans.observation.age", "fresh"]
+    expected = (datetime.now(UTC) - archive.freshness().last).total_seconds()
+    assert age == pytest.approx(expected, abs=10)
 
 
 def test_events_it_does_not_know_are_counted(observer, reader):

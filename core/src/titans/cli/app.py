@@ -22,6 +22,7 @@ from titans.cli import (
     publish,
     read,
     replay,
+    trace,
     write,
 )
 from titans.cli.commands import Commands
@@ -74,6 +75,7 @@ for _module in (
     publish,
     read,
     replay,
+    trace,
     write,
 ):
     for _command in _module.COMMANDS:

@@ -63,6 +63,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "state": ("titans state --at 2026-01-23T09:13Z -p aws --store s3://my-bucket/prices",),
     "status": ("titans status --store prices", "titans status --amendments -p aws"),
+    "trace": (
+        "titans trace state --at 2026-01-23T09:13Z --key Region=eu-west-1 -p aws",
+        "titans trace history --key InstanceType=m5.large --plan --format json -p aws",
+    ),
     "upload": ("titans upload changes.parquet --at 2026-01-23T09:13Z -p aws",),
     "vacuum": ("titans vacuum --grace 6h -p aws",),
     "verify": ("titans verify --deep -p aws",),

@@ -7,14 +7,13 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from collections.abc import Callable
 from datetime import datetime, timedelta
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from titans.cli.asking import asking
 from titans.cli.options import (
     MOMENT,
     choosing,
@@ -37,37 +36,29 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS"]
 
 
-def asks(question: Callable[..., pl.DataFrame | pl.LazyFrame]) -> Callable[..., None]:
-    """A command that puts `question` to an archive, and writes the answer where its options say."""
+_AT = click.option(
+    "--at", type=MOMENT, required=True, help="The moment; UTC unless it says otherwise."
+)
+_FIRST = click.option("--from", "first", type=MOMENT, required=True, help="The earlier moment.")
+_SECOND = click.option("--to", "second", type=MOMENT, required=True, help="The later moment.")
+_EVERY = click.option(
+    "--every", default="1h", show_default=True, help="Length of a step, like 10m, 1h, 1d."
+)
 
-    @wraps(question)
-    def command(provider: str, store: str | None, target: Target, **options: Any) -> None:
-        write(question(open_archive(provider, store), **options), target)
 
-    return on_archive(as_output(command))
-
-
-@click.command()
-@click.option("--at", type=MOMENT, required=True, help="The moment; UTC unless it says otherwise.")
-@choosing
-@asks
+@asking(_AT, choosing)
 def state(archive: Archive, at: datetime, wanted: dict[str, Any]) -> pl.DataFrame:
     """Every key alive at a moment, with its values."""
     return archive.state(at, **wanted)
 
 
-@click.command()
-@choosing
-@asks
+@asking(choosing)
 def latest(archive: Archive, wanted: dict[str, Any]) -> pl.DataFrame:
     """Every key alive after the last change point."""
     return archive.latest(**wanted)
 
 
-@click.command()
-@choosing
-@in_range
-@asks
+@asking(choosing, in_range)
 def history(
     archive: Archive, start: datetime | None, end: datetime | None, wanted: dict[str, Any]
 ) -> pl.DataFrame:
@@ -77,10 +68,7 @@ def history(
     return archive.history(start, end, **wanted)
 
 
-@click.command()
-@choosing
-@in_range
-@asks
+@asking(choosing, in_range)
 def changes(
     archive: Archive, start: datetime | None, end: datetime | None, wanted: dict[str, Any]
 ) -> pl.DataFrame:
@@ -88,38 +76,17 @@ def changes(
     return archive.changes(start, end, **wanted)
 
 
-@click.command()
-@click.option("--from", "first", type=MOMENT, required=True, help="The earlier moment.")
-@click.option("--to", "second", type=MOMENT, required=True, help="The later moment.")
-@choosing
-@on_archive
-@as_output
+@asking(_FIRST, _SECOND, choosing, shown=without_equal_columns)
 def diff(
-    first: datetime,
-    second: datetime,
-    provider: str,
-    store: str | None,
-    target: Target,
-    wanted: dict[str, Any],
-) -> None:
+    archive: Archive, first: datetime, second: datetime, wanted: dict[str, Any]
+) -> pl.DataFrame:
     """What is different between two moments: keys added, removed, changed, with old and new
     values.
     """
-    differences = open_archive(provider, store).diff(first, second, **wanted)
-
-    # A terminal has no room for columns in which nothing differs.
-    if target == Target():
-        differences = without_equal_columns(differences)
-    write(differences, target)
+    return archive.diff(first, second, **wanted)
 
 
-@click.command()
-@click.option(
-    "--every", default="1h", show_default=True, help="Length of a step, like 10m, 1h, 1d."
-)
-@choosing
-@in_range
-@asks
+@asking(_EVERY, choosing, in_range)
 def grid(
     archive: Archive,
     every: str,
@@ -131,10 +98,7 @@ def grid(
     return archive.grid(start, end, every, lazy=True, **wanted)
 
 
-@click.command()
-@choosing
-@in_range
-@asks
+@asking(choosing, in_range)
 def intervals(
     archive: Archive, start: datetime | None, end: datetime | None, wanted: dict[str, Any]
 ) -> pl.LazyFrame:
@@ -142,17 +106,13 @@ def intervals(
     return archive.intervals(start, end, lazy=True, **wanted)
 
 
-@click.command()
-@in_range
-@asks
+@asking(in_range)
 def coverage(archive: Archive, start: datetime | None, end: datetime | None) -> pl.DataFrame:
     """Slot by slot, whether somebody looked."""
     return archive.coverage(start, end)
 
 
-@click.command()
-@in_range
-@asks
+@asking(in_range, is_traced=False)
 def files(archive: Archive, start: datetime | None, end: datetime | None) -> pl.DataFrame:
     """The objects that hold the change points of a range, for other engines."""
     import polars as pl
@@ -164,9 +124,7 @@ def files(archive: Archive, start: datetime | None, end: datetime | None) -> pl.
     return objects.with_columns(times)
 
 
-@click.command()
-@click.argument("query")
-@asks
+@asking(click.argument("query"))
 def sql(archive: Archive, query: str) -> pl.DataFrame:
     """Ask in SQL: tables changes, latest, intervals, and state(at := '2026-01-15T12:00Z')."""
     frame = archive.sql(query)

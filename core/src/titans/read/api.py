@@ -73,7 +73,8 @@ class ReadableArchive(DescribedArchive):
         known = [name for name in provider.canonical_columns if of_points or name != CEASED]
         among = None if keys is None else wanted_keys(keys, provider)
         values = value_columns(columns, known, provider)
-        return Choice(provider, where, values, wanted_values(key, provider), among)
+        is_plan = not self._dataset.reads_rows
+        return Choice(provider, where, values, wanted_values(key, provider), among, is_plan)
 
     # --- states -----------------------------------------------------------------------------------
 

@@ -40,6 +40,8 @@ class Choice:
     """Key column → the texts of which any will do."""
     among: pl.DataFrame | None = None
     """Some or all key columns: the key agrees with a row."""
+    is_plan: bool = False
+    """No rows are read, so that none are found says nothing."""
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -119,7 +121,7 @@ class Choice:
 
     def _say_if_a_pattern(self, answer: pl.DataFrame) -> None:
         """A value such as `m5.*` is a key of that very text, which nobody may have meant."""
-        if answer.height:
+        if answer.height or self.is_plan:
             return
         for column, texts in self.key.items():
             patterns = [text for text in texts if _WILDCARDS & set(text)]

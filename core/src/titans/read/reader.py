@@ -28,6 +28,7 @@ from titans.read.missing import missing
 from titans.schema import CEASED, TIME
 from titans.slots import BEGIN, END, TICK, Moment, Month, to_moment
 from titans.tiers.files.fetch import fetch_all
+from titans.tiers.files.metadata import FileInfo
 from titans.tiers.files.reading import ReplacedError, damaged
 from titans.tiers.manifest.commit import Head, list_months, read_head, removed_month, require_known
 from titans.tiers.manifest.model import Manifest
@@ -176,6 +177,8 @@ class Reader:
         It comes before any manifest is read: what is removed by then has been adopted.
         """
         if self._hot is None:
+            if self.dataset.trace is not None:
+                self.dataset.trace.looked()
             self._hot = list_hot_since(self.dataset).months
         return self._hot
 
@@ -185,6 +188,8 @@ class Reader:
         """
         if self._hot is not None or self.seen is None or not self.seen.is_worth_it(self.dataset):
             return None
+        if self.dataset.trace is not None:
+            self.dataset.trace.looked()
         beginning = Beginning.read(self.dataset, list(months), list_after)
         self._confirmation = Confirmation.of(beginning)
         self._hot = beginning.hot
@@ -277,6 +282,8 @@ class Reader:
             self._keep(month, head)
 
     def _keep(self, month: Month, head: Head) -> None:
+        if self.dataset.trace is not None:
+            self.dataset.trace.read_month(month, head.manifest, head.blob is not None)
         if head.blob is None:
             require_known(self.dataset, head.manifest)
         self._manifests[month] = head.manifest
@@ -299,19 +306,25 @@ class Reader:
             manifest = self.manifest(month)
 
         view = MonthView.of(manifest, self.dataset)
+        applied: list[FileInfo] = []
         waiting, left_out = read_waiting(self.dataset, manifest, hot)
         for info, data in waiting:
             key = self.dataset.paths.hot_key(self.dataset.slot(month, info.record.slot))
             if key in self.bad:
                 left_out.append(LeftOut(key, info.record.slot, self.bad[key]))
             elif knows_base(view, info):
+                if self.dataset.trace is not None:
+                    self.dataset.trace.applies(view.slot(info.record.slot).start)
                 view, _ = view.adopt(info, data)
+                applied.append(info)
             else:
                 left_out.append(without_base(self.dataset, month, info))
         damaged = [Damage(each.slot, each.error) for each in left_out if not each.is_foreign]
         view = evolve(view, damaged=tuple(damaged))
         if view.is_dependent and (self._is_waiting_before(month) or self._has_moved(manifest)):
             view = view.standing_alone()
+        if self.dataset.trace is not None:
+            self.dataset.trace.found_waiting(view, applied, left_out)
         return view
 
     def _has_moved(self, manifest: Manifest) -> bool:

@@ -21,7 +21,13 @@ from titans.read.overlaps import overlapping
 from titans.read.reader import Reader, bounds, expired, retrying
 from titans.slots import TICK, Month
 from titans.tiers.files.parquet import scan_files
-from titans.tiers.files.read import Selection, StoredFile, read_selections, scan_stored
+from titans.tiers.files.read import (
+    Selection,
+    StoredFile,
+    read_selections,
+    scan_stored,
+    tell_opened,
+)
 from titans.tiers.files.selections import Narrow
 from titans.tiers.files.stream import stream
 from titans.tiers.manifest.view import Criteria, MonthView, Part
@@ -196,7 +202,10 @@ class Plan:
         yield narrow(nothing).collect()
 
     def _read_scan(self, each: _Scan, narrow: Narrow) -> Iterator[pl.DataFrame]:
-        begun = False
+        dataset, begun = self.reader.dataset, False
+        tell_opened(dataset, each.selections, narrow)
+        if not dataset.reads_rows:
+            return
         try:
             for batch in narrow(each.rows).collect_batches(maintain_order=False):
                 begun = True
@@ -206,7 +215,7 @@ class Plan:
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
             if begun:
                 for selection in each.selections:  # raises where it is the file
-                    read_selections(self.reader.dataset, [Selection(selection.source)])
+                    read_selections(dataset, [Selection(selection.source)])
                 raise
             # One of an earlier writer, to be read as what it means.
             for selection in each.selections:

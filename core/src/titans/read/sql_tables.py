@@ -20,6 +20,7 @@ from titans.errors import NotFound, TitansError
 from titans.read.queries import VALID_FROM, VALID_TO
 from titans.read.scan import Narrow, Plan, source_of
 from titans.schema import CEASED, TIME
+from titans.tiers.files.read import StoredFile
 
 if TYPE_CHECKING:
     from titans.provider import Provider
@@ -60,8 +61,10 @@ class Tables:
         """With `by_polars`, DuckDB reads no file itself."""
         plan = Plan.of(reader, None, None)
         files: list[Path] = []
-        if not by_polars:
+        if not by_polars and reader.dataset.reads_rows:
             files = [path for path in plan.whole if _is_plain(path, reader.provider)]
+        for path in files:
+            _tell_opened(reader, plan.whole[path].source)
         rest = {path: each for path, each in plan.whole.items() if path not in files}
         return cls(reader, evolve(plan, whole=rest), tuple(files))
 
@@ -103,6 +106,12 @@ class Tables:
         periods = _select(f"*, {until}", f"({rows})")
         held = _select(f"{values}, {time} AS {VALID_FROM}, {VALID_TO}", f"({periods})")
         connection.execute(f"CREATE VIEW intervals AS {held} WHERE NOT {ceased}")
+
+
+def _tell_opened(reader: Reader, file: StoredFile | pl.DataFrame) -> None:
+    """Tell the trace, if there is one, of a file of which DuckDB decides what it needs."""
+    if reader.dataset.trace is not None:
+        reader.dataset.trace.opens(file, None)
 
 
 def _select(what: str, table: str) -> str:

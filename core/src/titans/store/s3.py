@@ -153,6 +153,10 @@ class S3Store:
         answer, data = self._requests.read(check_key(key))
         return Blob(data, answer["ETag"], answer["LastModified"])
 
+    def given(self, key: str) -> Blob | None:
+        """What `get_again` gave last, if that is still known."""
+        return self._given.get(key)
+
     def get_again(self, key: str) -> Blob:
         """As `get`; what was given before and is the same still is not sent again."""
         known = self._given.get(check_key(key))

@@ -53,6 +53,7 @@ included."""
 EVENTS: dict[str, dict[str, Any]] = {
     "snapshot_ingested": {
         "status": "ingested",
+        "slot": "2026-03-01T00:00:00Z",
         "key": "k",
         "rows": 3,
         "added": 1,
@@ -61,7 +62,14 @@ EVENTS: dict[str, dict[str, Any]] = {
         "ms": 5,
     },
     "snapshot_refused": {"slot": "2026-03-01T00:00:00Z", "living": 10, "ceased": 9},
-    "hot_created": {"slot": "2026-03-01T00:00:00Z", "key": "k", "rows": 3, "bytes": 900, "ms": 5},
+    "hot_created": {
+        "slot": "2026-03-01T00:00:00Z",
+        "key": "k",
+        "rows": 3,
+        "bytes": 900,
+        "complete": False,
+        "ms": 5,
+    },
     "slot_conflict": {
         "slot": "2026-03-01T00:00:00Z",
         "key": "k",

@@ -14,7 +14,7 @@ from titans import hookimpl
 if TYPE_CHECKING:
     from titans.events import Event
 
-__all__ = ["Alerts"]
+__all__ = ["LONGEST", "Alerts", "escaped", "post", "seconds", "text"]
 
 TITANS_API = 1
 
@@ -48,13 +48,13 @@ class Alerts:
 
         kind = (event.provider, event.name, event.fields.get("error"))
         silence = time.monotonic() - self._sent.get(kind, -math.inf)
-        if silence < _seconds("TITANS_SLACK_QUIET", 3600):
+        if silence < seconds("TITANS_SLACK_QUIET", 3600):
             self._unsent[kind] += 1
             return
 
         # TITANS logs what this raises; what could not be delivered counts as not sent, so the next
         # one is tried.
-        post(webhook, text(event, self._unsent[kind]), _seconds("TITANS_SLACK_TIMEOUT", 5))
+        post(webhook, text(event, self._unsent[kind]), seconds("TITANS_SLACK_TIMEOUT", 5))
         self._sent[kind] = time.monotonic()
         self._unsent.pop(kind, None)
 
@@ -62,8 +62,8 @@ class Alerts:
 def text(event: Event, unsent: int = 0) -> str:
     """What Slack shows for an event, if `unsent` ones like it were not sent."""
     title = TITLES.get(event.name, event.name)
-    lines = [f"*{_escaped(event.provider)}*: {_escaped(title)}"]
-    lines += [f"• {_escaped(name)}: {_escaped(str(value))}" for name, value in event.fields.items()]
+    lines = [f"*{escaped(event.provider)}*: {escaped(title)}"]
+    lines += [f"• {escaped(name)}: {escaped(str(value))}" for name, value in event.fields.items()]
     if unsent:
         lines.append(f"{unsent} more of this kind since the last message")
 
@@ -101,11 +101,13 @@ def post(webhook: str, message: str, timeout: float) -> None:
             raise OSError(f"the webhook answered {error.code} {error.reason}") from None
 
 
-def _escaped(value: str) -> str:
+def escaped(value: str) -> str:
+    """Text that Slack takes for text."""
     return value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _seconds(variable: str, default: float) -> float:
+def seconds(variable: str, default: float) -> float:
+    """The number that a variable of the environment holds. Raises `ValueError` where it is none."""
     value = os.environ.get(variable, "")
     if not value:
         return default

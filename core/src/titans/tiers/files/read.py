@@ -17,10 +17,19 @@ from titans.tiers.files.selections import (
     decoded_rows,
     lazy_rows,
     scan_stored,
+    tell_opened,
+    without_rows,
 )
 from titans.tiers.files.stream import fetch_file, stream
 
-__all__ = ["Selection", "StoredFile", "read_by_key", "read_selections", "scan_stored"]
+__all__ = [
+    "Selection",
+    "StoredFile",
+    "read_by_key",
+    "read_selections",
+    "scan_stored",
+    "tell_opened",
+]
 
 _PART = 200_000
 """Rows of such a part."""
@@ -46,6 +55,9 @@ def read_selections(dataset: Dataset, selections: Sequence[Selection]) -> list[p
         for number, frame in stream(dataset, selections):
             frames[number].append(frame)
         return [found[0] if len(found) == 1 else pl.concat(found) for found in frames]
+    tell_opened(dataset, selections)
+    if not dataset.reads_rows:
+        return [without_rows(dataset, selection) for selection in selections]
     contents = _fetch(dataset, [s.source for s in selections])
     return _read(dataset, selections, contents)
 
@@ -61,6 +73,10 @@ def read_by_key(
     """
     if dataset.store.parallel and _size(selections) < 2 * _RANGE:
         yield read_selections(dataset, selections)
+        return
+    tell_opened(dataset, selections)
+    if not dataset.reads_rows:
+        yield [without_rows(dataset, selection) for selection in selections]
         return
     contents = _fetch(dataset, [s.source for s in selections])
     ranges = _ranges(dataset, selections, contents)

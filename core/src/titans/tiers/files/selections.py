@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,12 +15,22 @@ from titans.provider import Provider
 from titans.schema import Schema
 from titans.slots import Slot
 from titans.tiers.files.fetch import check_rows
+from titans.tiers.files.kept import KEPT
 from titans.tiers.files.metadata import FileInfo
 from titans.tiers.files.parquet import decode, metadata_of, scan_files
-from titans.tiers.files.parts import Needed
+from titans.tiers.files.parts import Needed, RemoteFile
 from titans.tiers.files.reading import ReplacedError, damaged
 
-__all__ = ["Narrow", "Selection", "StoredFile", "decoded_rows", "lazy_rows", "scan_stored"]
+__all__ = [
+    "Narrow",
+    "Selection",
+    "StoredFile",
+    "decoded_rows",
+    "lazy_rows",
+    "scan_stored",
+    "tell_opened",
+    "without_rows",
+]
 
 _LARGE = 8 << 20
 """Bytes of a file, of some million rows, that is read in parts where few of its rows are needed."""
@@ -46,6 +56,11 @@ class StoredFile:
     """That of the earlier version of the provider that wrote it; `None` for today's."""
     waiting: FileInfo | None = None
     """Of a hot file that nobody has adopted yet, what it says of itself: its rows are checked."""
+
+    @property
+    def remote(self) -> RemoteFile:
+        """What parts of it are known by."""
+        return RemoteFile(self.key, self.size, self.hash)
 
 
 @frozen(eq=False)
@@ -101,6 +116,27 @@ class Narrow:
                 names.update(condition.meta.root_names())
             columns = frozenset(names or provider.key[:1])
         return Needed(provider.schema_dtypes, where, columns)
+
+
+def tell_opened(
+    dataset: Dataset, selections: Sequence[Selection], narrow: Narrow | None = None
+) -> None:
+    """Tell the trace, if there is one, of files whose rows are read as a whole or mapped."""
+    if dataset.trace is None:
+        return
+    for selection in selections:
+        file = selection.source
+        if isinstance(file, StoredFile):
+            needed = (narrow or Narrow()).needed(selection, dataset.provider)
+            is_kept = (dataset.store.url, file.remote) in KEPT
+            dataset.trace.opens(file, needed, is_kept=is_kept)
+
+
+def without_rows(dataset: Dataset, selection: Selection) -> pl.DataFrame:
+    """What reading a selection gives where no rows are read."""
+    if isinstance(selection.source, pl.DataFrame):
+        return selection.of(selection.source)
+    return pl.DataFrame(schema=dict(dataset.provider.schema_dtypes))
 
 
 def lazy_rows(

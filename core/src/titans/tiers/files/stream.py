@@ -13,7 +13,15 @@ from titans.store import ObjectStore
 from titans.tiers.files.fetch import fetch_objects, in_order
 from titans.tiers.files.kept import KEPT
 from titans.tiers.files.parts import FilePart, Needed, RemoteFile, parts_of
-from titans.tiers.files.selections import Narrow, Selection, StoredFile, decoded_rows, lazy_rows
+from titans.tiers.files.selections import (
+    Narrow,
+    Selection,
+    StoredFile,
+    decoded_rows,
+    lazy_rows,
+    tell_opened,
+    without_rows,
+)
 
 __all__ = ["fetch_file", "stream"]
 
@@ -27,7 +35,15 @@ def stream(
     Raises:
         NotFound, CorruptFileError
     """
-    tasks = list(_tasks(dataset, selections, narrow or Narrow()))
+    narrow = narrow or Narrow()
+    tasks = list(_tasks(dataset, selections, narrow))
+    for task in tasks:
+        task.tell()
+    if not dataset.reads_rows:
+        for number, selection in enumerate(selections):
+            yield number, narrow(without_rows(dataset, selection).lazy()).collect()
+        return
+
     read_whole: set[int] = set()
     for task, frame in zip(tasks, in_order(dataset.store, _Task.read, tasks), strict=True):
         if task.number in read_whole:
@@ -51,7 +67,7 @@ def fetch_file(store: ObjectStore, file: StoredFile) -> bytes | Path:
         return path
     if file.slot is not None or not store.parallel:
         return store.get(file.key).data
-    return KEPT.get((store.url, _remote(file)), lambda: store.get(file.key).data)
+    return KEPT.get((store.url, file.remote), lambda: store.get(file.key).data)
 
 
 @frozen(eq=False)
@@ -63,6 +79,18 @@ class _Task:
     selection: Selection
     narrow: Narrow
     part: FilePart | None = None
+
+    def tell(self) -> None:
+        """Tell the trace, if there is one, what is read."""
+        trace, source, part = self.dataset.trace, self.selection.source, self.part
+        if trace is None:
+            return
+        if part is None:
+            tell_opened(self.dataset, [self.selection], self.narrow)
+        else:
+            is_kept = (self.dataset.store.url, part.name) in KEPT
+            needed = _needed(self.dataset, self.selection, self.narrow)
+            trace.opens(source, needed, part, is_kept)
 
     def read(self) -> pl.DataFrame | None:
         """Its rows; `None` where they cannot be read as they should be.
@@ -126,17 +154,13 @@ def _parts(
         file = selection.source
         if not isinstance(file, StoredFile) or file.slot is not None:
             continue
-        if (dataset.store.url, _remote(file)) in KEPT:
+        if (dataset.store.url, file.remote) in KEPT:
             continue  # all of it
         numbers.append(number)
-        asked.append((_remote(file), _needed(dataset, selection, narrow)))
+        asked.append((file.remote, _needed(dataset, selection, narrow)))
 
     found = parts_of(dataset.store, asked)
     return {number: parts for number, parts in zip(numbers, found, strict=True) if parts}
-
-
-def _remote(file: StoredFile) -> RemoteFile:
-    return RemoteFile(file.key, file.size, file.hash)
 
 
 def _needed(dataset: Dataset, selection: Selection, narrow: Narrow) -> Needed:

@@ -23,7 +23,13 @@ from titans.tiers.files.claims import NO_CLAIMS, Claims
 from titans.tiers.files.fetch import read_info
 from titans.tiers.files.metadata import FileInfo, SlotRecord
 from titans.tiers.files.parquet import scan_files
-from titans.tiers.files.read import Selection, StoredFile, read_by_key, read_selections
+from titans.tiers.files.read import (
+    Selection,
+    StoredFile,
+    read_by_key,
+    read_selections,
+    tell_opened,
+)
 from titans.tiers.manifest.entries import FileEntry, Keyframe
 from titans.tiers.manifest.model import Manifest
 
@@ -223,7 +229,10 @@ class MonthView:
         columns have these values.
         """
         lead = None if key is None else key.get(self.dataset.provider.key[0])
-        return [part for part in self.parts if part.overlaps(start, end) and part.may_hold(lead)]
+        found = [part for part in self.parts if part.overlaps(start, end) and part.may_hold(lead)]
+        if self.dataset.trace is not None:
+            self.dataset.trace.picked(self, found, (start, end), lead)
+        return found
 
     def rows(self, wanted: Criteria) -> pl.DataFrame:
         """The change points that are wanted.
@@ -235,7 +244,8 @@ class MonthView:
         parts = self.parts_in(start, end, wanted.key)
         plain = [part for part in parts if part.merged_file and part.within(start, end)]
         paths = self._local_paths(plain)
-        if len(plain) < 2 or not paths or _entangled(plain, parts):
+        is_apart = len(plain) > 1 and paths and not _entangled(plain, parts)
+        if not is_apart or not self.dataset.reads_rows:
             return resolve(*self._frames(parts, wanted), provider)
 
         # One scan of all files that need no other condition is faster than one of each.
@@ -248,6 +258,7 @@ class MonthView:
             scanned = lazy.collect()
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
             return resolve(*self._frames(parts, wanted), provider)
+        tell_opened(self.dataset, [part.selection(None, None, wanted.where) for part in plain])
         scanned = scanned.sort([*provider.key, TIME], maintain_order=True)
         return resolve([scanned, *real], corrections, provider, repeated=True)
 
@@ -314,6 +325,8 @@ class MonthView:
         first. `where` is over key columns.
         """
         self._require_state(end)
+        if self.dataset.trace is not None:
+            self.dataset.trace.began_state(self, end, earlier is not None)
         start: datetime | None = None
         selections = []
         keyframe, full = self.keyframe(end), self.last_full(end)
