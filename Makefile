@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROJECTS := pyproject.toml core/pyproject.toml $(wildcard plugins/*/pyproject.toml)
 
-.PHONY: setup demo quick test engines browser pictures lint race soak soak-year bench bench-micro growth sparse flat questions remote cold-start prices clean
+.PHONY: setup demo quick test engines browser promtool pictures lint race soak soak-year bench bench-micro growth sparse flat questions remote cold-start prices clean
 
 setup: $(STAMP)
 
@@ -32,7 +32,7 @@ quick: $(STAMP)
 	@$(BIN)/pytest -q -n 2 --dist loadgroup -m "not server and not slow" tests/unit tests/integration
 
 # Two workers: the suite is written for two cores. Tests that share a server or processes stay in one worker.
-test: $(STAMP) lint browser
+test: $(STAMP) lint browser promtool
 	@$(BIN)/pytest -n 2 --dist loadgroup --ignore=tests/engines
 
 # Other engines on what TITANS publishes for them. They are installed into an environment of their own.
@@ -54,6 +54,13 @@ browser:
 	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "· installing chromium" && \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium fonts-dejavu-core >/dev/null; } || \
 	  echo "· no chromium here: the tests that need a browser are skipped"
+
+# Prometheus' promtool, for the alert rules of the examples: as the browser.
+promtool:
+	@command -v promtool >/dev/null || { \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "· installing promtool" && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus >/dev/null; } || \
+	  echo "· no promtool here: the tests of alert rules that need it are skipped"
 
 # The screenshots of docs/explorer.md, of made-up data. Needs a font with Hangul for one of them (fonts-noto-cjk).
 pictures: $(STAMP) browser
