@@ -206,10 +206,7 @@ MENDED = evolve(
     corrections=("amend", "amend changes", "retract"),
 )
 """Manifests are lost of months that somebody has corrected."""
-STRANGERS = evolve(DAMAGED, damages=("foreign object",), at_once=(False,))
-"""At once, seed 16 meets a verification that takes a border for wrong while writers move the month
-before it; the next one passes.
-"""
+STRANGERS = evolve(DAMAGED, damages=("foreign object",))
 SETBACKS = evolve(
     DAMAGED,
     damages=("rolled-back manifest", "lost manifest"),

@@ -127,7 +127,9 @@ def verify(
             _check_unknown(dataset, inventory, manifest, checks.notes)
             newer = _read_manifest(dataset, month, Notes())
             found = {line for lines in checks.notes.failures.values() for line in lines}
-            if newer is None or not found or found & before or newer.version == manifest.version:
+            # What was wrong at two looks is; what was not there at the first may be of a change
+            # that was under way.
+            if newer is None or found <= before or newer.version == manifest.version:
                 break
             before = found
             manifest, inventory = newer, list_inventory(dataset)
