@@ -65,18 +65,18 @@ class TitansReader(DataSourceReader):
     """Reads the rows that one query wants. Spark sends it to the workers, with a partition each."""
 
     def __init__(
-        self, options: Options, columns: dict[str, pl.DataType], names: tuple[str, ...]
+        self, options: Options, columns: dict[str, pl.DataType], schema: pa.Schema
     ) -> None:
         self.options = options
         self.columns = columns
-        self.names = names
+        self.delivered = schema
         self.pushed = Pushed(options.start, options.end)
 
     # --- what is wanted ---------------------------------------------------------------------------
 
     def pruneColumns(self, schema: Any) -> None:  # noqa: N802 - the name that engines ask for
         """Read these columns only."""
-        self.names = wanted_columns(schema, self.columns)
+        self.delivered = wanted_columns(schema, self.columns)
 
     def pushFilters(self, filters: list[Filter]) -> Iterable[Filter]:  # noqa: N802 - Spark's name
         """Take on the conditions that mean the same here, and give back the others."""
@@ -115,7 +115,7 @@ class TitansReader(DataSourceReader):
     def _tasks(self, archive: Archive) -> list[ReadTask] | list[Question]:
         options, pushed = self.options, self.pushed
         schema = archive.provider.schema
-        values = tuple(name for name in self.names if name in schema.columns)
+        values = tuple(name for name in self.delivered.names if name in schema.columns)
         wanted: dict[str, Any] = {"where": pushed.where, "columns": values, **_key(pushed)}
         if options.table == "changes":
             return archive.plan(pushed.start, pushed.end, **wanted)
@@ -130,7 +130,7 @@ class TitansReader(DataSourceReader):
         """On a worker: the rows of a task."""
         task = partition.task
         if task is not None:
-            yield from batches(task.read(), self.names, self.columns)
+            yield from batches(task.read(), self.delivered)
 
 
 def _key(pushed: Pushed) -> dict[str, list[str]]:

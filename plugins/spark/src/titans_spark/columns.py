@@ -21,6 +21,8 @@ __all__ = ["batches", "columns_of", "spark_schema", "wanted_columns"]
 _BATCH = 65_536
 """Rows of a record batch."""
 
+_NAIVE = pa.timestamp("us")
+
 _TYPES: dict[type[pl.DataType], tuple[sql.DataType, pa.DataType]] = {
     pl.String: (sql.StringType(), pa.string()),
     pl.Binary: (sql.BinaryType(), pa.binary()),
@@ -64,45 +66,53 @@ def _types(dtype: pl.DataType) -> tuple[sql.DataType, pa.DataType]:
     return _TYPES[type(dtype)]
 
 
-def spark_schema(columns: dict[str, pl.DataType]) -> sql.StructType:
-    """The schema that Spark is told."""
-    fields = [sql.StructField(name, _types(dtype)[0]) for name, dtype in columns.items()]
-    return sql.StructType(fields)
+def spark_schema(columns: dict[str, pl.DataType]) -> str:
+    """The schema as Spark is told it, in SQL: Sail takes no times in any other form."""
+    fields = []
+    for name, dtype in columns.items():
+        quoted = name.replace("`", "``")
+        said = _types(dtype)[0].simpleString()
+        if said == "timestamp":
+            said = "timestamp_ltz"
+        fields.append(f"`{quoted}` {said}")
+    return ", ".join(fields)
 
 
-def wanted_columns(given: Any, columns: dict[str, pl.DataType]) -> tuple[str, ...]:
-    """The names in a schema that Spark gives back, or Sail, whose schemas are Arrow's: a user may
-    have named some of the columns.
+def wanted_columns(given: Any, columns: dict[str, pl.DataType]) -> pa.Schema:
+    """The columns in a schema that Spark gives back, or Sail, whose schemas are Arrow's, in the
+    types in which they are delivered. A user may have named some of the columns.
 
     Raises:
         InputError: a column is not there, or has another type.
     """
-    if isinstance(given, pa.Schema):
-        said = {each.name: each.type for each in given}
-        mine = {name: _types(dtype)[1] for name, dtype in columns.items()}
-    else:
-        said = {each.name: each.dataType for each in given.fields}
-        mine = {name: _types(dtype)[0] for name, dtype in columns.items()}
-
-    for name, its_type in said.items():
-        if name not in mine:
-            raise InputError(f"no column {name!r}; there are {', '.join(mine)}")
-        if its_type != mine[name]:
+    fields = []
+    for each in given if isinstance(given, pa.Schema) else given.fields:
+        if each.name not in columns:
+            raise InputError(f"no column {each.name!r}; there are {', '.join(columns)}")
+        spark_type, arrow_type = _types(columns[each.name])
+        if isinstance(given, pa.Schema):
+            said, expected = each.type, arrow_type
+        else:
+            said, expected = each.dataType, spark_type
+        if said == _NAIVE and expected == arrow_type == _TYPES[pl.Datetime][1]:
+            arrow_type = said  # Sail knows times in UTC without saying so
+        elif said != expected:
             raise InputError(
-                f"column {name!r} is {mine[name]}, the schema says {its_type}: cast it after load()"
+                f"column {each.name!r} is {expected}, the schema says {said}: cast it after load()"
             )
-    return tuple(said)
+        fields.append(pa.field(each.name, arrow_type))
+    return pa.schema(fields)
 
 
-def batches(
-    frame: pl.DataFrame, names: tuple[str, ...], columns: dict[str, pl.DataType]
-) -> Iterator[pa.RecordBatch]:
+def batches(frame: pl.DataFrame, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Columns of a frame as the record batches that Spark takes."""
-    schema = pa.schema([pa.field(name, _types(columns[name])[1]) for name in names])
-    for part in frame.select(names).iter_slices(_BATCH):
+    for part in frame.select(schema.names).iter_slices(_BATCH):
         table = part.to_arrow(compat_level=pl.CompatLevel.oldest())
-        if not names:
-            # Only the count is asked for, which a table without columns does not have.
-            yield pa.RecordBatch.from_struct_array(pa.array([{}] * part.height, pa.struct([])))
-            continue
-        yield from table.cast(schema).combine_chunks().to_batches()
+        yield from _cast(table, schema).combine_chunks().to_batches()
+
+
+def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    columns = []
+    for column, wanted in zip(table.columns, schema, strict=True):
+        columns.append(column.cast(wanted.type))
+    return pa.table(columns, schema=schema)

@@ -176,5 +176,7 @@ def _literal(value: Any, dtype: pl.DataType) -> pl.Expr | None:
 
 
 def _utc(moment: datetime) -> datetime:
-    """A time of Spark, which is naive in the zone of this process where it has none."""
+    """A time of Spark; those of Sail, in UTC, do not say so."""
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
     return moment.astimezone(UTC)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from pyspark.sql.datasource import DataSource
-from pyspark.sql.types import StructType
 
 from titans.errors import InputError
 from titans_spark.batch import TitansReader
@@ -28,7 +27,7 @@ class TitansDataSource(DataSource):
     def name(cls) -> str:
         return "titans"
 
-    def schema(self) -> StructType:
+    def schema(self) -> str:
         options = Options.of(self.options)
         return spark_schema(columns_of(options.open().provider, options.table))
 

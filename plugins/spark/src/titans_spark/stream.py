@@ -22,11 +22,11 @@ class TitansStreamReader(DataSourceStreamReader):
     """Every adopted change point of the range, as `titans.read.following` tells them."""
 
     def __init__(
-        self, options: Options, columns: dict[str, pl.DataType], names: tuple[str, ...]
+        self, options: Options, columns: dict[str, pl.DataType], schema: pa.Schema
     ) -> None:
         self.options = options
         self.columns = columns
-        self.names = names
+        self.delivered = schema
         self._archive: Archive | None = None
         self._seen = NOTHING
 
@@ -69,7 +69,7 @@ class TitansStreamReader(DataSourceStreamReader):
         """On a worker: the rows of a task."""
         task = partition.task
         if task is not None:
-            yield from batches(task.read(), self.names, self.columns)
+            yield from batches(task.read(), self.delivered)
 
     def _open(self) -> Archive:
         """The archive, kept for what it knows of the manifests."""
