@@ -32,6 +32,7 @@ def sail():
     from titans_spark import TitansDataSource
 
     session.dataSource.register(TitansDataSource)
+    session.server = server  # it ends with its last name
     return session
 
 
@@ -41,6 +42,7 @@ def spark():
     os.environ["PYSPARK_PYTHON"] = sys.executable
     settings = {
         "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
         "spark.sql.python.filterPushdown.enabled": "true",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.host": "127.0.0.1",
