@@ -20,7 +20,7 @@ import titans
 pytest.importorskip("titans_spark", reason="titans-spark is not installed")
 
 TESTS = Path(__file__).resolve().parents[1]
-ENGINES = TESTS.parent / ".venv-engines/bin/python"
+ENGINES = TESTS.parent / ".venv-spark/bin/python"
 KEY = ["InstanceType", "Region", "AZ"]
 BEGIN = datetime(2026, 1, 31, 20, tzinfo=UTC)
 LATE = (27, 31, 33)

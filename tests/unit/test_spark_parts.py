@@ -218,7 +218,9 @@ def test_filters_that_are_taken_on_are_applied_and_the_others_given_back(archive
     assert list(reader.pushFilters([left, *taken])) == [left]
     (partition,) = reader.partitions()
     assert (partition.task.start, partition.task.end) > (BEGIN, after)
-    expected = archive.history(where=~pl.col("Ceased") & (pl.col("Time") > BEGIN), InstanceType="m3")
+    expected = archive.history(
+        where=~pl.col("Ceased") & (pl.col("Time") > BEGIN), InstanceType="m3"
+    )
     expected = expected.filter(pl.col("Time") <= after)
     found = read(reader, [partition])
     assert (0 if found is None else found.height) == expected.height
@@ -272,9 +274,7 @@ def test_a_stream_goes_on_where_another_process_stopped(archive):
 
 
 def test_only_change_points_can_be_streamed(archive):
-    source = TitansDataSource(
-        {"store": archive.store.url, "provider": "aws", "table": "latest"}
-    )
+    source = TitansDataSource({"store": archive.store.url, "provider": "aws", "table": "latest"})
     with pytest.raises(InputError, match="cannot be streamed"):
         source.streamReader(ARROW)
 

@@ -1,18 +1,18 @@
 """What is new in an archive since somebody looked last, however late it came.
 
-A look is the set of slots that were adopted then: `Adopted`. What is new at the next one is the rows
-of the slots that came since, and the rows at snapshots seen before that follow from them. Rows do not
-say which slot they follow from, and merged files hold those of many; but it shows. The state at a
-snapshot never changes. So a row at a snapshot was there for somebody who had seen some slots, unless
-it restates what held for that somebody, and a slot in between that he had not seen touched its key.
+A look is the set of slots that were adopted then: `Adopted`. What is new at the next one is the
+rows of the slots that came since, and the rows at snapshots seen before that follow from them. Rows
+do not say which slot they follow from, and merged files hold those of many; but it shows. The state
+at a snapshot never changes. So a row at a snapshot was there for somebody who had seen some slots,
+unless it restates what held for him, and a slot in between that he had not seen touched its key.
 
-Three things follow from late slots, and no later look can undo them:
+Two things follow from late slots, and no later look can undo them. Both leave every state as it is.
 
-- What a full snapshot changed against the month before may be less, once a slot came late there. What
-  was delivered then restates a value.
-- A row at a snapshot that restated a value when it was delivered comes again, the same, where another
-  late slot between two snapshots makes it tell something.
-- Both leave every state what it is. To have every key and `Time` once, keep the first of them.
+- What a full snapshot changed against the month before may be less, once a slot came late there.
+  What was told of it then restates a value.
+- A row at a snapshot that restates a value, after a late slot, comes again, the same, where another
+  late slot between the two makes it tell something. Who keeps one row for each key and `Time` has
+  it once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from titans.read.reader import Reader, bounds
 from titans.read.tasks import Place
 from titans.schema import CEASED, TIME
 from titans.slots import NO_SLOTS, Moment, Month, SlotSet
-from titans.tiers.manifest.model import Manifest
 from titans.tiers.manifest.view import Criteria
 
 __all__ = ["NOTHING", "Adopted", "NewRows", "adopted", "plan_new"]

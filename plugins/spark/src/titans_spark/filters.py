@@ -121,7 +121,7 @@ def condition(wanted: Any, columns: dict[str, pl.DataType]) -> pl.Expr | None:
                 return None
             return pl.any_horizontal([column == each for each in literals])
 
-    value = getattr(wanted, "value", None)
+    value: Any = getattr(wanted, "value", None)
     literal = _literal(value, dtype)
     if literal is None:
         return None
@@ -155,7 +155,7 @@ def _negated(child: Any, columns: dict[str, pl.DataType]) -> pl.Expr | None:
 
 
 def _column(wanted: Any) -> str:
-    path = getattr(wanted, "attribute", ())
+    path: tuple[str, ...] = getattr(wanted, "attribute", ())
     return path[0] if len(path) == 1 else ""
 
 
