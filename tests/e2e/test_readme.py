@@ -49,10 +49,9 @@ RUN_ELSEWHERE = {
     "docs/providers.md": "tests/e2e/test_docs_providers.py and test_providers_page.py",
     "docs/testing.md": "tests/conformance/test_docs.py",
     "plugins/explorer/README.md": "tests/e2e/test_explore_pages.py",
-    "plugins/spark/README.md": "tests/integration/test_spark.py",
 }
 NOT_RUN = {
-    "docs/engines.md": "its commands need years of data; see tests/integration/test_backfill.py",
+    "docs/engines.md": "its commands need years of data; see tests/integration/test_backfill.py and test_spark.py",
     "docs/operations.md": "its two commands look at a bucket",
 }
 

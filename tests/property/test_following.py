@@ -58,7 +58,7 @@ class Follower:
             return
         before = Adopted.from_json(json.loads(self.offset))
         now = Adopted.from_json(json.loads(json.dumps(adopted(self.archive, before).to_json())))
-        tasks = plan_new(self.archive, before, now, *span)
+        tasks = plan_new(self.archive, before, now, span)
         rows = [pickle.loads(pickle.dumps(task)).read(self.archive) for task in tasks]
         self.batches.append(pl.concat([self.told.clear(), *rows]))
         self.told = pl.concat([self.told, *rows])
@@ -258,3 +258,12 @@ def test_an_offset_is_small():
         archive.ingest(snapshot({"a": (slot, 0.5)}), at(slot))
     text = json.dumps(adopted(archive).to_json())
     assert len(text) < 120, text
+
+
+def test_of_a_span_only_its_times_are_told_whatever_came_before_it():
+    archive = Archive(MemoryStore(), PROVIDER)
+    follower = Follower(archive)
+    for slot in (0, 2, 3, 1, 5):
+        archive.ingest(snapshot({"a": (slot, 0.5), "b": (slot % 2, 0.5)}), at(slot))
+        follower.look((at(2), at(5)))
+    assert follower.told.sort("k", "Time").equals(archive.changes(at(2), at(5)))

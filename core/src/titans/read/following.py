@@ -168,18 +168,17 @@ def plan_new(
     archive: DescribedArchive,
     before: Adopted,
     now: Adopted,
-    start: Moment | None = None,
-    end: Moment | None = None,
+    span: tuple[Moment | None, Moment | None] = (None, None),
     *,
     any_corrections: bool = False,
 ) -> list[NewRows]:
-    """The change points with `start <= Time < end` that are new `now` to who has seen `before`, as
-    tasks that other processes and machines can do, in any order.
+    """The change points that are new `now` to who has seen `before`, as tasks that other processes
+    and machines can do, in any order; of `span`, only those with `start <= Time < end`.
 
     Raises:
         InputError: something that was seen was corrected since, or the range is upside down.
     """
-    since, until = bounds(start, end)
+    since, until = bounds(*span)
 
     def question(reader: Reader) -> list[NewRows]:
         place, tasks = Place.of(reader.dataset), []

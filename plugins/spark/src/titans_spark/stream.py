@@ -59,8 +59,7 @@ class TitansStreamReader(DataSourceStreamReader):
             self._open(),
             Adopted.from_json(start),
             self._seen,
-            options.start,
-            options.end,
+            (options.start, options.end),
             any_corrections=options.any_corrections,
         )
         return [TitansPartition(task) for task in tasks] or [TitansPartition(None)]
