@@ -45,8 +45,19 @@ $(ENGINES_STAMP): $(STAMP) tests/engines/requirements.txt
 	@$(BIN)/uv pip install --quiet --python $(ENGINES)/bin/python -r tests/engines/requirements.txt
 	@touch $@
 
-engines: $(ENGINES_STAMP)
-	@$(BIN)/pytest tests/engines
+# Spark itself, 479 MB, needs a Java machine: what titans-spark is tested for on Sail is then tested on it too.
+SPARK := .venv-spark
+SPARK_STAMP := $(SPARK)/.installed
+
+$(SPARK_STAMP): $(STAMP)
+	@command -v java >/dev/null || { echo "Spark needs Java 17 or newer: apt-get install default-jre-headless" >&2; exit 1; }
+	@echo "· installing Spark into $(SPARK)"
+	@$(BIN)/uv venv --quiet --clear --python "$(CURDIR)/$(BIN)/python" $(SPARK)
+	@$(BIN)/uv pip install --quiet --python $(SPARK)/bin/python 'pyspark>=4.1' -e core -e plugins/aws -e plugins/spark
+	@touch $@
+
+engines: $(ENGINES_STAMP) $(SPARK_STAMP)
+	@$(BIN)/pytest tests/engines tests/integration/test_spark.py
 
 # Chromium, for the tests of the explorer: installed where that may be done, else they are skipped.
 browser:
@@ -144,4 +155,4 @@ prices: $(BENCH_STAMP)
 	@$(BENCH)/bin/python benchmarks/report.py
 
 clean:
-	rm -rf $(VENV) $(BENCH) $(DUCKDB) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks titans-data dist
+	rm -rf $(VENV) $(BENCH) $(ENGINES) $(SPARK) $(DUCKDB) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks titans-data dist

@@ -51,7 +51,7 @@ RUN_ELSEWHERE = {
     "plugins/explorer/README.md": "tests/e2e/test_explore_pages.py",
 }
 NOT_RUN = {
-    "docs/engines.md": "its commands need years of data; see tests/integration/test_backfill.py",
+    "docs/engines.md": "its commands need years of data; see tests/integration/test_backfill.py and test_spark.py",
     "docs/operations.md": "its two commands look at a bucket",
 }
 

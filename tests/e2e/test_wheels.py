@@ -19,6 +19,7 @@ PROJECTS = {
     "titans-azure": "plugins/azure",
     "titans-explorer": "plugins/explorer",
     "titans-gcp": "plugins/gcp",
+    "titans-spark": "plugins/spark",
 }
 
 pytestmark = pytest.mark.xdist_group("wheels")
@@ -142,6 +143,27 @@ def test_the_explorer_installs_alone_and_brings_its_page(dist, tmp_path):
     still = ["explore", "--store", "data", "--static", "site"]
     assert "1 change points" in call(titans, *still, cwd=tmp_path, env=environment)
     assert (tmp_path / "site/js/main.js").is_file()
+
+
+def test_titans_spark_installs_alone_and_leaves_spark_to_its_users(dist, tmp_path):
+    """pyspark and pyspark-client share their files: the one that is there must stay as it is."""
+    files = zipfile.ZipFile(wheel(dist, "titans-spark")).namelist()
+    assert {"titans_spark/source.py", "pyspark_titans/__init__.py"} <= set(files)
+    environment = tmp_path / "venv"
+    call(sys.executable, "-m", "venv", environment)
+    alone = environment / "bin" / "python"
+    pip_install(alone, dist, "titans-spark")
+    listed = call(alone, "-m", "pip", "list", "--disable-pip-version-check", "--format=freeze")
+    assert "titans-core==" in listed
+    assert "pyarrow==" in listed
+    assert "pyspark" not in listed
+    options = (
+        "from titans_spark.options import Options; print(Options.of({'provider': 'aws'}).table)"
+    )
+    done = subprocess.run(
+        [alone, "-c", options], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.stderr.strip().endswith("pip install 'titans-spark[pyspark]', or [client]")
 
 
 def test_the_provider_in_twenty_lines_is_a_package(python, dist, tmp_path):

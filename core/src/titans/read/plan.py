@@ -19,7 +19,7 @@ from titans.slots import TICK
 from titans.tiers.files.read import StoredFile
 from titans.tiers.manifest.view import MonthView, Part
 
-__all__ = ["plan_changes", "plan_state"]
+__all__ = ["Piece", "plan_changes", "plan_state", "ranges_of_files"]
 
 _BYTES, _ROWS = 8 << 20, 500_000
 """Of files, and of change points, that a task of several files has at most."""
@@ -28,7 +28,7 @@ _MOST_PARTS = 10_000
 
 
 @frozen
-class _Piece:
+class Piece:
     """A range of time of one month, and what its files say of it."""
 
     start: datetime
@@ -36,21 +36,21 @@ class _Piece:
     rows: int
     bytes: int
 
-    def with_next(self, other: _Piece) -> _Piece:
+    def with_next(self, other: Piece) -> Piece:
         end = max(self.end, other.end)
-        return _Piece(self.start, end, self.rows + other.rows, self.bytes + other.bytes)
+        return Piece(self.start, end, self.rows + other.rows, self.bytes + other.bytes)
 
 
 def plan_changes(
     reader: Reader, start: datetime | None, end: datetime | None, choice: Choice
 ) -> list[ReadTask]:
     """See `Archive.plan`."""
-    asked, place = Asked.of(choice), _place(reader)
-    pieces: list[_Piece] = []
+    asked, place = Asked.of(choice), Place.of(reader.dataset)
+    pieces: list[Piece] = []
     for month, first, last in reader.spans(start, end):
         view = reader.view(month)
         view.require_changes(first, last)
-        pieces += _joined(_pieces(view, first, last, choice))
+        pieces += ranges_of_files(view, first, last, choice)
     if pieces and not _row_by_row(choice):
         # A condition that looks at other rows needs all of them.
         pieces = [_all_of(pieces)]
@@ -70,7 +70,8 @@ def plan_state(reader: Reader, end: datetime, parts: int, choice: Choice) -> lis
         raise InputError(f"parts is a whole number from 1 to {_MOST_PARTS:,}, got {parts!r}")
     if not _row_by_row(choice):
         parts = 1
-    extent, asked, place = Extent.of_state(reader, end), Asked.of(choice), _place(reader)
+    extent, asked = Extent.of_state(reader, end), Asked.of(choice)
+    place = Place.of(reader.dataset)
     key = list(reader.provider.key)
     keys = reader.state_before(end, choice.of_keys).select(key).sort(key)
     if keys.is_empty():
@@ -92,17 +93,17 @@ def _row_by_row(choice: Choice) -> bool:
     return choice.where is None or is_pushable(choice.where, columns)
 
 
-def _place(reader: Reader) -> Place:
-    dataset = reader.dataset
-    provider = reader.provider
-    url = getattr(dataset.store, "address", dataset.store.url)
-    return Place(url, dataset.paths.environment, provider.name, provider.schema.version)
-
-
 # --- ranges of time -------------------------------------------------------------------------------
 
 
-def _pieces(view: MonthView, start: datetime, end: datetime, choice: Choice) -> list[_Piece]:
+def ranges_of_files(view: MonthView, start: datetime, end: datetime, choice: Choice) -> list[Piece]:
+    """The parts of a range of a month that are worth a task each, ascending. Outside of them there
+    is nothing.
+    """
+    return _joined(_pieces(view, start, end, choice))
+
+
+def _pieces(view: MonthView, start: datetime, end: datetime, choice: Choice) -> list[Piece]:
     """The ranges of a month's files, ascending; those that overlap are one."""
     lead = None
     if choice.single is not None:
@@ -112,9 +113,9 @@ def _pieces(view: MonthView, start: datetime, end: datetime, choice: Choice) -> 
         if part.may_hold(lead):
             found.append(_piece(part, view, start, end))
     for full in view.without_border(start, end):
-        found.append(_Piece(full.time, full.time + TICK, 0, _bytes(full.data)))
+        found.append(Piece(full.time, full.time + TICK, 0, _bytes(full.data)))
 
-    pieces: list[_Piece] = []
+    pieces: list[Piece] = []
     for piece in sorted(found, key=lambda piece: (piece.start, piece.end)):
         if pieces and piece.start < pieces[-1].end:
             piece = pieces.pop().with_next(piece)
@@ -122,10 +123,10 @@ def _pieces(view: MonthView, start: datetime, end: datetime, choice: Choice) -> 
     return pieces
 
 
-def _piece(part: Part, view: MonthView, start: datetime, end: datetime) -> _Piece:
+def _piece(part: Part, view: MonthView, start: datetime, end: datetime) -> Piece:
     first = start if part.min_time is None else max(start, part.min_time)
     last = end if part.max_time is None else min(end, part.max_time + TICK)
-    return _Piece(first, last, _row_count(part, view), _bytes(part.data))
+    return Piece(first, last, _row_count(part, view), _bytes(part.data))
 
 
 def _row_count(part: Part, view: MonthView) -> int:
@@ -142,9 +143,9 @@ def _bytes(data: StoredFile | pl.DataFrame) -> int:
     return data.size if isinstance(data, StoredFile) else 0
 
 
-def _joined(pieces: Sequence[_Piece]) -> list[_Piece]:
+def _joined(pieces: Sequence[Piece]) -> list[Piece]:
     """Small ranges that follow each other are one."""
-    joined: list[_Piece] = []
+    joined: list[Piece] = []
     for piece in pieces:
         if joined:
             both = joined[-1].with_next(piece)
@@ -155,7 +156,7 @@ def _joined(pieces: Sequence[_Piece]) -> list[_Piece]:
     return joined
 
 
-def _all_of(pieces: Sequence[_Piece]) -> _Piece:
+def _all_of(pieces: Sequence[Piece]) -> Piece:
     whole = pieces[0]
     for piece in pieces[1:]:
         whole = whole.with_next(piece)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import polars as pl
 from attrs import evolve, field, frozen
 
+from titans.dataset import Dataset
 from titans.errors import FormatVersionError, InputError, SnapshotExpiredError
 from titans.provider import Provider
 from titans.read.choice import Choice
@@ -42,6 +43,13 @@ class Place:
     """`test/` or nothing."""
     provider: str
     schema_version: int
+
+    @classmethod
+    def of(cls, archive: DescribedArchive | Dataset) -> Place:
+        """Where an archive is."""
+        provider, store = archive.provider, archive.store
+        url = getattr(store, "address", store.url)
+        return cls(url, archive.paths.environment, provider.name, provider.schema.version)
 
     def open(self) -> DescribedArchive:
         """The archive, opened by its URL with an installed provider.
