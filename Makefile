@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROJECTS := pyproject.toml core/pyproject.toml $(wildcard plugins/*/pyproject.toml)
 
-.PHONY: setup demo quick test engines browser promtool pictures lint race soak soak-year bench bench-micro growth sparse flat questions remote cold-start prices clean
+.PHONY: setup demo quick test engines docs browser promtool pictures lint race soak soak-year bench bench-micro growth sparse flat questions remote cold-start prices clean
 
 setup: $(STAMP)
 
@@ -58,6 +58,10 @@ $(SPARK_STAMP): $(STAMP)
 
 engines: $(ENGINES_STAMP) $(SPARK_STAMP)
 	@$(BIN)/pytest tests/engines tests/integration/test_spark.py
+
+# The documentation site, into site/. SOURCE is where the repository can be looked at.
+docs: $(STAMP)
+	@$(BIN)/python docs/site/build.py site $(if $(SOURCE),--source $(SOURCE))
 
 # Chromium, for the tests of the explorer: installed where that may be done, else they are skipped.
 browser:

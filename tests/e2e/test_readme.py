@@ -40,6 +40,7 @@ FOLLOWED = {
 RUN_ELSEWHERE = {
     "docs/compatibility.md": "tests/unit/test_compatibility.py",
     "docs/explorer.md": "tests/e2e/test_explore_pages.py",
+    "docs/cookbook.md": "tests/e2e/test_cookbook.py",
     "docs/iceberg.md": "tests/e2e/test_iceberg_page.py",
     "docs/files.md": "tests/e2e/test_files_page.py",
     "docs/first-hour.md": "tests/e2e/test_explore_pages.py",
