@@ -5,16 +5,20 @@ that are taken, and whatever is in the archive already.
 
 from __future__ import annotations
 
+import contextlib
 import random
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
+import pytest
+from attrs import evolve
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 import titans
-from titans import Expectations, Provider, Schema
+from titans import Archive, Expectations, Provider, Schema
 from titans.backfilling.engines import Engine
+from titans.errors import InputError, TitansError
 from titans.loading.batch import ingest_snapshot
 from titans.loading.snapshots import read_snapshots
 from titans.store.memory import MemoryStore
@@ -153,6 +157,97 @@ def test_an_archive_that_has_something(tmp_path_factory, seed):
 
     assert_same_outcomes(outcomes, done.outcomes)
     assert_same(archives[0], archives[1], table["Time"].unique())
+
+
+def corrected(archive, snapshots, chance: random.Random) -> None:
+    """Corrections of what is there; the same ones for the same chance."""
+    for _ in range(chance.randint(1, 3)):
+        time, rows = chance.choice(snapshots)
+        kind = chance.choice(["amend", "amend", "amend changes", "retract", "erase", "retain"])
+        with contextlib.suppress(InputError):  # of a slot that holds nothing, for example
+            if kind == "amend":
+                archive.amend(rows.head(chance.randint(1, 7)), time, reason="test", max_ceased=1.0)
+            elif kind == "amend changes":
+                changes = pl.DataFrame({"k": ["a", "y"], "v": [5, 6], "w": [0.5, None]})
+                archive.amend_changes(changes, time, reason="test")
+            elif kind == "retract":
+                archive.retract(time, reason="test")
+            elif kind == "erase":
+                archive.erase([{"k": chance.choice("abcz")}], reason="test")
+            elif chance.random() < 0.3:
+                archive.retain(since=f"{time:%Y-%m}", reason="test")
+
+
+def assert_backfilled_as_ingested(path, archives, provider, times) -> None:
+    """`archives` hold the same: one is ingested into, one after the other, the second backfilled."""
+    ingested, backfilled = (Archive(each.store, provider) for each in archives)
+    table = pl.read_parquet(path).sort("Time", maintain_order=True)
+    try:
+        outcomes = one_by_one(ingested, read_snapshots(table.lazy())[1])
+    except TitansError as error:
+        with pytest.raises(type(error)):
+            titans.backfill(path, provider=provider, store=backfilled.store, engine=Backwards())
+        return
+    done = titans.backfill(path, provider=provider, store=backfilled.store, engine=Backwards())
+    assert_same_outcomes(outcomes, done.outcomes)
+    first = ingested.changes()["Time"].min()
+    kept = [time for time in times if first is None or time >= first]
+    assert_same(ingested, backfilled, kept)
+
+
+@FEW
+@given(seed=st.integers(0, 2**32))
+def test_an_archive_that_somebody_has_corrected(tmp_path_factory, seed):
+    chance = random.Random(seed)
+    provider, table = made_up(chance)
+    path = tmp_path_factory.mktemp("table") / "table.parquet"
+    table.write_parquet(path)
+    snapshots = list(read_snapshots(table.sort("Time", maintain_order=True).lazy())[1])
+    there = chance.sample(snapshots, chance.randint(1, len(snapshots)))
+    state = chance.getstate()
+    archives = []
+    for _ in range(2):
+        chance.setstate(state)
+        archive = titans.open(MemoryStore(), provider=provider)
+        one_by_one(archive, there, 1.0)
+        corrected(archive, there, chance)
+        archives.append(archive)
+    assert_backfilled_as_ingested(path, archives, provider, table["Time"].unique())
+
+
+@FEW
+@given(seed=st.integers(0, 2**32))
+def test_an_archive_of_an_earlier_schema(tmp_path_factory, seed):
+    """What is there was written before a column was added, one widened and one renamed."""
+    chance = random.Random(seed)
+    provider, table = made_up(chance)
+    path = tmp_path_factory.mktemp("table") / "table.parquet"
+    snapshots = list(read_snapshots(table.sort("Time", maintain_order=True).lazy())[1])
+    there = chance.sample(snapshots, chance.randint(1, len(snapshots)))
+    archives = []
+    for _ in range(2):
+        archive = titans.open(MemoryStore(), provider=provider)
+        one_by_one(archive, there, 1.0)
+        archives.append(archive)
+
+    def renamed(names):
+        return tuple("price" if name == "w" else name for name in names)
+
+    schema = Schema(
+        {"x": "String", "v": "Int64", "price": "Float64", "n": "String", "p": "Float64"},
+        score="v",
+        unobserved={"v": -1},
+        nullable=provider.schema.nullable,
+        passive=renamed(provider.schema.passive),
+        version=2,
+        renamed={2: {"w": "price"}},
+    )
+    upgraded = evolve(provider, schema=schema)
+    extra = [chance.choice([None, "x", "y"]) for _ in range(table.height)]
+    table.rename({"w": "price"}).with_columns(x=pl.Series(extra, dtype=pl.String)).write_parquet(
+        path
+    )
+    assert_backfilled_as_ingested(path, archives, upgraded, table["Time"].unique())
 
 
 @FEW
