@@ -10,9 +10,12 @@ from urllib.parse import quote
 import polars as pl
 import pytest
 from fixtures_explorer import AMENDED, AWAY, BASE, BEGIN, GONE, HOUR, HOURS, MARKUP, MISSED, ODD
+from oracle import PROVIDER, at, snapshot
 from polars.testing import assert_frame_equal
 
 import titans
+from titans import Archive
+from titans.store.local import LocalStore
 
 pytest.importorskip("titans_explorer", reason="titans-explorer is not installed")
 
@@ -57,6 +60,19 @@ def test_the_store_says_which_archives_it_holds(explorer):
         {"provider": "gcp", "store": "prices"},
     ]
     assert answer["sql"] is False
+
+
+def test_an_archive_whose_provider_is_not_installed_is_shown_too(tmp_path):
+    archive = Archive(LocalStore(tmp_path / "store"), PROVIDER)
+    for slot in range(4):
+        archive.ingest(snapshot({"a": (slot, 0.5), "b": (1, 1.5)}), at(slot))
+    for providers in (None, ["small"]):
+        with TestClient(app(tmp_path / "store", providers=providers), base_url=BASE) as client:
+            listed = client.get("/api/store").json()["archives"]
+            assert listed == [{"provider": "small", "store": "store"}]
+            state = frame_of(client.get("/api/small/keys").json())
+        assert state["k"].to_list() == ["a", "b"]
+        assert [int(value) for value in state["v"]] == [3, 1]
 
 
 def test_an_archive_says_its_months_columns_sizes_and_health(explorer, archive):

@@ -18,12 +18,20 @@ from attrs import define, field, frozen
 
 import titans
 from titans import Archive
-from titans.errors import ArchiveNotFoundError, InputError, RetryableError, TitansError
-from titans.plugins import installed
+from titans.errors import (
+    ArchiveNotFoundError,
+    InputError,
+    RetryableError,
+    TitansError,
+    UnknownProviderError,
+)
+from titans.holdings.places import Place, find_places, open_place
+from titans.layout import PathLayout, Paths
 from titans.redaction import redacted
 from titans.results import MonthStatus
 from titans.slots import Month
 from titans.store import ObjectStore
+from titans.where import resolve_store
 from titans_explorer.kept import Kept
 from titans_explorer.limits import Limits
 
@@ -63,7 +71,8 @@ class Shelf:
 
     Args:
         store: as `titans.open` takes it.
-        providers: only these; by default every installed one of which the store holds anything.
+        providers: only these; by default every one of which the store holds anything, whether its
+            package is installed or not.
     """
 
     store: ObjectStore | str | Path | None
@@ -72,6 +81,8 @@ class Shelf:
     kept: Kept = field(init=False)
     _archives: local = field(factory=local, init=False)
     _versions: dict[str, _Version] = field(factory=dict, init=False)
+    _places: tuple[Mapping[str, Place], float] = field(default=({}, 0.0), init=False)
+    """What was found, and until when that is taken for granted."""
     _lock: Lock = field(factory=Lock, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -81,8 +92,24 @@ class Shelf:
         """The providers that can be looked at."""
         names = self.providers
         if names is None:
-            names = [info.name for info in installed(load=True) if info.status == "loaded"]
+            names = list(self._find())
         return tuple(name for name in names if self._holds(name))
+
+    def _find(self) -> Mapping[str, Place]:
+        """What the store holds, by provider, whether its package is installed or not."""
+        with self._lock:
+            known, until = self._places
+        if time.monotonic() < until:
+            return known
+        store = resolve_store(self.store)
+        environment = Paths.of("", PathLayout()).environment
+        places = {}
+        for place in find_places(store):
+            if place.environment == environment:
+                places[place.provider] = place
+        with self._lock:
+            self._places = places, time.monotonic() + _lasting(store)
+        return places
 
     def _holds(self, name: str) -> bool:
         """Whether there is an archive of a provider that can be read; the others need not suffer
@@ -109,8 +136,18 @@ class Shelf:
         if archives is None:
             archives = self._archives.by_name = {}
         if name not in archives:
-            archives[name] = titans.open(self.store, provider=name)
+            archives[name] = self._open(name)
         return archives[name]
+
+    def _open(self, name: str) -> Archive:
+        """With its provider, or as its newest manifest describes it where that is not installed."""
+        try:
+            return titans.open(self.store, provider=name)
+        except UnknownProviderError:
+            place = self._find().get(name)
+            if place is None:
+                raise
+            return open_place(resolve_store(self.store), place)
 
     def version(self, name: str) -> str:
         """Another text whenever the archive holds something else; empty where there is none."""
@@ -126,8 +163,7 @@ class Shelf:
         months: tuple[MonthStatus, ...] = ()
         with suppress(ArchiveNotFoundError):
             months = archive.status()
-        lasting = _NEAR if archive.store.url.startswith(("file:", "memory:")) else _FAR
-        found = _Version.of(months, time.monotonic() + lasting)
+        found = _Version.of(months, time.monotonic() + _lasting(archive.store))
         with self._lock:
             self._versions[name] = found
         return found
@@ -157,6 +193,11 @@ class Shelf:
                 for place in (url, folder):
                     text = text.replace(place, _label(url))
         return text
+
+
+def _lasting(store: ObjectStore) -> float:
+    """For how many seconds what was found is taken for granted."""
+    return _NEAR if store.url.startswith(("file:", "memory:")) else _FAR
 
 
 def _label(url: str) -> str:
