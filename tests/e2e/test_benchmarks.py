@@ -190,6 +190,14 @@ def test_the_machine_is_described_without_names():
 # --- the others -----------------------------------------------------------------------------------
 
 
+@needs_data
+def test_a_backfill_on_paper_counts_what_it_asks_for():
+    printed = run("benchmarks/backfill_paper.py", "--months", 1)
+    (fill,) = [line.split() for line in printed.splitlines() if line.startswith("fill")]
+    assert float(fill[2]) > float(fill[3]) > 1
+    assert "S3 answers" in printed
+
+
 def test_micro_benchmarks_run():
     out = run(
         "-m",
