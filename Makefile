@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROJECTS := pyproject.toml core/pyproject.toml $(wildcard plugins/*/pyproject.toml)
 
-.PHONY: setup demo quick test engines docs browser promtool pictures lint race soak soak-year bench bench-micro growth sparse flat questions remote cold-start prices clean
+.PHONY: setup demo quick test engines docs browser promtool pictures lint race soak soak-year bench bench-micro growth sparse flat questions published remote cold-start prices clean
 
 setup: $(STAMP)
 
@@ -110,6 +110,9 @@ $(BENCH_STAMP): $(STAMP) benchmarks/requirements.txt
 	@$(BIN)/uv venv --quiet --clear --python "$(CURDIR)/$(BIN)/python" $(BENCH)
 	@$(BIN)/uv pip install --quiet --python $(BENCH)/bin/python -r benchmarks/requirements.txt -e core -e plugins/aws
 	@touch $@
+
+published: $(ENGINES_STAMP)
+	@$(BIN)/python benchmarks/published.py
 
 bench: $(BENCH_STAMP)
 	@$(BENCH)/bin/python benchmarks/compare.py --size $(SIZE)

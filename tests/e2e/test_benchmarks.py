@@ -198,6 +198,13 @@ def test_a_backfill_on_paper_counts_what_it_asks_for():
     assert "S3 answers" in printed
 
 
+@needs_data
+def test_publishing_is_measured():
+    printed = run("benchmarks/published.py", "--publish-only", "--snapshots", 12)
+    assert "after a late slot" in printed
+    assert "two versions are" in printed
+
+
 def test_micro_benchmarks_run():
     out = run(
         "-m",

@@ -6,41 +6,35 @@ from __future__ import annotations
 import json
 import pickle
 from itertools import pairwise
-from unittest.mock import patch
 
 import polars as pl
 import pytest
+from archive_steps import (
+    SLOTS,
+    done,
+    early_merges,
+    ingests,
+    states,
+    uploads,
+    waiting,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import PROVIDER, as_dict, at, changes, replayed, snapshot
 
 from titans import Archive
-from titans.errors import InputError, TitansError
+from titans.errors import InputError
 from titans.read.following import NOTHING, Adopted, adopted, plan_new
 from titans.store.memory import MemoryStore
 
-SLOTS = range(-6, 20)  # the month changes at 12
-KEYS = "abcd"
-
-states = st.dictionaries(
-    st.sampled_from(KEYS), st.tuples(st.integers(0, 2), st.just(0.5)), min_size=1
-)
-ingests = st.tuples(st.just("ingest"), st.sampled_from(SLOTS), states)
-uploads = st.tuples(st.just("upload"), st.sampled_from(SLOTS), states)
-waiting = st.tuples(st.just("wait"), st.sampled_from(SLOTS), states)
 keeping = st.sampled_from([("compact",), ("seal", "2026-01"), ("vacuum",)])
 looks = st.just(("look",))
 steps = st.one_of(ingests, ingests, uploads, waiting, keeping, looks, looks)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def early_merges():
-    with (
-        patch("titans.read.plan._ROWS", 0),
-        patch("titans.tiers.compact.plan.FANOUTS", (3, 3)),
-        patch("titans.tiers.compact.plan.TOP", 2),
-        patch("titans.tiers.compact.plan.is_worth_a_keyframe", lambda rows, keys: True),
-    ):
+def early():
+    with early_merges():
         yield
 
 
@@ -63,26 +57,6 @@ class Follower:
         self.batches.append(pl.concat([self.told.clear(), *rows]))
         self.told = pl.concat([self.told, *rows])
         self.offset = json.dumps(now.to_json())
-
-
-def done(archive, step):
-    """Do it, unless the archive refuses it."""
-    kind, *given_to = step
-    try:
-        if kind == "ingest":
-            archive.ingest(snapshot(given_to[1]), at(given_to[0], 3), max_ceased=1.0)
-        elif kind in ("upload", "wait"):
-            key = archive.upload(changes(given_to[1]), at(given_to[0], 4))
-            if kind == "upload":
-                archive.compact(key)
-        elif kind == "seal":
-            archive.seal(given_to[0])
-        elif kind == "vacuum":
-            archive.vacuum("0s")
-        else:
-            archive.compact()
-    except TitansError:
-        pass
 
 
 def followed(steps):

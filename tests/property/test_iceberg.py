@@ -5,63 +5,23 @@ reader of Iceberg understands it; and a version stays what it was.
 from __future__ import annotations
 
 from datetime import timedelta
-from unittest.mock import patch
 
 import pytest
+from archive_steps import corrections, done, early_merges, ingests, sealing, uploads, waiting
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from oracle import PROVIDER, UPGRADED, at, changes, snapshot
+from oracle import PROVIDER, UPGRADED
 from reading_iceberg import assert_published, by_pyiceberg
 
 from titans import Archive
-from titans.errors import ArchiveNotFoundError, SnapshotExpiredError, TitansError
+from titans.errors import ArchiveNotFoundError
 from titans.iceberg import publish
 from titans.store.local import LocalStore
 
-SLOTS = range(-6, 20)  # the month changes at 12
-KEYS = "abcde"
 HOUR, NOW = timedelta(hours=1), timedelta(0)
 
-states = st.dictionaries(
-    st.sampled_from(KEYS), st.tuples(st.integers(0, 2), st.just(0.5)), min_size=1
-)
-ingests = st.tuples(st.just("ingest"), st.sampled_from(SLOTS), states)
-uploads = st.tuples(st.just("upload"), st.sampled_from(SLOTS), states)
-waiting = st.tuples(st.just("wait"), st.sampled_from(SLOTS), states)
-keeping = st.sampled_from([("compact",), ("seal", "2026-01"), ("compact",), ("seal", "2026-02")])
-corrections = st.one_of(
-    st.tuples(st.just("amend"), st.sampled_from(SLOTS), states),
-    st.tuples(st.just("retract"), st.sampled_from(SLOTS)),
-    st.tuples(st.just("erase"), st.sampled_from(KEYS)),
-)
 publishing = st.sampled_from([("publish", HOUR), ("publish", NOW)])
-steps = st.one_of(ingests, ingests, uploads, waiting, keeping, corrections, publishing, publishing)
-
-
-def done(archive, step):
-    """Do it, unless the archive refuses it."""
-    kind, *given_to = step
-    try:
-        if kind == "ingest":
-            archive.ingest(snapshot(given_to[1]), at(given_to[0], 3), max_ceased=1.0)
-        elif kind in ("upload", "wait"):
-            key = archive.upload(changes(given_to[1]), at(given_to[0], 4))
-            if kind == "upload":
-                archive.compact(key)
-        elif kind == "amend":
-            archive.amend(snapshot(given_to[1]), at(given_to[0], 3), reason="test")
-        elif kind == "retract":
-            archive.retract(at(given_to[0], 3), reason="test")
-        elif kind == "erase":
-            archive.erase(keys=[{"k": given_to[0]}], reason="test")
-        elif kind == "seal":
-            archive.seal(given_to[0])
-        elif kind == "vacuum":
-            archive.vacuum("0s")
-        else:
-            archive.compact()
-    except TitansError as error:
-        assert not isinstance(error, SnapshotExpiredError)
+steps = st.one_of(ingests, ingests, uploads, waiting, sealing, corrections, publishing, publishing)
 
 
 def is_begun(archive):
@@ -74,12 +34,7 @@ def is_begun(archive):
 
 @pytest.fixture(scope="module", autouse=True)
 def early():
-    """Merges and keyframes come early."""
-    with (
-        patch("titans.tiers.compact.plan.FANOUTS", (3, 3)),
-        patch("titans.tiers.compact.plan.TOP", 2),
-        patch("titans.tiers.compact.plan.is_worth_a_keyframe", lambda rows, keys: True),
-    ):
+    with early_merges():
         yield
 
 

@@ -4,65 +4,32 @@ merged since. Where the archive says something else by now, a task says so."""
 from __future__ import annotations
 
 import pickle
-from unittest.mock import patch
 
 import polars as pl
 import pytest
+from archive_steps import (
+    KEYS,
+    corrections,
+    done,
+    early_merges,
+    ingests,
+    uploads,
+    waiting,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import PROVIDER, UPGRADED, at, changes, snapshot
+from oracle import PROVIDER, UPGRADED, at, snapshot
 
 import titans
 from titans import Archive
-from titans.errors import FormatVersionError, InputError, SnapshotExpiredError, TitansError
+from titans.errors import FormatVersionError, InputError, SnapshotExpiredError
 from titans.read.tasks import ReadTask
 from titans.store.local import LocalStore
 from titans.store.memory import MemoryStore
 
-SLOTS = range(-6, 20)  # the month changes at 12
-KEYS = "abcde"
-ORDER = ["k", "Time"]
-
-states = st.dictionaries(
-    st.sampled_from(KEYS), st.tuples(st.integers(0, 2), st.just(0.5)), min_size=1
-)
-ingests = st.tuples(st.just("ingest"), st.sampled_from(SLOTS), states)
-uploads = st.tuples(st.just("upload"), st.sampled_from(SLOTS), states)
-waiting = st.tuples(st.just("wait"), st.sampled_from(SLOTS), states)
 keeping = st.sampled_from([("compact",), ("seal", "2026-01"), ("vacuum",), ("merge",)])
-corrections = st.one_of(
-    st.tuples(st.just("amend"), st.sampled_from(SLOTS), states),
-    st.tuples(st.just("retract"), st.sampled_from(SLOTS)),
-    st.tuples(st.just("erase"), st.sampled_from(KEYS)),
-)
 steps = st.one_of(ingests, ingests, ingests, uploads, waiting, keeping)
 later = st.one_of(steps, corrections)
-
-
-def done(archive, step):
-    """Do it, unless the archive refuses it."""
-    kind, *given_to = step
-    try:
-        if kind == "ingest":
-            archive.ingest(snapshot(given_to[1]), at(given_to[0], 3), max_ceased=1.0)
-        elif kind in ("upload", "wait"):
-            key = archive.upload(changes(given_to[1]), at(given_to[0], 4))
-            if kind == "upload":
-                archive.compact(key)
-        elif kind == "amend":
-            archive.amend(snapshot(given_to[1]), at(given_to[0], 3), reason="test")
-        elif kind == "retract":
-            archive.retract(at(given_to[0], 3), reason="test")
-        elif kind == "erase":
-            archive.erase(keys=[{"k": given_to[0]}], reason="test")
-        elif kind == "seal":
-            archive.seal(given_to[0])
-        elif kind == "vacuum":
-            archive.vacuum("0s")
-        else:
-            archive.compact()
-    except TitansError as error:
-        assert not isinstance(error, SnapshotExpiredError)
 
 
 def sent(task):
@@ -78,13 +45,7 @@ def together(archive, tasks, order=None):
 
 @pytest.fixture(scope="module", autouse=True)
 def small_tasks():
-    """Every range is a task, and merges and keyframes come early."""
-    with (
-        patch("titans.read.plan._ROWS", 0),
-        patch("titans.tiers.compact.plan.FANOUTS", (3, 3)),
-        patch("titans.tiers.compact.plan.TOP", 2),
-        patch("titans.tiers.compact.plan.is_worth_a_keyframe", lambda rows, keys: True),
-    ):
+    with early_merges():
         yield
 
 

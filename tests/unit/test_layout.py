@@ -13,6 +13,12 @@ from titans.slots import Month, Slot
 PATHS = Paths("aws", PathLayout())
 
 
+@pytest.mark.parametrize("prefix", ["test/x", "iceberg/x", "iceberg"])
+def test_a_prefix_that_titans_uses_itself_is_refused(prefix):
+    with pytest.raises(InputError, match="neither 'test' nor 'iceberg'"):
+        PathLayout(hot=prefix)
+
+
 def test_the_paths_are_those_of_the_original():
     slot = Slot.of(datetime(2026, 1, 23, 14, 23, tzinfo=UTC))
     assert PATHS.hot_key(slot) == "parquet_cp_hot/aws/2026/01/23/14-20.parquet"

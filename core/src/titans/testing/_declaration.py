@@ -111,6 +111,7 @@ EVENTS: dict[str, dict[str, Any]] = {
     },
     "erased": {"keys": 1, "reason": "by law", "removed": 12},
     "retained": {"since": "2026-03", "reason": "old", "months": 3, "removed": 900},
+    "published": {"version": 7, "ms": 12},
     "repaired": {"month": "2026-03", "reason": "it was lost"},
     "failed": {"operation": "merge", "error": "Unavailable", "reason": "the store did not answer"},
     "an_event_of_a_later_version": {},
