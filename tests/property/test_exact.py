@@ -4,6 +4,7 @@ as it is, or refused. The judge is Python's own arithmetic.
 
 import json
 import math
+import re
 import struct
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Context, Decimal
@@ -194,6 +195,8 @@ def judged_json(value):
 
 def judged_datetime(value):
     if isinstance(value, str):
+        if not re.match(r"\d{4}-\d\d-\d\d", value.strip()):
+            return REFUSED  # 11790901 is a number; Python reads it as a day
         try:
             value = datetime.fromisoformat(value.strip())
         except ValueError:
