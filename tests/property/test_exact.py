@@ -193,13 +193,20 @@ def judged_json(value):
     return value if isinstance(value, bool | int | Decimal | list | dict) else REFUSED
 
 
+def moment_in(text):
+    """A day, or a day and a time; with dashes: Python reads the number 11790901 as a day, too."""
+    if not re.match(r"\d{4}-\d\d-\d\d", text.strip()):
+        return REFUSED
+    try:
+        return datetime.fromisoformat(text.strip())
+    except ValueError:
+        return REFUSED
+
+
 def judged_datetime(value):
     if isinstance(value, str):
-        if not re.match(r"\d{4}-\d\d-\d\d", value.strip()):
-            return REFUSED  # 11790901 is a number; Python reads it as a day
-        try:
-            value = datetime.fromisoformat(value.strip())
-        except ValueError:
+        value = moment_in(value)
+        if value is REFUSED:
             return REFUSED
         return value.astimezone(UTC) if value.tzinfo is not None else REFUSED
     return value.replace(tzinfo=UTC) if isinstance(value, datetime) else REFUSED
@@ -218,10 +225,7 @@ def judged_decimal(value, column):
 
 def judged_date(value):
     if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value.strip())
-        except ValueError:
-            return REFUSED
+        value = moment_in(value)
     if isinstance(value, datetime):
         return value.date() if value.time() == time() else REFUSED
     return value if isinstance(value, date) else REFUSED
